@@ -1,0 +1,1 @@
+"""Readers, synthetic datasets, the label and clip stores, loading."""

@@ -1,0 +1,1 @@
+"""Metrics, evaluation protocols, exports and the report page."""

@@ -1,0 +1,1 @@
+"""The hand: model, parts, rotations, camera, mesh hierarchy, z-buffer."""

@@ -1,0 +1,1 @@
+"""Predictions on pictures and videos, streaming, ONNX export."""

@@ -1,0 +1,1 @@
+"""H2ONet: backbone, decoder, fusion, orientation, checkpoints."""

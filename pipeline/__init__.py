@@ -1,0 +1,1 @@
+"""Dask pipelines: frames to labels.zarr, labels and photos to clips.zarr."""

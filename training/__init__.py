@@ -1,0 +1,1 @@
+"""Recipes, losses and the two-stage training loop."""
