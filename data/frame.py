@@ -1,0 +1,99 @@
+"""The records that every reader of a dataset yields: one annotated photograph, or the reason why there is none.
+
+Units and frames: metres, radians, pixels; OpenCV camera frame (x right, y down, z forward); pixel i covers [i, i+1).
+`mano_pose` is full axis-angle, global first, **hand mean included**, in the hand's own side convention; vertices are
+LBS(mano_pose, mano_shape) + translation, wrist = J0(mano_shape) + translation. Joints are in the order of DATA.md A.6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+DATASETS = ("dexycb", "ho3d-v2", "ho3d-v3")
+SPLITS = ("train", "val", "test")
+SETUPS = ("s0", "s1", "s2", "s3")
+
+
+@dataclass(frozen=True)
+class ObjectPose:
+    """Where one object stands: `pose` (3, 4) float64 is camera_from_object, metres; `name` is the YCB folder name."""
+
+    name: str
+    pose: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One photograph with its annotation. Fields that the dataset does not give for this frame are None.
+
+    `number` is the frame number in the file name, `index` the position in the dataset's own list (DexYCB: the
+    toolkit's dataset index; HO3D: the line in train.txt or evaluation.txt), `image` the photo's path relative to the
+    dataset root with forward slashes. `grasped` is the index into `objects` of the object in the hand, -1 if unknown.
+    `box` is x0, y0, x1, y1 in pixels and only set where the dataset itself gives one (HO3D evaluation).
+    """
+
+    dataset: str
+    sequence: str
+    number: int
+    index: int
+    image: str
+    side: str
+    intrinsics: np.ndarray  # (3, 3) float64
+    mano_pose: np.ndarray | None  # (48,) float64
+    mano_shape: np.ndarray | None  # (10,) float64
+    translation: np.ndarray | None  # (3,) float64 m
+    joints: np.ndarray | None  # (21, 3) float64 m
+    joints_2d: np.ndarray | None  # (21, 2) float64 px
+    root: np.ndarray  # (3,) float64 m, the wrist
+    box: np.ndarray | None = None  # (4,) float64 px
+    objects: tuple[ObjectPose, ...] = ()
+    grasped: int = -1
+    hand_mask: np.ndarray | None = None  # (height, width) bool
+    vertices: np.ndarray | None = None  # (778, 3) float64 m, where the dataset releases meshes instead of poses
+    width: int = 640
+    height: int = 480
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A frame without a usable hand annotation: no row, only counted under `reason`."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A frame (or a whole sequence) that should have been readable and was not: a row of failures.jsonl."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class CameraSequence:
+    """One camera's recording, the unit of work: small, picklable, and enough to read its frames in another process.
+
+    `key` is "SUBJECT/SEQ/SERIAL" (DexYCB) or "ABF10" (HO3D). `numbers` (F,) int32 are the frame numbers in order,
+    `indices` (F,) int64 the dataset's own positions (see `Frame.index`). `annotations` is "raw" or the path of an
+    annotation JSON; then `ranges` (F, 4) int64 are the byte ranges of the image and of the annotation of every frame.
+    `mano` is the folder of MANO's files, or "standin"; None when the sequence was only listed. `seg_channel` is the RGB channel
+    that marks the hand in HO3D's segmentation.
+    """
+
+    dataset: str
+    root: str
+    split: str
+    setup: str
+    key: str
+    numbers: np.ndarray
+    indices: np.ndarray
+    annotations: str = "raw"
+    ranges: np.ndarray | None = None
+    mano: str | None = None
+    seg_channel: int = 0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
