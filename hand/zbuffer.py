@@ -1,0 +1,178 @@
+"""The z-buffer: triangles to per-sample face ids and depths, on the CPU, with no system library.
+
+Image space throughout: pixels, y down, pixel i covers [i, i+1); depths are metres along the camera's z. The rules are
+those of OpenGL as the authors' labeller used it (near plane, snapping of vertices to 1/256 px, sample positions), so that
+the same kernel serves the labels and the synthesizer. Several meshes are drawn together by `concatenate`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import float32, float64, int32, int64, njit, types
+
+from .errors import InputError
+
+PIXEL_CENTRE = np.array([[0.5, 0.5]])
+"""One sample in the middle of the pixel."""
+
+MULTISAMPLE_4 = np.array([[0.375, 0.875], [0.875, 0.625], [0.125, 0.375], [0.625, 0.125]])
+"""The four sample positions (x, y) of OpenGL's 4x multi-sampling, in image space; the first one decides coverage."""
+
+_CULL = {"none": 0, "clockwise": 1, "counterclockwise": -1}
+
+
+@dataclass(frozen=True)
+class Raster:
+    """What every sample of a viewport sees.
+
+    face: (S, h, w) int32, index into the faces given, -1 where nothing is hit.
+    inverse_depth: (S, h, w) float32, 1/z in 1/m, 0 where nothing is hit.
+    origin: (x, y) of the viewport's first pixel in the image; (0, 0) when no viewport was asked for.
+    """
+
+    face: np.ndarray
+    inverse_depth: np.ndarray
+    origin: tuple[int, int]
+
+
+_inputs = [
+    types.Array(float64, 2, "C", readonly=True),
+    types.Array(float64, 1, "C", readonly=True),
+    types.Array(int32, 2, "C", readonly=True),
+    types.Array(float64, 2, "C", readonly=True),
+    int64,
+    int64,
+    int64,
+    float64,
+]
+
+
+@njit(types.void(*_inputs, int32[:, :, ::1], float32[:, :, ::1]), cache=True, error_model="numpy")
+def _fill(points, z, faces, samples, left, top, cull, near, out_face, out_depth):
+    """Draw all faces; see `rasterize`. Coordinates run in 1/256 px: edge values are exact integers held in float64."""
+    n_samples, height, width = out_face.shape
+    for s in range(n_samples):
+        for y in range(height):
+            for x in range(width):
+                out_face[s, y, x] = -1
+                out_depth[s, y, x] = 0.0
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        za, zb, zc = z[a], z[b], z[c]
+        if not (za > near and zb > near and zc > near):  # NaN fails too
+            continue
+        ax, ay = np.floor(256.0 * points[a, 0] + 0.5), np.floor(256.0 * points[a, 1] + 0.5)
+        bx, by = np.floor(256.0 * points[b, 0] + 0.5), np.floor(256.0 * points[b, 1] + 0.5)
+        cx, cy = np.floor(256.0 * points[c, 0] + 0.5), np.floor(256.0 * points[c, 1] + 0.5)
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if not (0.0 < abs(area) < np.inf) or area * cull > 0.0:  # degenerate, NaN, infinite, or turned away
+            continue
+        if area < 0.0:  # one orientation from here on
+            bx, by, zb, cx, cy, zc = cx, cy, zc, bx, by, zb
+            area = -area
+        x_low, x_high = min(ax, bx, cx) / 256.0 - left, max(ax, bx, cx) / 256.0 - left
+        y_low, y_high = min(ay, by, cy) / 256.0 - top, max(ay, by, cy) / 256.0 - top
+        if not (x_high >= 0.0 and y_high >= 0.0 and x_low <= width and y_low <= height):
+            continue
+        # 1/z as a plane over the triangle: linear on the screen.
+        ia, ib, ic = 1.0 / za, 1.0 / zb, 1.0 / zc
+        for s in range(n_samples):
+            sx, sy = samples[s, 0], samples[s, 1]
+            # Clamp as floats, cast afterwards: huge coordinates must never reach an integer.
+            x0 = int(max(0.0, np.ceil(x_low - sx)))
+            x1 = int(min(width - 1.0, np.floor(x_high - sx)))
+            y0 = int(max(0.0, np.ceil(y_low - sy)))
+            y1 = int(min(height - 1.0, np.floor(y_high - sy)))
+            for y in range(y0, y1 + 1):
+                py = 256.0 * (y + top + sy)
+                ta = (cx - bx) * (py - by)
+                tb = (ax - cx) * (py - cy)
+                tc = (bx - ax) * (py - ay)
+                for x in range(x0, x1 + 1):
+                    px = 256.0 * (x + left + sx)
+                    wa = ta - (cy - by) * (px - bx)
+                    wb = tb - (ay - cy) * (px - cx)
+                    wc = tc - (by - ay) * (px - ax)
+                    if wa >= 0.0 and wb >= 0.0 and wc >= 0.0:
+                        depth = np.float32((wa * ia + wb * ib + wc * ic) / area)
+                        if depth > out_depth[s, y, x]:
+                            out_depth[s, y, x] = depth
+                            out_face[s, y, x] = f
+
+
+def rasterize(
+    points_2d: np.ndarray,
+    z: np.ndarray,
+    faces: np.ndarray,
+    *,
+    width: int,
+    height: int,
+    samples: np.ndarray = PIXEL_CENTRE,
+    cull: str = "none",
+    near: float = 0.05,
+    viewport: tuple[int, int, int, int] | None = None,
+) -> Raster:
+    """Draw triangles into a z-buffer (rules: the OpenGL pipeline of the H2ONet authors' labeller).
+
+    points_2d: (V, 2) px, projected vertices; z: (V,) m; faces: (F, 3) vertex indices.
+    samples: (S, 2) offsets (x, y) of the samples within their pixel.
+    cull: "none", or the turning sense, as seen on the image (y down), of the faces to drop: "clockwise" drops
+      (bx-ax)(cy-ay) - (by-ay)(cx-ax) > 0, "counterclockwise" the others.
+    near: m; a face with any vertex at or before it is dropped whole.
+    viewport: (x0, y0, x1, y1) px, end exclusive, cut to the image; only this part is drawn and returned, and the cost
+      follows it. Default: the whole image.
+
+    Vertices snap to floor(256 u + 0.5) / 256; edges are inclusive; 1/z is linear on the screen and kept as float32; the
+    larger wins and a tie keeps the earlier face. Faces with NaN or infinite values and faces without area are dropped.
+    Edge tests are exact within +-131072 px. Raises InputError for wrong shapes, an unknown `cull`, or faces that name
+    vertices that do not exist.
+    """
+    points = np.ascontiguousarray(points_2d, dtype=np.float64)
+    depths = np.ascontiguousarray(z, dtype=np.float64)
+    triangles = np.ascontiguousarray(faces, dtype=np.int32)
+    offsets = np.ascontiguousarray(samples, dtype=np.float64)
+    _check(points, depths, triangles, offsets, cull)
+    x0, y0, x1, y1 = (0, 0, width, height) if viewport is None else clip_viewport(viewport, width, height)
+    shape = (len(offsets), y1 - y0, x1 - x0)
+    face, inverse_depth = np.empty(shape, np.int32), np.empty(shape, np.float32)
+    _fill(points, depths, triangles, offsets, x0, y0, _CULL[cull], near, face, inverse_depth)
+    return Raster(face, inverse_depth, (x0, y0))
+
+
+def _check(points: np.ndarray, depths: np.ndarray, faces: np.ndarray, samples: np.ndarray, cull: str) -> None:
+    if points.ndim != 2 or points.shape[1] != 2 or depths.shape != points.shape[:1]:
+        raise InputError(f"rasterize: expected points_2d (V,2) and z (V,), found {points.shape} and {depths.shape}")
+    if faces.ndim != 2 or faces.shape[1] != 3 or samples.ndim != 2 or samples.shape[1] != 2:
+        raise InputError(f"rasterize: expected faces (F,3) and samples (S,2), found {faces.shape} and {samples.shape}")
+    if faces.size and (faces.min() < 0 or faces.max() >= len(points)):
+        raise InputError(f"rasterize: faces name vertices {faces.min()}..{faces.max()}, but there are {len(points)}")
+    if cull not in _CULL:
+        raise InputError(f"rasterize: cull is {cull!r}, expected one of {', '.join(_CULL)}")
+
+
+def clip_viewport(viewport: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:
+    """The part of (x0, y0, x1, y1) px, end exclusive, that lies in the image; (0, 0, 0, 0) when none does."""
+    x0, y0 = max(0, int(viewport[0])), max(0, int(viewport[1]))
+    x1, y1 = min(width, int(viewport[2])), min(height, int(viewport[3]))
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else (0, 0, 0, 0)
+
+
+def viewport_of(points_2d: np.ndarray, width: int, height: int, margin: int = 1) -> tuple[int, int, int, int]:
+    """The smallest viewport with all finite points (V, 2) px and a margin, cut to the image; (0, 0, 0, 0) when empty."""
+    finite = points_2d[np.isfinite(points_2d).all(axis=1)]
+    if len(finite) == 0:
+        return (0, 0, 0, 0)
+    limit = np.array([width, height]) + margin  # clamped as floats: huge coordinates must never reach an integer
+    low = np.floor(np.clip(finite.min(axis=0), -margin, limit)).astype(int) - margin
+    high = np.floor(np.clip(finite.max(axis=0), -margin - 1, limit)).astype(int) + 1 + margin
+    return clip_viewport((low[0], low[1], high[0], high[1]), width, height)
+
+
+def concatenate(meshes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join meshes (points_2d (V,2), z (V,), faces (F,3)) into one; the faces of mesh i follow those of mesh i-1."""
+    starts = np.cumsum([0] + [len(z) for _, z, _ in meshes[:-1]])
+    return (
+        np.concatenate([points for points, _, _ in meshes]),
+        np.concatenate([z for _, z, _ in meshes]),
+        np.concatenate([faces + start for (_, _, faces), start in zip(meshes, starts, strict=True)]).astype(np.int32),
+    )
