@@ -1,7 +1,7 @@
 """The z-buffer: triangles to per-sample face ids and depths, on the CPU, with no system library.
 
 Image space throughout: pixels, y down, pixel i covers [i, i+1); depths are metres along the camera's z. The rules are
-those of OpenGL as the authors' labeller used it (near plane, snapping of vertices to 1/256 px, sample positions), so that
+those of OpenGL as the authors' labeller used it (near plane, snapping to 1/256 px, sample positions), so that
 the same kernel serves the labels and the synthesizer. Several meshes are drawn together by `concatenate`.
 """
 
@@ -158,7 +158,7 @@ def clip_viewport(viewport: tuple[int, int, int, int], width: int, height: int) 
 
 
 def viewport_of(points_2d: np.ndarray, width: int, height: int, margin: int = 1) -> tuple[int, int, int, int]:
-    """The smallest viewport with all finite points (V, 2) px and a margin, cut to the image; (0, 0, 0, 0) when empty."""
+    """The smallest viewport with all finite points (V, 2) px and a margin, cut to the image; all 0 when empty."""
     finite = points_2d[np.isfinite(points_2d).all(axis=1)]
     if len(finite) == 0:
         return (0, 0, 0, 0)
