@@ -25,7 +25,7 @@ ONLY_IN = {
     "zarr": ("data/",),
     "pyrender": ("labeling/gl.py",),
     "OpenGL": ("labeling/gl.py",),
-    "typer": ("cli.py",),
+    "typer": ("cli.py", "cli_options.py", "cli_model.py"),
 }
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).glob("**/*.py")) + sorted(ROOT.glob("*.py"))
 

@@ -1,0 +1,226 @@
+"""The command line `h2o`: parses, calls one function of a room, prints its result, exits.
+
+Exit codes: 0 done; 1 done, but some frames failed (listed in failures.jsonl beside the output); 2 wrong usage or
+input. Progress and log lines go to stderr, results to stdout. Rooms are imported inside the commands, so that
+`h2o --help` stays quick.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import cli_model
+from .cli_options import Dataset, Mano, Overwrite, Root, Scheduler, Workers, dataset_root, finish, require_mano
+from .hand.errors import InputError
+
+app = typer.Typer(
+    name="h2o",
+    help="Occlusion labels, sequence clips, training and evaluation of H2ONet on DexYCB and HO3D.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+clips_app = typer.Typer(help="Look into a clips.zarr store.", no_args_is_help=True)
+app.add_typer(clips_app, name="clips")
+app.add_typer(cli_model.app)
+
+
+def main() -> None:
+    """Entry point of the `h2o` command: bad input becomes one line on stderr and exit code 2."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("h2onet").setLevel(logging.INFO)
+    try:
+        app()
+    except InputError as error:
+        print(f"h2o: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command()
+def synthesize(
+    out: Annotated[Path, typer.Argument(help="Folder to create: the dataset's root itself.")],
+    layout: Annotated[str, typer.Option(help="dexycb, ho3d-v2 or ho3d-v3.")],
+    sequences: Annotated[int | None, typer.Option(min=1, help="Number of sequences (recordings).")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames per sequence.")] = None,
+    cameras: Annotated[int | None, typer.Option(min=1, max=8, help="Cameras per sequence.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    motion: Annotated[Path | None, typer.Option(help="Replay real trajectories from this npz file.")] = None,
+    motion_step: Annotated[int, typer.Option(min=1, help="Replay every n-th frame.")] = 1,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a synthetic dataset in the exact on-disk layout of DexYCB or HO3D, with hand and object models."""
+    from .data.synthesize import SynthesizeSettings
+    from .data.synthesize import synthesize as run
+
+    chosen = {"sequences": sequences, "frames": frames, "cameras": cameras, "workers": workers}
+    settings = SynthesizeSettings(
+        out=out,
+        layout=layout,
+        seed=seed,
+        motion=motion,
+        motion_step=motion_step,
+        overwrite=overwrite,
+        **{name: value for name, value in chosen.items() if value is not None},
+    )
+    print(run(settings))
+
+
+@app.command("prepare-labels")
+def prepare_labels(
+    dataset: Dataset,
+    split: Annotated[str, typer.Option(help="train, val or test.")],
+    out: Annotated[Path, typer.Option(help="The labels.zarr store to write.")],
+    root: Root = None,
+    setup: Annotated[str, typer.Option(help="DexYCB setup: s0, s1, s2 or s3.")] = "s0",
+    annotations: Annotated[str, typer.Option(help="raw, or a HandOccNet annotation JSON.")] = "raw",
+    mano: Mano = None,
+    objects: Annotated[Path | None, typer.Option(help="Folder of object models (default: ROOT/models).")] = None,
+    renderer: Annotated[str, typer.Option(help="auto, cpu or pyrender.")] = "auto",
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    json: Annotated[Path | None, typer.Option(help="Also write one JSON per frame in the authors' format.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet (PNG), worst frames first.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after about this many frames.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Render hand and object meshes and store the occlusion labels of every annotated frame."""
+    from .pipeline.prepare_labels import LabelSettings
+    from .pipeline.prepare_labels import prepare_labels as run
+
+    summary = run(
+        LabelSettings(
+            dataset=dataset,
+            root=dataset_root(dataset, root),
+            split=split,
+            setup=setup,
+            annotations=annotations,
+            mano=require_mano(mano),
+            out=out,
+            objects=objects,
+            renderer=renderer,
+            workers=workers,
+            scheduler=scheduler,
+            json=json,
+            sheet=sheet,
+            limit=limit,
+            overwrite=overwrite,
+        )
+    )
+    print(summary)
+    finish(summary.failures, out.parent / "failures.jsonl")
+
+
+@app.command()
+def annotations(
+    dataset: Dataset,
+    split: Annotated[str, typer.Option(help="train, val or test.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
+    root: Root = None,
+    setup: Annotated[str, typer.Option(help="DexYCB setup: s0, s1, s2 or s3.")] = "s0",
+    mano: Mano = None,
+) -> None:
+    """Convert a raw dataset tree to the HandOccNet-style annotation JSON."""
+    from .data.annotations import write_annotations
+
+    count = write_annotations(dataset, dataset_root(dataset, root), split, setup, require_mano(mano), out)
+    print(f"{count} annotations written to {out}")
+
+
+@app.command("build-clips")
+def build_clips(
+    labels: Annotated[Path, typer.Option(help="labels.zarr written by prepare-labels.")],
+    out: Annotated[str, typer.Option(help="The clips.zarr store to write (path or fsspec URL).")],
+    root: Annotated[Path | None, typer.Option(help="Where the photographs lie now, if they moved.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Cut the hand out of every labelled frame and store it with its labels, ready for training."""
+    from .pipeline.build_clips import build_clips as run
+
+    summary = run(labels, out, root=root, workers=workers, scheduler=scheduler, overwrite=overwrite)
+    print(summary)
+    finish(summary.failures, Path(out).parent / "failures.jsonl")
+
+
+@clips_app.command("info")
+def clips_info(store: Annotated[str, typer.Argument(help="clips.zarr")]) -> None:
+    """Counts, sizes, label balance, missing frames."""
+    from .data.clips import clip_info
+
+    print(clip_info(store))
+
+
+@clips_app.command("verify")
+def clips_verify(store: Annotated[str, typer.Argument(help="clips.zarr")]) -> None:
+    """Check every sequence's checksum and the index; name what is damaged."""
+    from .data.clips import verify
+
+    problems = verify(store)
+    for problem in problems:
+        print(problem)
+    print("no problems found" if not problems else f"{len(problems)} problems")
+    finish(len(problems))
+
+
+@clips_app.command("sheet")
+def clips_sheet(
+    store: Annotated[str, typer.Argument(help="clips.zarr")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("clips.png"),
+    seed: Annotated[int, typer.Option(help="Chooses the windows.")] = 0,
+) -> None:
+    """Draw random windows with joints and labels."""
+    from .data.clips import contact_sheet
+
+    print(contact_sheet(store, out, seed=seed))
+
+
+@clips_app.command("export")
+def clips_export(
+    store: Annotated[str, typer.Argument(help="clips.zarr")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards.")],
+    to: Annotated[str, typer.Option(help="Format: webdataset.")] = "webdataset",
+) -> None:
+    """Write the crops and labels for other trainers."""
+    from .pipeline.export_clips import export_webdataset
+
+    if to != "webdataset":
+        raise InputError(f"--to: expected webdataset, found {to!r}")
+    print(export_webdataset(store, out))
+
+
+@app.command()
+def doctor(
+    dataset: Annotated[str | None, typer.Option(help="Check a dataset's folder: dexycb, ho3d-v2, ho3d-v3.")] = None,
+    root: Root = None,
+    mano: Mano = None,
+) -> None:
+    """What is installed, what the data lacks, what to do."""
+    from .doctor import examine
+
+    report = examine(dataset, root, mano)
+    print(report)
+    finish(0 if report.healthy else 1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the sample, the stores, the runs and the page.")] = Path(
+        "runs/demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """All of it on a synthesized sample, ending in a page to look at."""
+    from .demo import run_demo
+
+    print(run_demo(out, seed=seed, workers=workers, overwrite=overwrite))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The `h2o` commands around a network: train, evaluate, predict, export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_options import Device, Mano, Overwrite
+from .hand.errors import InputError
+
+app = typer.Typer()
+
+
+@app.command(context_settings={"allow_extra_args": True})
+def train(
+    context: typer.Context,
+    preset: Annotated[str, typer.Argument(help="Name of a preset, or a TOML file.")],
+    clips: Annotated[list[str], typer.Option(help="clips.zarr to train on (repeat to mix).")],
+    out: Annotated[Path, typer.Option(help="The run folder.")],
+    val_clips: Annotated[list[str] | None, typer.Option(help="clips.zarr for choosing the best checkpoint.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Start from these weights.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run folder stopped.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value [key=value ...], overrides the preset.")
+    ] = None,
+    device: Device = "auto",
+    mano: Mano = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train one stage."""
+    from .training.loop import train as run
+    from .training.recipe import load_recipe
+
+    # `--set a=1 b=2` is as welcome as `--set a=1 --set b=2`: what follows the first pair arrives as extra arguments.
+    overrides = [*(set_ or []), *context.args]
+    if context.args and not set_:
+        raise InputError(f"train: unexpected argument {context.args[0]!r}; overrides are given as --set key=value")
+    recipe = load_recipe(preset, overrides)
+    print(
+        run(
+            recipe,
+            clips,
+            out,
+            val_clips=val_clips,
+            init=init,
+            resume=resume,
+            device=device,
+            mano=mano,
+            overwrite=overwrite,
+        )
+    )
+
+
+@app.command()
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, breakdown.json and the page.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder, or an official .pth file.")] = None,
+    clips: Annotated[str | None, typer.Option(help="clips.zarr to score on.")] = None,
+    hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
+    ho3d_json: Annotated[Path | None, typer.Option(help="Also write HO3D's pred.json.")] = None,
+    dexycb_txt: Annotated[Path | None, typer.Option(help="Also write dex-ycb-toolkit's result text.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Score this pred.json instead.")] = None,
+    ground_truth: Annotated[Path | None, typer.Option(help="Folder with evaluation_xyz/verts.json.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="ho3d-v2 or ho3d-v3, with --predictions.")] = None,
+    device: Device = "auto",
+    mano: Mano = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+) -> None:
+    """Score a checkpoint on clips, or a HO3D pred.json against the released ground truth."""
+    from .evaluation.evaluate import evaluate_clips, evaluate_predictions
+    from .evaluation.report import metrics_table
+
+    if predictions is not None:
+        if ground_truth is None or dataset is None or checkpoint is not None or clips is not None:
+            raise InputError(
+                "--predictions goes with --ground-truth DIR and --dataset ho3d-v2|ho3d-v3, without --checkpoint or --clips"
+            )
+        print(metrics_table(evaluate_predictions(predictions, ground_truth, dataset, out)))
+        return
+    if checkpoint is None or clips is None:
+        raise InputError(
+            "give --checkpoint FILE --clips clips.zarr, or --predictions pred.json --ground-truth DIR --dataset NAME"
+        )
+    metrics = evaluate_clips(
+        checkpoint,
+        clips,
+        out,
+        hierarchy=hierarchy,
+        ho3d_json=ho3d_json,
+        dexycb_txt=dexycb_txt,
+        mano=mano,
+        device=device,
+        batch_size=batch_size,
+    )
+    print(metrics_table(metrics))
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
+    out: Annotated[Path, typer.Option(help="Folder for overlays, meshes and joints.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Video file.")] = None,
+    boxes: Annotated[Path | None, typer.Option(help="JSON or CSV with a box per picture.")] = None,
+    hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Reconstruct the hand in pictures or a video."""
+    from .inference.predict import predict as run
+
+    if (images is None) == (video is None):
+        raise InputError("give either --images DIR or --video FILE")
+    print(run(checkpoint, out, images=images, video=video, boxes=boxes, hierarchy=hierarchy, device=device))
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
+) -> None:
+    """Write the network as ONNX."""
+    from .inference.export import export_onnx
+
+    for path in export_onnx(checkpoint, out, hierarchy=hierarchy):
+        print(path)

@@ -1,0 +1,52 @@
+"""Options that several `h2o` commands share, and how their defaults are found."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .hand.errors import InputError
+
+DATASETS = ("dexycb", "ho3d-v2", "ho3d-v3")
+ROOT_VARIABLES = {"dexycb": "DEX_YCB_DIR", "ho3d-v2": "HO3D_DIR", "ho3d-v3": "HO3D_DIR"}
+
+Dataset = Annotated[str, typer.Option(help="dexycb, ho3d-v2 or ho3d-v3.")]
+Root = Annotated[Path | None, typer.Option(help="The dataset's folder (default: $DEX_YCB_DIR or $HO3D_DIR).")]
+Mano = Annotated[
+    str | None,
+    typer.Option(envvar="MANO_DIR", help="Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, or `standin`."),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes (default: one per core).")]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, e.g. tcp://host:8786.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard an existing output and start anew.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def dataset_root(dataset: str, root: Path | None) -> Path:
+    """The dataset's folder from --root or its environment variable; InputError names both where neither is set."""
+    if dataset not in DATASETS:
+        raise InputError(f"--dataset: expected one of {', '.join(DATASETS)}, found {dataset!r}")
+    variable = ROOT_VARIABLES[dataset]
+    value = root or os.environ.get(variable)
+    if not value:
+        raise InputError(f"--root: no folder given for {dataset}; pass --root DIR or set {variable}")
+    return Path(value)
+
+
+def require_mano(mano: str | None) -> str:
+    """The hand model's folder; there is no silent fallback to the stand-in hand."""
+    if not mano:
+        raise InputError(
+            "--mano: no hand model given; pass the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl "
+            "(register at https://mano.is.tue.mpg.de) or set MANO_DIR, or name the built-in hand with --mano standin"
+        )
+    return mano
+
+
+def finish(failures: int, where: Path | None = None) -> None:
+    """Leave with 1 where frames failed, naming their list."""
+    if failures:
+        print(f"{failures} failed; listed in {where}" if where else f"{failures} failed", file=sys.stderr)
+        raise typer.Exit(1)

@@ -1,0 +1,169 @@
+"""`h2o doctor`: what is installed, what a dataset root or a MANO folder lacks, and what to do about it.
+
+Looks only: nothing is written, no file's code is run. A finding is `ok`, `note` (works, but something optional is
+absent) or `missing` (a command would fail).
+"""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cli_options import DATASETS, dataset_root
+from .hand.errors import InputError
+from .hand.mano import load_arrays
+
+PACKAGES = ("torch", "numpy", "numba", "smplx", "dask", "zarr", "opencv-python-headless", "trimesh", "pyrender")
+OPTIONAL = {"PyTurboJPEG": "lossless JPEG crops", "onnxruntime": "ONNX inference", "s3fs": "stores on S3"}
+DEBIAN_GL = "apt-get install libegl1 libgl1 libgl1-mesa-dri libxrender1"
+DEXYCB_SUBJECTS = 10
+SEQUENCES_PER_SUBJECT = 100
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: `status` is ok, note or missing; `advice` says what to do where it is not ok."""
+
+    status: str
+    what: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.status:8s}{self.what}" + (f"\n{'':8s}-> {self.advice}" if self.advice else "")
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings, in the order in which a user would meet them."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is missing that was asked about."""
+        return all(finding.status != "missing" for finding in self.findings)
+
+    def __str__(self) -> str:
+        return "\n".join(str(finding) for finding in self.findings)
+
+
+def examine(dataset: str | None = None, root: Path | None = None, mano: str | None = None) -> Report:
+    """Findings about the installation and, where named, a dataset's folder and a MANO folder."""
+    findings = [*installation()]
+    if mano or dataset:
+        findings += [*hand_model(mano)]
+    if dataset:
+        folder = dataset_root(dataset, root)
+        findings += [*(dexycb(folder) if dataset == "dexycb" else ho3d(folder, dataset))]
+    elif root is not None:
+        raise InputError(f"--root: say which dataset {root} holds with --dataset {'|'.join(DATASETS)}")
+    return Report(tuple(findings))
+
+
+def installation() -> Iterator[Finding]:
+    """Python, packages, accelerator, OpenGL."""
+    yield Finding("ok", f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
+    for name in PACKAGES:
+        version = installed(name) or (installed("opencv-python") if name.startswith("opencv") else None)
+        yield Finding("ok", f"{name} {version}") if version else Finding("missing", name, f"pip install {name}")
+    for name, use in OPTIONAL.items():
+        version = installed(name)
+        yield (
+            Finding("ok", f"{name} {version}")
+            if version
+            else Finding("note", f"{name} is not installed ({use})", f"pip install {name}")
+        )
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    yield Finding("ok", "GPU: " + ", ".join(gpus)) if gpus else Finding("note", "no GPU: training runs on the CPU")
+    yield opengl()
+
+
+def installed(package: str) -> str | None:
+    """Version of an installed distribution, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def opengl() -> Finding:
+    """Whether pyrender can draw off-screen, tried in a process of its own because a bad driver may take it down."""
+    code = "import h2onet.labeling.gl as gl; gl.check_opengl()"
+    tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    if tried.returncode == 0:
+        return Finding("ok", "OpenGL through EGL (--renderer pyrender)")
+    reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return Finding("note", f"no OpenGL ({reason}); --renderer cpu needs none", DEBIAN_GL)
+
+
+def hand_model(mano: str | None) -> Iterator[Finding]:
+    """Whether both hands' files are there and readable."""
+    if not mano:
+        yield Finding("missing", "MANO: no folder given", "register at https://mano.is.tue.mpg.de, set MANO_DIR")
+        return
+    for side in ("right", "left"):
+        try:
+            arrays = load_arrays(mano, side)
+        except InputError as error:
+            yield Finding("missing", f"MANO {side} hand", str(error))
+        else:
+            yield Finding("ok", f"MANO {side} hand: {arrays.source} (sha256 {arrays.sha256[:12]})")
+
+
+def present(path: Path, advice: str, *, needed: bool = True) -> Finding:
+    """A finding about one file or folder."""
+    if path.exists():
+        return Finding("ok", str(path))
+    return Finding("missing" if needed else "note", f"{path} is not there", advice)
+
+
+def dexycb(root: Path) -> Iterator[Finding]:
+    """Subjects, sequences, calibration and object models of a DexYCB tree."""
+    source = "download from https://dex-ycb.github.io and unpack every archive into this one folder"
+    if not root.is_dir():
+        yield Finding("missing", f"DexYCB root {root}", source)
+        return
+    subjects = sorted(p for p in root.glob("20*-subject-*") if p.is_dir())
+    for subject in subjects:
+        sequences = [p for p in subject.iterdir() if (p / "meta.yml").exists()]
+        complete = len(sequences) == SEQUENCES_PER_SUBJECT
+        note = "" if complete else "splits follow the official list, so a part works and gives that part of each split"
+        yield Finding("ok" if complete else "note", f"{subject.name}: {len(sequences)} sequences", note)
+    if not subjects:
+        yield Finding("missing", f"{root}: no folder named like 20200709-subject-01", source)
+    elif len(subjects) < DEXYCB_SUBJECTS:
+        yield Finding("note", f"{len(subjects)} of {DEXYCB_SUBJECTS} subjects", "splits lose what is not there")
+    yield present(root / "calibration" / "intrinsics", "calibration.tar.gz of the download")
+    yield present(root / "models", "models.tar.gz of the download; the depth rule needs the object meshes")
+
+
+def ho3d(root: Path, dataset: str) -> Iterator[Finding]:
+    """Lists, sequences, masks and released ground truth of a HO3D tree."""
+    source = "download from https://www.tugraz.at/index.php?id=40231 and unpack into this folder"
+    if not root.is_dir():
+        yield Finding("missing", f"HO3D root {root}", source)
+        return
+    extension = "png" if dataset == "ho3d-v2" else "jpg"
+    for name, folder in (("train.txt", "train"), ("evaluation.txt", "evaluation")):
+        yield present(root / name, source)
+        if not (root / name).is_file():
+            continue
+        lines = [line.strip() for line in (root / name).read_text().splitlines() if line.strip()]
+        for kind, ending, needed in (("rgb", extension, True), ("meta", "pkl", True), ("seg", "jpg", False)):
+            if kind == "seg" and folder == "evaluation":
+                continue
+            paths = (root / folder / line.replace("/", f"/{kind}/") for line in lines)
+            absent = [p for p in paths if not p.with_suffix(f".{ending}").exists()]
+            what = f"{folder}: {len(lines) - len(absent)} of {len(lines)} {kind} files"
+            first = f"first one missing: {absent[0]}.{ending}" if absent else ""
+            yield Finding("ok" if not absent else "missing" if needed else "note", what, first)
+    truth = "released in November 2024 by HO3D's authors; needed to score evaluation frames locally"
+    yield present(root / "evaluation_xyz.json", truth, needed=False)
+    yield present(root / "evaluation_verts.json", truth, needed=False)
+    yield present(root / "models", "YCB models; the depth rule needs the object meshes", needed=False)
