@@ -79,8 +79,8 @@ class CameraSequence:
     `key` is "SUBJECT/SEQ/SERIAL" (DexYCB) or "ABF10" (HO3D). `numbers` (F,) int32 are the frame numbers in order,
     `indices` (F,) int64 the dataset's own positions (see `Frame.index`). `annotations` is "raw" or the path of an
     annotation JSON; then `ranges` (F, 4) int64 are the byte ranges of the image and of the annotation of every frame.
-    `mano` is the folder of MANO's files, or "standin"; None when the sequence was only listed. `seg_channel` is the RGB channel
-    that marks the hand in HO3D's segmentation.
+    `mano` is the folder of MANO's files, or "standin"; None when the sequence is only listed. `seg_channel` is the RGB
+    channel that marks the hand in HO3D's segmentation.
     """
 
     dataset: str

@@ -1,0 +1,159 @@
+"""Writing so that a killed process or a full disk leaves either the whole thing or nothing.
+
+Everything is built in a temporary neighbour of its target (`.tmp-<name>-<uuid>`, same folder, hence same disk), forced
+to disk (files, then folders), and only then renamed. A rename onto a folder that somebody else finished first fails
+with ENOTEMPTY and is no error: tasks are idempotent and may run twice. It needs a file system with atomic rename.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ..hand.errors import InputError
+
+TEMPORARY = ".tmp-"
+RETIRED = ".old-"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class DiskFull(InputError):
+    """No room left to write: what was finished stays, the run must stop."""
+
+
+@contextmanager
+def room_to_write(path: Path) -> Iterator[None]:
+    """Turn "disk full" (also a quota or a file size limit) while writing `path` into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull(
+                f"{path}: {os.strerror(error.errno or errno.ENOSPC)}; free space on that disk and run the same command"
+                " again: what was finished is kept"
+            ) from error
+        raise
+
+
+def fsync_path(path: Path) -> None:
+    """Force one file or folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Force every file and folder below `folder`, and `folder` itself, to disk, contents before containers."""
+    for current, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            fsync_path(Path(current) / name)
+        fsync_path(Path(current))
+
+
+def temporary_sibling(target: Path) -> Path:
+    """A name beside `target` that no other attempt uses, and that `sweep` recognises."""
+    return target.parent / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex}"
+
+
+@contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """A fresh temporary folder beside `target`; removed when the block fails. The block publishes it with `publish`."""
+    temporary = temporary_sibling(target)
+    with room_to_write(target):
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(temporary: Path, target: Path) -> bool:
+    """Make a finished folder appear at `target` at once. False when another attempt had finished it first."""
+    fsync_tree(temporary)
+    try:
+        os.rename(temporary, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    fsync_path(target.parent)
+    return True
+
+
+def replace(temporary: Path, target: Path) -> None:
+    """Like `publish`, for a target that may exist: the old one is renamed away first, then removed.
+
+    A crash between the two renames leaves no target at all, never a mixture.
+    """
+    fsync_tree(temporary)
+    retired = target.parent / f"{RETIRED}{target.name}-{uuid.uuid4().hex}"
+    if target.exists():
+        os.rename(target, retired)
+    os.rename(temporary, target)
+    fsync_path(target.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def sweep(folder: Path) -> int:
+    """Remove what interrupted attempts left directly in `folder`; returns how many leftovers there were."""
+    if not folder.is_dir():
+        return 0
+    leftovers = [entry for entry in folder.iterdir() if entry.name.startswith((TEMPORARY, RETIRED))]
+    for entry in leftovers:
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+@contextmanager
+def writing_file(target: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `target` only when the block ends well (overwrites atomically)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(target)
+    with room_to_write(target):
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            fsync_path(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class Lock:
+    """One writer per store on this machine: an advisory lock that the system drops when its process dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock or raise `InputError` when another run holds it."""
+        file = self._path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise InputError(
+                f"{self._path.parent}: another run is writing this store; wait for it, or give another --out"
+            ) from None
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back; harmless when it was not held."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
