@@ -44,18 +44,14 @@ _inputs = [
     int64,
     int64,
     float64,
+    int64,
 ]
 
 
 @njit(types.void(*_inputs, int32[:, :, ::1], float32[:, :, ::1]), cache=True, error_model="numpy")
-def _fill(points, z, faces, samples, left, top, cull, near, out_face, out_depth):
+def _draw(points, z, faces, samples, left, top, cull, near, first_face, out_face, out_depth):
     """Draw all faces; see `rasterize`. Coordinates run in 1/256 px: edge values are exact integers held in float64."""
     n_samples, height, width = out_face.shape
-    for s in range(n_samples):
-        for y in range(height):
-            for x in range(width):
-                out_face[s, y, x] = -1
-                out_depth[s, y, x] = 0.0
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         za, zb, zc = z[a], z[b], z[c]
@@ -97,7 +93,7 @@ def _fill(points, z, faces, samples, left, top, cull, near, out_face, out_depth)
                         depth = np.float32((wa * ia + wb * ib + wc * ic) / area)
                         if depth > out_depth[s, y, x]:
                             out_depth[s, y, x] = depth
-                            out_face[s, y, x] = f
+                            out_face[s, y, x] = first_face + f
 
 
 def rasterize(
@@ -111,6 +107,8 @@ def rasterize(
     cull: str = "none",
     near: float = 0.05,
     viewport: tuple[int, int, int, int] | None = None,
+    onto: Raster | None = None,
+    first_face: int = 0,
 ) -> Raster:
     """Draw triangles into a z-buffer (rules: the OpenGL pipeline of the H2ONet authors' labeller).
 
@@ -121,6 +119,8 @@ def rasterize(
     near: m; a face with any vertex at or before it is dropped whole.
     viewport: (x0, y0, x1, y1) px, end exclusive, cut to the image; only this part is drawn and returned, and the cost
       follows it. Default: the whole image.
+    onto: an earlier result for the same viewport and samples to draw into (it is changed and returned); these faces then
+      come after all that it holds, and their ids start at `first_face`.
 
     Vertices snap to floor(256 u + 0.5) / 256; edges are inclusive; 1/z is linear on the screen and kept as float32; the
     larger wins and a tie keeps the earlier face. Faces with NaN or infinite values and faces without area are dropped.
@@ -134,9 +134,12 @@ def rasterize(
     _check(points, depths, triangles, offsets, cull)
     x0, y0, x1, y1 = (0, 0, width, height) if viewport is None else clip_viewport(viewport, width, height)
     shape = (len(offsets), y1 - y0, x1 - x0)
-    face, inverse_depth = np.empty(shape, np.int32), np.empty(shape, np.float32)
-    _fill(points, depths, triangles, offsets, x0, y0, _CULL[cull], near, face, inverse_depth)
-    return Raster(face, inverse_depth, (x0, y0))
+    raster = onto or Raster(np.full(shape, -1, np.int32), np.zeros(shape, np.float32), (x0, y0))
+    if raster.face.shape != shape or raster.origin != (x0, y0):
+        raise InputError(f"rasterize: onto has samples x rows x columns {raster.face.shape}, this viewport {shape}")
+    sense, out = _CULL[cull], (raster.face, raster.inverse_depth)
+    _draw(points, depths, triangles, offsets, x0, y0, sense, near, first_face, *out)
+    return raster
 
 
 def _check(points: np.ndarray, depths: np.ndarray, faces: np.ndarray, samples: np.ndarray, cull: str) -> None:

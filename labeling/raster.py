@@ -1,0 +1,153 @@
+"""What a camera sees of meshes: the renderer interface of the label rules, and its default, the numba z-buffer.
+
+Metres in the OpenCV camera frame, pixels with pixel i covering [i, i+1), part ids 0..5 (thumb, index, middle, ring, little,
+palm) and 255 for none. A renderer answers two questions about a viewport of the image: which part of the hand a pixel
+shows under the four-sample rule of the H2ONet authors, and how far away the first surface is at the pixel's centre.
+`labeling.gl` answers the same questions with OpenGL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numba import int32, njit, types, uint8
+
+from ..hand.errors import InputError
+from ..hand.parts import NOTHING, PARTS
+from ..hand.zbuffer import MULTISAMPLE_4, rasterize
+
+NEAR = 0.05
+"""m; the near plane of the authors' renderer: a face with a vertex at or before it is not drawn."""
+
+PALM = PARTS.index("palm")
+
+RENDERERS = ("auto", "cpu", "pyrender")
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A mesh before the camera: vertices (V, 3) m, faces (F, 3) int32, points_2d (V, 2) px = the projected vertices."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    points_2d: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A pinhole camera (intrinsics (3, 3), image of width x height px) and the part (x0, y0, x1, y1) px to draw."""
+
+    intrinsics: np.ndarray
+    width: int
+    height: int
+    viewport: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class PartImage:
+    """Parts of the hand in a viewport.
+
+    part: (h, w) uint8; p where the pixel is covered and all four samples show part p (for the palm, "show" includes samples
+      that hit nothing: in the original both are white), 255 elsewhere.
+    covered: (h, w) bool; the pixel belongs to the render, i.e. its first sample hits the hand.
+    origin: (x, y) px of the viewport's first pixel.
+    """
+
+    part: np.ndarray
+    covered: np.ndarray
+    origin: tuple[int, int]
+
+
+class Renderer(Protocol):
+    """Draws meshes; one is kept per process."""
+
+    name: str
+
+    def parts(self, hand: Mesh, face_parts: np.ndarray, view: View) -> PartImage:
+        """The hand's parts; face_parts: (F,) uint8. Faces that turn clockwise on the image are culled."""
+        ...
+
+    def inverse_depth(self, meshes: Sequence[Mesh], view: View) -> np.ndarray:
+        """(h, w) float32, 1/z in 1/m of the first surface at each pixel's centre, 0 where there is none; no culling."""
+        ...
+
+    def close(self) -> None:
+        """Free what the renderer holds."""
+        ...
+
+
+@njit(
+    types.void(types.Array(int32, 3, "C"), types.Array(uint8, 1, "C", readonly=True), uint8, uint8[:, ::1]),
+    cache=True,
+)
+def _parts_of_samples(face, face_parts, palm, out):
+    """Combine the face ids of four samples into the pixel's part; `out` comes filled with 255."""
+    for y in range(face.shape[1]):
+        for x in range(face.shape[2]):
+            first = face[0, y, x]
+            if first < 0:
+                continue
+            part = face_parts[first]
+            same = True
+            for s in range(1, face.shape[0]):
+                hit = face[s, y, x]
+                same &= (face_parts[hit] if hit >= 0 else palm) == part
+            if same:
+                out[y, x] = part
+
+
+class CpuRenderer:
+    """The numba z-buffer: the same labels on every machine, no system libraries."""
+
+    name = "cpu"
+
+    def parts(self, hand: Mesh, face_parts: np.ndarray, view: View) -> PartImage:
+        """See `Renderer.parts`."""
+        raster = rasterize(
+            hand.points_2d,
+            hand.vertices[:, 2],
+            hand.faces,
+            width=view.width,
+            height=view.height,
+            samples=MULTISAMPLE_4,
+            cull="clockwise",
+            near=NEAR,
+            viewport=view.viewport,
+        )
+        part = np.full(raster.face.shape[1:], NOTHING, np.uint8)
+        _parts_of_samples(raster.face, face_parts, PALM, part)
+        return PartImage(part, raster.face[0] >= 0, raster.origin)
+
+    def inverse_depth(self, meshes: Sequence[Mesh], view: View) -> np.ndarray:
+        """See `Renderer.inverse_depth`."""
+        raster = None
+        for mesh in meshes:
+            raster = rasterize(
+                mesh.points_2d,
+                mesh.vertices[:, 2],
+                mesh.faces,
+                width=view.width,
+                height=view.height,
+                near=NEAR,
+                viewport=view.viewport,
+                onto=raster,
+            )
+        if raster is None:
+            x0, y0, x1, y1 = view.viewport
+            return np.zeros((y1 - y0, x1 - x0), np.float32)
+        return raster.inverse_depth[0]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def make_renderer(name: str = "auto") -> Renderer:
+    """The renderer called "cpu" or "pyrender"; "auto" is "cpu". Raises InputError for other names or missing OpenGL."""
+    if name not in RENDERERS:
+        raise InputError(f"renderer: expected one of {', '.join(RENDERERS)}, found {name!r}")
+    if name == "pyrender":
+        from .gl import GlRenderer  # OpenGL is touched only when asked for
+
+        return GlRenderer()
+    return CpuRenderer()
