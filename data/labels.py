@@ -1,0 +1,215 @@
+"""labels.zarr: what is known about every annotated frame of one dataset split, on top of `data/store.py`.
+
+It holds all that building clips needs (with the photos under the dataset root): occlusion labels, hand pose, joints,
+camera, object. Metres, radians, pixels; OpenCV camera frame; joint order of DATA.md A.6; label order thumb, index,
+middle, ring, little, palm, global; 1 = occluded, 0 = visible, 255 = unknown. Numbers the dataset does not give are NaN.
+
+    labels = LabelStore.open("labels.zarr")
+    row = labels.row("20200709-subject-01/20200709_141754/836212060125", 17)
+    labels["occluded"][row]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..hand.errors import InputError
+from ..hand.parts import LABELS
+from .columns import Index, Rows
+from .durable import room_to_write
+from .store import SequenceStore
+
+SCHEMA = "h2onet-labels"
+SCHEMA_VERSION = 1
+UNKNOWN = 255
+
+COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "frame": ("i4", ()),
+    "dataset_index": ("i8", ()),
+    "labelled": ("?", ()),
+    "occluded": ("u1", (7,)),
+    "visible_vertices": ("i4", (6,)),
+    "visible_fraction": ("f4", (6,)),
+    "cause": ("u1", (6,)),
+    "joint_visible": ("u1", (21,)),
+    "is_left": ("?", ()),
+    "has_pose": ("?", ()),
+    "intrinsics": ("f8", (3, 3)),
+    "mano_pose": ("f4", (48,)),
+    "mano_shape": ("f4", (10,)),
+    "translation": ("f4", (3,)),
+    "joints": ("f4", (21, 3)),
+    "joints_2d": ("f4", (21, 2)),
+    "root": ("f4", (3,)),
+    "box": ("f4", (4,)),
+    "object_id": ("i4", ()),
+    "object_pose": ("f4", (3, 4)),
+}
+"""Per-frame columns of a committed sequence; the index adds `sequence_id`. Type and shape without the frame axis."""
+VERTICES: tuple[str, tuple[int, ...]] = ("f4", (778, 3))
+
+
+def image_pattern(dataset: str, split: str) -> str:
+    """The photo's path below the dataset root as a format string of `sequence` and `frame`."""
+    if dataset == "dexycb":
+        return "{sequence}/color_{frame:06d}.jpg"
+    folder = "evaluation" if split == "test" else "train"
+    extension = {"ho3d-v2": "png", "ho3d-v3": "jpg"}[dataset]
+    return f"{folder}/{{sequence}}/rgb/{{frame:04d}}.{extension}"
+
+
+class LabelStore:
+    """A labels.zarr: `create` to write (resumes), `open` to read; columns by name like a dictionary of NumPy arrays."""
+
+    def __init__(self, store: SequenceStore) -> None:
+        self.store = store
+        self._index: Index | None = None
+        self._rows: dict[tuple[str, int], int] | None = None
+
+    @classmethod
+    def create(cls, path: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> LabelStore:
+        """Make or resume; errors as `SequenceStore.create`."""
+        return cls(SequenceStore.create(path, settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION))
+
+    @classmethod
+    def open(cls, path: str | Path) -> LabelStore:
+        """Open a finished store; InputError when it is missing, unfinished, or of another version."""
+        labels = cls(SequenceStore.open(path, schema=SCHEMA, version=SCHEMA_VERSION))
+        labels._index = labels.store.index
+        return labels
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def commit(self, key: str, rows: Mapping[str, np.ndarray], attrs: Mapping[str, Any]) -> bool:
+        """Store one sequence's columns (all of `COLUMNS`, `vertices` where given), atomically; see `SequenceStore`."""
+        return self.store.commit(key, checked_columns(rows), attrs)
+
+    def finish(self, keys: Iterable[str], attrs: Mapping[str, Any]) -> None:
+        """Write the index over the given finished sequences, in that order."""
+        keys = list(keys)
+        finished = self.store.finished()
+        sequences = [
+            {"key": key, "frames": finished[key]["n_frames"], "sha256": finished[key]["sha256"]} for key in keys
+        ]
+        self.store.write_index(self._blocks(keys), {**attrs, "sequences": sequences, "labels": list(LABELS)})
+        self._index, self._rows = None, None
+
+    def _blocks(self, keys: list[str], rows_per_block: int = 16384) -> Iterator[Rows]:
+        pending: list[Rows] = []
+        count = 0
+        for number, key in enumerate(keys):
+            rows, attrs = self.store.read(key)
+            pending.append({"sequence_id": np.full(attrs["n_frames"], number, np.int32), **rows})
+            count += attrs["n_frames"]
+            if count >= rows_per_block or number == len(keys) - 1:
+                yield {name: np.concatenate([part[name] for part in pending]) for name in pending[0]}
+                pending, count = [], 0
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def index(self) -> Index:
+        """All columns over all frames."""
+        if self._index is None:
+            self._index = self.store.index
+        return self._index
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """dataset, split, setup, root, image (a pattern), mano, rules, skipped, sequences, ... of the finished run."""
+        return self.index.attrs
+
+    @property
+    def sequences(self) -> list[str]:
+        """Keys of the camera sequences, by `sequence_id`."""
+        return [entry["key"] for entry in self.attrs["sequences"]]
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        return self.index[column]
+
+    def __len__(self) -> int:
+        return int(self.attrs["frames"])
+
+    def image(self, row: int) -> str:
+        """The photo's path below the dataset root."""
+        sequence = self.sequences[int(self["sequence_id"][row])]
+        return self.attrs["image"].format(sequence=sequence, frame=int(self["frame"][row]))
+
+    def row(self, sequence: str, frame: int | None = None) -> int:
+        """The row of a frame, by (sequence key, frame number) or by the photo's path; KeyError when it is no row."""
+        if frame is None:
+            sequence, frame = self._parse(sequence)
+        if self._rows is None:
+            keys = self.sequences
+            pairs = zip(self["sequence_id"].tolist(), self["frame"].tolist(), strict=True)
+            self._rows = {(keys[number], frame_number): row for row, (number, frame_number) in enumerate(pairs)}
+        return self._rows[sequence, frame]
+
+    def _parse(self, path: str) -> tuple[str, int]:
+        parts = Path(path).parts
+        stem = Path(path).stem
+        digits = stem.removeprefix("color_")
+        if not digits.isdecimal():
+            raise KeyError(path)
+        if stem.startswith("color_"):
+            return "/".join(parts[-4:-1]), int(digits)
+        return parts[-3] if len(parts) >= 3 else "", int(digits)
+
+    # -- the authors' per-frame files -------------------------------------------------------------------------------
+
+    def export_json(self, folder: str | Path) -> int:
+        """Write one JSON per labelled frame as the authors' scripts name and fill them; returns how many.
+
+        `folder/<subject>/<sequence>/<serial>/occ_000000.json` or `folder/<SEQ>/occ/0000.json`, keys of `LABELS`.
+        """
+        folder = Path(folder)
+        keys, dexycb = self.sequences, self.attrs["dataset"] == "dexycb"
+        columns = (self[name] for name in ("sequence_id", "frame", "labelled", "occluded"))
+        written = 0
+        for number, frame, labelled, occluded in zip(*columns, strict=True):
+            if not labelled:
+                continue
+            key = keys[int(number)]
+            path = folder / key / (f"occ_{frame:06d}.json" if dexycb else f"occ/{frame:04d}.json")
+            with room_to_write(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(dict(zip(LABELS, map(int, occluded), strict=True))), "utf-8")
+            written += 1
+        return written
+
+
+def checked_columns(rows: Mapping[str, np.ndarray]) -> Rows:
+    """The columns in their stored type and order; ValueError when one is missing, unknown or of the wrong shape."""
+    expected = COLUMNS | ({"vertices": VERTICES} if "vertices" in rows else {})
+    if set(rows) != set(expected):
+        raise ValueError(f"columns differ from the schema: {sorted(set(rows) ^ set(expected))}")
+    checked = {}
+    for name, (kind, shape) in expected.items():
+        values = np.asarray(rows[name])
+        if values.shape[1:] != shape:
+            raise ValueError(f"column {name}: shape {values.shape}, expected (frames, {', '.join(map(str, shape))})")
+        checked[name] = values.astype(np.dtype(kind), copy=False)
+    return checked
+
+
+def empty_columns(frames: int, *, vertices: bool = False) -> Rows:
+    """Columns of `frames` rows that say nothing yet: NaN, label 255, object -1, nothing known."""
+    fills: dict[str, Any] = {"occluded": UNKNOWN, "cause": UNKNOWN, "joint_visible": UNKNOWN, "object_id": -1}
+    fills["visible_vertices"] = -1
+    rows = {}
+    for name, (kind, shape) in (COLUMNS | ({"vertices": VERTICES} if vertices else {})).items():
+        fill = fills.get(name, np.nan if np.dtype(kind).kind == "f" else 0)
+        rows[name] = np.full((frames, *shape), fill, np.dtype(kind))
+    return rows
+
+
+def refuse_inside(folder: str | Path, root: str | Path, option: str) -> None:
+    """InputError when `folder` lies inside the dataset: nothing is ever written there."""
+    inner, outer = Path(folder).resolve(), Path(root).resolve()
+    if inner == outer or outer in inner.parents:
+        raise InputError(f"{option} {folder}: lies inside the dataset {root}; give a folder outside it")
