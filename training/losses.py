@@ -1,0 +1,105 @@
+"""The losses of H2ONet, one pure function each (NETWORK.md "Losses"; the mesh losses are those of MobRecon /
+Pixel2Mesh).
+
+Predictions and targets are float tensors in metres whose first axis counts frames; 2D joints in [0, 1] of the crop.
+Every function returns `sum over its frames / denominator` of a per-frame mean. The denominator is an argument
+because several processes share one batch: with the number of frames of the whole batch divided by the number of
+processes, the average of the processes' gradients is the gradient of one process. With the number of frames given it
+is the plain mean. All arithmetic is float32 or wider whatever autocast does, and square roots have gradient 0 at 0,
+so that zero-length edges and degenerate faces give finite gradients (the authors' code gives NaN there, STORE.md
+"Network on a CPU").
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+UNKNOWN = 255
+SHORTEST = 1e-6  # m
+# Columns of `occluded` (thumb, index, middle, ring, little, palm, global) that the classifier's six outputs predict.
+CLASSIFIED = (0, 1, 2, 3, 4, 6)
+
+
+def vertices_l1(predicted: Tensor, true: Tensor, denominator: Tensor | float) -> Tensor:
+    """L1 of vertices: (N, V, 3), (N, V, 3) m -> scalar m. Mean over vertices and axes."""
+    return _l1(predicted, true, denominator)
+
+
+def joints_l1(predicted: Tensor, true: Tensor, denominator: Tensor | float) -> Tensor:
+    """L1 of 3D joints: (N, 21, 3), (N, 21, 3) m -> scalar m. Mean over joints and axes."""
+    return _l1(predicted, true, denominator)
+
+
+def joints_2d_l1(predicted: Tensor, true: Tensor, denominator: Tensor | float) -> Tensor:
+    """L1 of 2D joints: (N, 21, 2), (N, 21, 2) in [0, 1] of the crop (values outside are possible) -> scalar."""
+    return _l1(predicted, true, denominator)
+
+
+def edge_length_l1(predicted: Tensor, true: Tensor, faces: Tensor, denominator: Tensor | float) -> Tensor:
+    """L1 of edge lengths: (N, V, 3), (N, V, 3) m, faces (F, 3) int64 -> scalar m. Mean over the 3F edges of the faces.
+    """
+    lengths = [safe_norm(_edges(_wide(vertices), faces)) for vertices in (predicted, true)]
+    return (lengths[0] - lengths[1]).abs().mean(dim=(1, 2)).sum() / denominator
+
+
+def normal_cosine(predicted: Tensor, true: Tensor, faces: Tensor, denominator: Tensor | float) -> Tensor:
+    """Mean |cos| between predicted edges and the true normal of their face: (N, V, 3) twice, faces (F, 3) -> scalar.
+
+    0 where every edge lies in the plane of the true face; degenerate faces and zero-length edges count as 0.
+    """
+    edges = _unit(_edges(_wide(predicted), faces))
+    true_edges = _unit(_edges(_wide(true), faces))
+    normals = _unit(torch.linalg.cross(true_edges[:, 0], true_edges[:, 2]))
+    return (edges * normals[:, None]).sum(-1).abs().mean(dim=(1, 2)).sum() / denominator
+
+
+def rotation_mse(predicted: Tensor, true: Tensor, denominator: Tensor | float) -> Tensor:
+    """Mean squared difference of rotation matrices: (N, 3, 3), (N, 3, 3) -> scalar."""
+    return (_wide(predicted) - _wide(true)).square().mean(dim=(1, 2)).sum() / denominator
+
+
+def occlusion_cross_entropy(logits: Tensor, occluded: Tensor, denominator: Tensor | float) -> Tensor:
+    """Cross-entropy of the occlusion classifier: logits (N, 2, 6), occluded (N, 7) uint8 (1 occluded, 255 unknown)
+    -> scalar.
+
+    The six outputs are thumb, index, middle, ring, little, global; class 0 is visible, 1 occluded. Unknown labels
+    count nothing: the denominator is the number of known labels, `known_labels(occluded)`.
+    """
+    wanted = occluded[:, CLASSIFIED].long()
+    entropy = functional.cross_entropy(_wide(logits), wanted, ignore_index=UNKNOWN, reduction="sum")
+    return entropy / denominator
+
+
+def known_labels(occluded: Tensor) -> Tensor:
+    """Number of known labels among the six classified ones: (N, 7) uint8 -> scalar int64."""
+    return (occluded[:, CLASSIFIED] != UNKNOWN).sum()
+
+
+def safe_norm(vectors: Tensor) -> Tensor:
+    """Length of vectors (..., 3) -> (...), with gradient 0 (not NaN) at the zero vector."""
+    squared = vectors.square().sum(-1)
+    positive = squared > 0
+    return torch.where(positive, squared, 1.0).sqrt() * positive
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    # The gradient of a direction grows as 1 / length: below a micrometre an edge has no direction worth following.
+    length = safe_norm(vectors)[..., None]
+    usable = length > SHORTEST
+    return vectors / torch.where(usable, length, 1.0) * usable
+
+
+def _edges(vertices: Tensor, faces: Tensor) -> Tensor:
+    # (N, V, 3) -> (N, 3, F, 3): second minus first, third minus second, third minus first corner.
+    # index_select: its backward is an ordered index_add, several times faster on a CPU than that of advanced
+    # indexing.
+    a, b, c = (vertices.index_select(1, faces[:, corner]) for corner in range(3))
+    return torch.stack((b - a, c - b, c - a), dim=1)
+
+
+def _l1(predicted: Tensor, true: Tensor, denominator: Tensor | float) -> Tensor:
+    return (_wide(predicted) - _wide(true)).abs().mean(dim=(1, 2)).sum() / denominator
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
