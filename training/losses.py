@@ -1,5 +1,4 @@
-"""The losses of H2ONet, one pure function each (NETWORK.md "Losses"; the mesh losses are those of MobRecon /
-Pixel2Mesh).
+"""The losses of H2ONet, one pure function each (NETWORK.md "Losses"; the mesh losses are those of MobRecon).
 
 Predictions and targets are float tensors in metres whose first axis counts frames; 2D joints in [0, 1] of the crop.
 Every function returns `sum over its frames / denominator` of a per-frame mean. The denominator is an argument
@@ -36,7 +35,8 @@ def joints_2d_l1(predicted: Tensor, true: Tensor, denominator: Tensor | float) -
 
 
 def edge_length_l1(predicted: Tensor, true: Tensor, faces: Tensor, denominator: Tensor | float) -> Tensor:
-    """L1 of edge lengths: (N, V, 3), (N, V, 3) m, faces (F, 3) int64 -> scalar m. Mean over the 3F edges of the faces.
+    """L1 of edge lengths: (N, V, 3), (N, V, 3) m, faces (F, 3) int64 -> scalar m. Mean over the 3F edges of the
+    faces.
     """
     lengths = [safe_norm(_edges(_wide(vertices), faces)) for vertices in (predicted, true)]
     return (lengths[0] - lengths[1]).abs().mean(dim=(1, 2)).sum() / denominator

@@ -18,19 +18,11 @@ from ..hand.errors import InputError
 PRESETS = Path(__file__).parent / "presets"
 DATASETS = {"dexycb": ("dexycb",), "ho3d": ("ho3d-v2", "ho3d-v3"), "any": ()}  # () accepts every dataset
 AMP = ("auto", "off", "bf16", "fp16")
+ORDERS = ("official", "corrected")
 # Keys that may change between a run and its resumption: none of them changes what a step computes.
-FREE_ON_RESUME = frozenset(
-    [
-        "epochs",
-        "num_workers",
-        "checkpoint_every",
-        "log_every",
-        "pictures",
-        "max_steps",
-        "tensorboard",
-        "skip_limit",
-        "val_batch_size",
-    ]
+FREE_ON_RESUME = (
+    *("epochs", "num_workers", "checkpoint_every", "log_every", "pictures", "max_steps", "tensorboard"),
+    *("skip_limit", "val_batch_size"),
 )
 
 
@@ -97,12 +89,14 @@ class Recipe:
             ("lr", 0 < self.lr < 10, "a positive number"),
             ("width", 0 < self.width <= 4, "a number in (0, 4]"),
             ("amp", self.amp in AMP, f"one of {', '.join(AMP)}"),
-            ("occlusion_joint_order", self.occlusion_joint_order in ("official", "corrected"), "official or
-            corrected"), ("milestones", all(m >= 1 for m in self.milestones), "epoch numbers"), ("clip_norm",
-            self.clip_norm > 0, "a positive number"), ("num_workers", self.num_workers >= -1, "-1 (by the machine) or
-            a count"), ("skip_limit", self.skip_limit >= 1, "at least 1"), ("log_every", self.log_every >= 1, "at
-            least 1"), ("val_batch_size", self.val_batch_size >= 1, "at least 1"), ("seed", 0 <= self.seed < 2**31,
-            "an integer of 31 bits"),
+            ("occlusion_joint_order", self.occlusion_joint_order in ORDERS, f"one of {', '.join(ORDERS)}"),
+            ("milestones", all(m >= 1 for m in self.milestones), "epoch numbers"),
+            ("clip_norm", self.clip_norm > 0, "a positive number"),
+            ("num_workers", self.num_workers >= -1, "-1 (by the machine) or a count"),
+            ("skip_limit", self.skip_limit >= 1, "at least 1"),
+            ("log_every", self.log_every >= 1, "at least 1"),
+            ("val_batch_size", self.val_batch_size >= 1, "at least 1"),
+            ("seed", 0 <= self.seed < 2**31, "an integer of 31 bits"),
         ]
         for key, good, expected in checks:
             if not good:
@@ -131,8 +125,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def override(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with `key=value` texts applied; values are read as TOML (true, 1e-4, [10, 20]) or, for text fields, as
-    is.
+    """The recipe with `key=value` texts applied; values are read as TOML (true, 1e-4, [10, 20]) or, for text fields,
+    as is.
     """
     changes: dict[str, Any] = {}
     for text in overrides:
