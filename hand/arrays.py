@@ -1,0 +1,153 @@
+"""A hand's arrays: MANO's, read from its own files and checked, or the stand-in's.
+
+float64, metres, in MANO's rest axes: a right hand's fingers run along -x from the wrist, its palm faces -y and its
+index side is +z. MANO is licensed and comes from https://mano.is.tue.mpg.de; "standin" names the built-in hand.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .pickles import safe_load
+
+SIDES = ("right", "left")
+_GET_MANO = "get it from https://mano.is.tue.mpg.de (free after registration, research licence) and pass its folder"
+_FOLDERS = ("", "models", "mano", "mano/models")
+# Name in the file -> shape; J_regressor may be sparse, f may have any integer type.
+_SHAPES = {
+    "v_template": (778, 3),
+    "shapedirs": (778, 3, 10),
+    "posedirs": (778, 3, 135),
+    "J_regressor": (16, 778),
+    "weights": (778, 16),
+    "hands_components": (45, 45),
+    "hands_mean": (45,),
+    "f": (1538, 3),
+    "kintree_table": (2, 16),
+}
+
+
+@dataclass(frozen=True)
+class HandArrays:
+    """MANO's arrays, read-only: float64 in metres (faces int32, parents int64 with -1 for the wrist).
+
+    v_template `(778, 3)`, shapedirs `(778, 3, 10)`, posedirs `(778, 3, 135)`, joint_regressor `(16, 778)`,
+    weights `(778, 16)`, hands_components `(45, 45)`, hands_mean `(45,)`, hands_coeffs `(N, 45)`, faces `(1538, 3)`,
+    parents `(16,)`; source names the file (or "standin"), sha256 its content.
+    """
+
+    v_template: np.ndarray
+    shapedirs: np.ndarray
+    posedirs: np.ndarray
+    joint_regressor: np.ndarray
+    weights: np.ndarray
+    hands_components: np.ndarray
+    hands_mean: np.ndarray
+    hands_coeffs: np.ndarray
+    faces: np.ndarray
+    parents: np.ndarray
+    side: str
+    source: str
+    sha256: str
+
+
+def find_mano(mano: str | Path, side: str) -> Path:
+    """The MANO_RIGHT.pkl or MANO_LEFT.pkl under `mano` (a folder, or the file itself); InputError when absent."""
+    if side not in SIDES:
+        raise InputError(f"side: expected right or left, found {side!r}")
+    path = Path(mano).expanduser()
+    if path.is_file():
+        return path
+    name = f"MANO_{side.upper()}.pkl"
+    for folder in _FOLDERS:
+        if (path / folder / name).is_file():
+            return path / folder / name
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder; expected MANO's folder with {name}: {_GET_MANO}")
+    places = ", ".join(str(Path(folder) / name) for folder in _FOLDERS)
+    raise InputError(f"{path}: expected one of {places}, found none of them; {_GET_MANO}")
+
+
+def load_arrays(mano: str | Path, side: str = "right") -> HandArrays:
+    """MANO's arrays from `mano`: "standin", a folder holding MANO_RIGHT.pkl / MANO_LEFT.pkl, or such a file.
+
+    No code of the file is run (see `pickles`). Files read once are kept, as long as they do not change on disk.
+    Raises InputError for a missing or unreadable file, wrong shapes, values that are not finite, or the other hand.
+    """
+    if side not in SIDES:
+        raise InputError(f"side: expected right or left, found {side!r}")
+    if str(mano) == "standin":
+        from .standin import standin_arrays
+
+        return standin_arrays(side)
+    path = find_mano(mano, side)
+    stat = path.stat()
+    return _read_arrays(path, side, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read_arrays(path: Path, side: str, _modified: int, _size: int) -> HandArrays:
+    content = safe_load(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a dictionary of MANO's arrays, found {type(content).__name__}; {_GET_MANO}")
+    fields = {name: _field(path, content, name, shape) for name, shape in _SHAPES.items()}
+    faces, parents = fields["f"], fields["kintree_table"][0].astype(np.int64)
+    parents[0] = -1
+    if faces.min() < 0 or faces.max() >= 778:
+        raise InputError(f"{path}: f: expected vertex ids 0..777, found {faces.min():g}..{faces.max():g}; {_GET_MANO}")
+    if np.any(parents[1:] < 0) or np.any(parents[1:] >= np.arange(1, 16)):
+        raise InputError(f"{path}: kintree_table: expected every joint's parent before it; {_GET_MANO}")
+    _check_side(path, side, fields["J_regressor"] @ fields["v_template"])
+    return HandArrays(
+        v_template=fields["v_template"],
+        shapedirs=fields["shapedirs"],
+        posedirs=fields["posedirs"],
+        joint_regressor=fields["J_regressor"],
+        weights=fields["weights"],
+        hands_components=fields["hands_components"],
+        hands_mean=fields["hands_mean"],
+        # The poses MANO was learned from: nothing is computed from them, so a cleaned copy may lack them.
+        hands_coeffs=_field(path, {"hands_coeffs": np.zeros((0, 45))} | content, "hands_coeffs", (None, 45)),
+        faces=_frozen(faces.astype(np.int32)),
+        parents=_frozen(parents),
+        side=side,
+        source=str(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def _field(path: Path, content: dict, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    if name not in content:
+        raise InputError(f"{path}: {name}: missing; found {', '.join(map(str, content))}; {_GET_MANO}")
+    value = content[name]
+    found = getattr(value, "shape", None)
+    # The shape is checked before a sparse matrix is spread out: a hostile file may claim any size.
+    if found is None or len(found) != len(shape) or any(e not in (None, f) for e, f in zip(shape, found, strict=True)):
+        expected = tuple("N" if e is None else e for e in shape)
+        raise InputError(f"{path}: {name}: expected shape {expected}, found {found}; {_GET_MANO}".replace("'", ""))
+    array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: {name}: expected numbers, found {array.dtype}; {_GET_MANO}")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise InputError(f"{path}: {name}: expected finite numbers, found NaN or infinity; {_GET_MANO}")
+    return _frozen(array)
+
+
+def _check_side(path: Path, side: str, joints: np.ndarray) -> None:
+    """At rest the fingers of MANO's right hand run along -x from the wrist, those of its left hand along +x."""
+    found = "right" if joints[[1, 4, 7, 10], 0].mean() < joints[0, 0] else "left"
+    if found != side:
+        raise InputError(
+            f"{path}: v_template: expected a {side} hand, found a {found} one (fingers along "
+            f"{'-x' if found == 'right' else '+x'}); use MANO_{side.upper()}.pkl as distributed"
+        )
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
