@@ -1,0 +1,211 @@
+"""Running one function over many camera sequences: local processes or an existing Dask scheduler, with progress.
+
+One task is one camera sequence. Tasks are submitted in a window of about four per worker, so that the scheduler never
+holds thousands; they must be idempotent, because one whose worker dies runs again (up to three times).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from dask import config as dask_config
+from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, as_completed
+from tqdm import tqdm
+
+from ..data.frame import Failure
+from ..hand.errors import InputError
+
+log = logging.getLogger(__name__)
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_WINDOW_PER_WORKER = 4
+_RETRIES = 3
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """The cluster of one: tasks run in this process, one after the other, through the same `run_tasks`."""
+
+
+class OneThread(WorkerPlugin):
+    """Keeps OpenCV and Torch of a worker to one thread each; re-run by Dask on workers that restart."""
+
+    name = "h2onet-one-thread"
+
+    def setup(self, worker: Any) -> None:
+        """Called by Dask once in every worker process."""
+        import cv2
+
+        cv2.setNumThreads(1)
+        logging.getLogger("distributed").setLevel(logging.ERROR)
+
+
+@contextmanager
+def connect(workers: int | None = None, scheduler: str | None = None) -> Iterator[Client | InProcess]:
+    """Workers for tasks: `workers` local processes (default: all cores; 1 = this process), or those of `scheduler`.
+
+    An existing cluster must see the dataset, the hand and the output under the same paths. InputError when both are
+    given, the count is not positive, or nothing answers at the address within 20 seconds.
+    """
+    if scheduler is not None:
+        if workers is not None:
+            raise InputError("--workers and --scheduler: give one of the two; a scheduler brings its own workers")
+        with _remote(scheduler) as client:
+            yield client
+        return
+    count = len(os.sched_getaffinity(0)) if workers is None else workers
+    if count < 1:
+        raise InputError(f"--workers {count}: expected a positive number")
+    if count == 1:
+        yield InProcess()
+        return
+    with _local(count) as client:
+        yield client
+
+
+@contextmanager
+def _remote(address: str) -> Iterator[Client]:
+    try:
+        client = Client(address, timeout="20s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--scheduler {address}: no Dask scheduler answers ({error}); start one with `dask scheduler` and workers"
+            " with `dask worker ADDRESS --nthreads 1`, or use --workers"
+        ) from None
+    try:
+        _await_workers(client, address)
+        client.register_plugin(OneThread())
+        yield client
+    finally:
+        client.close(timeout=5)
+
+
+def _await_workers(client: Client, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=20)
+    except TimeoutError:
+        raise InputError(
+            f"--scheduler {address}: answers, but has no workers; start some with `dask worker {address} --nthreads 1`"
+        ) from None
+
+
+@contextmanager
+def _local(count: int) -> Iterator[Client]:
+    # Spawned: OpenGL and thread pools do not survive a fork. The variables must be set before NumPy loads there.
+    settings = {
+        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys((*_THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
+        "distributed.admin.low-level-log-length": 0,
+        "distributed.scheduler.allowed-failures": _RETRIES,
+    }
+    with dask_config.set(settings):
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+        )
+        client = Client(cluster, set_as_default=False)
+        try:
+            client.register_plugin(OneThread())
+            yield client
+        finally:
+            client.close(timeout=5)
+            cluster.close(timeout=10)
+
+
+def run_tasks(
+    client: Client | InProcess,
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    label: str,
+    frames_of: Callable[[Task], int],
+    name_of: Callable[[Task], str] = str,
+) -> Iterator[tuple[Task, Result | Failure]]:
+    """Apply `function` to every task and yield (task, result) as they finish, in no particular order.
+
+    `function` must be importable (a `functools.partial` of one is fine). A task whose worker died too often yields a
+    `Failure` named by `name_of` and the rest goes on. InputError (input wrong for the whole run, or a full disk) is
+    raised at once; any other exception is a fault of the program and is raised too. A bar on stderr counts frames
+    (`frames_of`) with frames/s and the time left.
+    """
+    with tqdm(total=sum(map(frames_of, tasks)), desc=label, unit="frame", smoothing=0.05, dynamic_ncols=True) as bar:
+        if isinstance(client, InProcess):
+            results = ((task, function(task)) for task in tasks)
+        else:
+            results = _windowed(client, function, tasks, name_of)
+        for task, result in results:
+            bar.update(frames_of(task))
+            yield task, result
+
+
+def _windowed(
+    client: Client, function: Callable[[Task], Result], tasks: Sequence[Task], name_of: Callable[[Task], str]
+) -> Iterator[tuple[Task, Result | Failure]]:
+    window = _WINDOW_PER_WORKER * max(1, len(client.scheduler_info()["workers"]))
+    suspects = []
+    for task, result in _submitted(client, function, tasks, window):
+        if isinstance(result, KilledWorker):
+            suspects.append(task)
+        else:
+            yield task, result
+    # Dask also blames tasks that only waited on the worker that died. Alone, a task that dies again is the culprit.
+    for task, result in _submitted(client, function, suspects, 1):
+        if isinstance(result, KilledWorker):
+            log.warning("%s: every worker that took it died", name_of(task))
+            yield (
+                task,
+                Failure(name_of(task), "every worker process that took it died (out of memory, or a crash in C)"),
+            )
+        else:
+            yield task, result
+
+
+def _submitted(
+    client: Client, function: Callable[[Task], Result], tasks: Sequence[Task], window: int
+) -> Iterator[tuple[Task, Result | KilledWorker]]:
+    waiting = iter(tasks)
+    running: dict[Any, Task] = {}
+
+    def submit(task: Task) -> Any:
+        future = client.submit(_guarded, function, task, retries=_RETRIES, pure=False)
+        running[future.key] = task
+        return future
+
+    completed = as_completed([submit(task) for task in islice(waiting, window)], loop=client.loop)
+    for future in completed:
+        task = running.pop(future.key)
+        try:
+            result = future.result()
+        except KilledWorker as error:
+            result = error
+        if isinstance(result, _Stop):
+            raise InputError(result.message)
+        yield task, result
+        following = next(waiting, None)
+        if following is not None:
+            completed.add(submit(following))
+
+
+@dataclass(frozen=True)
+class _Stop:
+    message: str
+
+
+def _guarded(function: Callable[[Task], Result], task: Task) -> Result | _Stop:
+    # Bad input comes back as data: raised, Dask would try it three more times before telling.
+    try:
+        return function(task)
+    except InputError as error:
+        return _Stop(str(error))

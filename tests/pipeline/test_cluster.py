@@ -1,0 +1,116 @@
+"""Running tasks: in this process, in spawned workers, on a scheduler; dying workers and bad input."""
+
+import os
+import time
+
+import pytest
+from h2onet.data.frame import Failure
+from h2onet.hand.errors import InputError
+from h2onet.pipeline.cluster import InProcess, connect, run_tasks
+
+
+# Functions made inside functions travel to workers whole: test modules cannot be imported there.
+def make_work():
+    def work(task):
+        import os
+
+        return task * task, os.getpid()
+
+    return work
+
+
+def make_die_on_three():
+    def die_on_three(task):
+        import os
+        import signal
+
+        if task == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return task
+
+    return die_on_three
+
+
+def make_refuse_two():
+    def refuse_two(task):
+        from h2onet.hand.errors import InputError
+
+        if task == 2:
+            raise InputError("two: expected anything else")
+        return task
+
+    return refuse_two
+
+
+def make_threads():
+    def threads(_):
+        import os
+
+        import cv2
+
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+        return {name: os.environ.get(name) for name in names} | {"cv2": str(cv2.getNumThreads())}
+
+    return threads
+
+
+def run(client, function, tasks):
+    return dict(run_tasks(client, function, tasks, label="test", frames_of=lambda _: 1))
+
+
+@pytest.fixture(scope="module")
+def two_workers():
+    with connect(workers=2) as client:
+        yield client
+
+
+def test_one_worker_is_this_process():
+    with connect(workers=1) as client:
+        assert isinstance(client, InProcess)
+        assert run(client, make_work(), [1, 2, 3]) == {n: (n * n, os.getpid()) for n in (1, 2, 3)}
+
+
+def test_local_processes_do_every_task_once(two_workers, capfd):
+    results = run(two_workers, make_work(), list(range(40)))
+    assert {task: value for task, (value, _) in results.items()} == {n: n * n for n in range(40)}
+    assert os.getpid() not in {pid for _, pid in results.values()}
+    assert "40/40" in capfd.readouterr().err
+
+
+def test_workers_have_one_thread(two_workers):
+    found = run(two_workers, make_threads(), [0])[0]
+    assert set(found.values()) == {"1"}
+
+
+def test_bad_input_stops_the_run_with_its_own_line(two_workers):
+    with pytest.raises(InputError, match=r"^two: expected anything else$"):
+        run(two_workers, make_refuse_two(), [1, 2, 3])
+
+
+def test_a_task_that_kills_its_workers_is_a_failure_and_the_rest_goes_on(two_workers):
+    results = run(two_workers, make_die_on_three(), list(range(8)))
+    failure = results.pop(3)
+    assert isinstance(failure, Failure) and "died" in failure.reason
+    assert results == {n: n for n in range(8) if n != 3}
+
+
+@pytest.mark.parametrize(
+    ("workers", "scheduler", "message"),
+    [
+        (0, None, "--workers 0"),
+        (2, "tcp://127.0.0.1:9", "one of the two"),
+        (None, "nonsense://x", "--scheduler nonsense"),
+    ],
+)
+def test_impossible_clusters_are_named(workers, scheduler, message):
+    with pytest.raises(InputError, match=message), connect(workers, scheduler):
+        pass
+
+
+def test_closing_leaves_no_process_behind():
+    with connect(workers=2) as client:
+        pids = {pid for _, pid in run(client, make_work(), list(range(8))).values()}
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        time.sleep(0.1)
+    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
