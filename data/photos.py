@@ -1,0 +1,148 @@
+"""Photographs as bytes: their size, whether they are whole, and a part of them as a JPEG of its own.
+
+A JPEG can be cut along its coding units without decoding a pixel (lossless, libturbojpeg); anything else is decoded and
+encoded again at quality 95 without chroma subsampling. Orientation tags are ignored, as the datasets' own readers do.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import functools
+import os
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..hand.errors import InputError
+
+LOSSLESS, REENCODED = "jpeg-lossless", "jpeg-q95-444"
+CODECS = (LOSSLESS, REENCODED)
+
+_SOI, _EOI, _SOS = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_READ = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_ENCODE = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    95,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
+_LIBRARIES = ("libturbojpeg.so.0", "libturbojpeg.so", "libturbojpeg.dylib", "turbojpeg.dll")
+
+
+class BadPhoto(Exception):
+    """This photo cannot be used; the text says why. A fact about one frame, not about the run."""
+
+
+def photo_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG or PNG from its header; BadPhoto when it is neither, or does not reach its end marker.
+
+    Decoders fill the lost part of a truncated photo with grey and say nothing: the end marker tells.
+    """
+    if data.startswith(_SOI):
+        size, _ = _jpeg_header(data)
+        if data.rfind(_EOI) < data.rfind(_SOS):
+            raise BadPhoto(f"truncated JPEG: no end marker in {len(data)} bytes")
+        return size
+    if data.startswith(_PNG):
+        if _PNG_END not in data[-64:]:
+            raise BadPhoto(f"truncated PNG: no end chunk in {len(data)} bytes")
+        return struct.unpack(">II", data[16:24])
+    raise BadPhoto(f"neither JPEG nor PNG ({len(data)} bytes)")
+
+
+def coding_unit(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels of a JPEG's coding units (16 x 16 for 4:2:0): where it can be cut."""
+    return _jpeg_header(data)[1]
+
+
+def _jpeg_header(data: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            break
+        marker = data[position + 1]
+        if marker == 0xFF:
+            position += 1
+            continue
+        (length,) = struct.unpack(">H", data[position + 2 : position + 4])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # SOF0..15 without DHT, JPG, DAC
+            frame = data[position + 4 : position + 2 + length]
+            if len(frame) < 6 or len(frame) < 6 + 3 * frame[5]:
+                break
+            height, width = struct.unpack(">HH", frame[1:5])
+            factors = [frame[7 + 3 * i] for i in range(frame[5])]
+            if len(factors) == 1:
+                return (width, height), (8, 8)
+            return (width, height), (8 * max(f >> 4 for f in factors), 8 * max(f & 15 for f in factors))
+        position += 2 + length
+    raise BadPhoto(f"damaged JPEG: no frame header in {len(data)} bytes")
+
+
+def decode(data: bytes | np.ndarray) -> np.ndarray:
+    """Pixels of a JPEG or PNG: (height, width, 3) uint8 **BGR**; BadPhoto when it cannot be decoded."""
+    buffer = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+    if not buffer.size:
+        raise BadPhoto("empty file")
+    image = cv2.imdecode(buffer, _READ)
+    if image is None:
+        raise BadPhoto(f"cannot be decoded ({buffer.size} bytes)")
+    return image
+
+
+def cut(data: bytes, region: tuple[int, int, int, int], codec: str) -> bytes:
+    """A part of a photo as a JPEG: region x, y, width, height (for lossless cuts with x, y on coding units).
+
+    BadPhoto when the photo is damaged; InputError when `codec` needs libturbojpeg and this machine has none.
+    """
+    x, y, width, height = region
+    if codec == LOSSLESS:
+        return _cut_lossless(data, region)
+    done, encoded = cv2.imencode(".jpg", decode(data)[y : y + height, x : x + width], _ENCODE)
+    if not done:
+        raise BadPhoto(f"region {region} cannot be encoded")
+    return encoded.tobytes()
+
+
+def _cut_lossless(data: bytes, region: tuple[int, int, int, int]) -> bytes:
+    library = turbojpeg()
+    if library is None:
+        raise InputError(
+            "lossless cutting: libturbojpeg or PyTurboJPEG is missing on this machine; install libturbojpeg0 and"
+            " 'h2onet[jpeg]', or start a new store with codec='jpeg-q95-444'"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the library warns where the stream ends early or holds wrong codes
+        try:
+            return library.crop(data, *region, copynone=True)
+        except (OSError, UserWarning) as error:
+            raise BadPhoto(f"damaged JPEG: {error}") from None
+
+
+@functools.cache
+def turbojpeg() -> Any | None:
+    """PyTurboJPEG's handle, or None when the package or the library is missing; TURBOJPEG may name the library's file."""
+    try:
+        from turbojpeg import TurboJPEG
+    except ImportError:
+        return None
+    named = os.environ.get("TURBOJPEG")
+    if named and not Path(named).is_file():
+        raise InputError(f"TURBOJPEG={named}: no such file; point it at libturbojpeg or unset it")
+    found = ctypes.util.find_library("turbojpeg")
+    for candidate in [named] if named else [None, *([found] if found else []), *_LIBRARIES]:
+        try:
+            return TurboJPEG(candidate)
+        except (RuntimeError, OSError, AttributeError):  # not found, not loadable, or without the 2.x interface
+            continue
+    return None
+
+
+def best_codec(image: str) -> str:
+    """The codec for photos named like `image`: lossless for JPEGs where libturbojpeg is there, encoded again otherwise."""
+    is_jpeg = Path(image).suffix.lower() in (".jpg", ".jpeg")
+    return LOSSLESS if is_jpeg and turbojpeg() is not None else REENCODED
