@@ -1,0 +1,108 @@
+"""The network's small building blocks: normalised layers, mobile units, dense blocks, squeeze-and-excite gates.
+
+Feature maps are (B, C, H, W), vectors (B, C); nothing here knows about hands. NETWORK.md, "Building blocks" (MobRecon,
+CVPR 2022).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+class Normalized(nn.Module):
+    """A linear map, then batch norm, then an activation; either of the last two may be `nn.Identity`.
+
+    One class for convolutions and linear layers, so that folding the norm into the map (`network.inference`) is one
+    rule.
+    """
+
+    def __init__(self, layer: nn.Module, norm: nn.Module | None = None, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        self.layer = layer
+        self.norm = norm if norm is not None else nn.Identity()
+        self.activation = activation if activation is not None else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: whatever `layer` takes; returns what it gives, normalised and activated."""
+        return self.activation(self.norm(self.layer(x)))
+
+
+def conv_block(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Normalized:
+    """Conv2d without bias + BatchNorm2d + ReLU, padded so that stride 1 keeps the size."""
+    conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    return Normalized(conv, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
+
+
+class MobileUnit(nn.Module):
+    """`depthwise` 3x3 depthwise conv blocks, then a 1x1 one; the input is added (after the last ReLU) where channels
+    agree.
+    """
+
+    def __init__(self, c_in: int, c_out: int, depthwise: int = 1) -> None:
+        super().__init__()
+        self.depthwise = nn.Sequential(*(conv_block(c_in, c_in, 3, groups=c_in) for _ in range(depthwise)))
+        self.pointwise = conv_block(c_in, c_out)
+        self.residual = c_in == c_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, c_in, H, W); returns (B, c_out, H, W)."""
+        y = self.pointwise(self.depthwise(x))
+        return y + x if self.residual else y
+
+
+class DenseBlock(nn.Module):
+    """Mobile units that each read everything before them, concatenated in order.
+
+    `outputs` are the units' channels. With `keep_input` the result is input + all outputs, else ("no expand") the
+    outputs only.
+    """
+
+    def __init__(self, c_in: int, outputs: tuple[int, ...], keep_input: bool = True) -> None:
+        super().__init__()
+        widths = [c_in + sum(outputs[:i]) for i in range(len(outputs))]
+        self.units = nn.ModuleList(MobileUnit(w, c) for w, c in zip(widths, outputs, strict=True))
+        self.keep_input = keep_input
+        self.c_out = sum(outputs) + (c_in if keep_input else 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, c_in, H, W); returns (B, c_out, H, W)."""
+        parts = [x]
+        for unit in self.units:
+            parts.append(unit(torch.cat(parts, 1) if len(parts) > 1 else x))
+        return torch.cat(parts if self.keep_input else parts[1:], 1)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate: global average -> Linear, norm, Hardtanh(0, 4) -> Linear, norm, sigmoid; the input is multiplied by
+    it.
+
+    `limit` bounds the bottleneck (256 at full width).
+    """
+
+    def __init__(self, channels: int, limit: int) -> None:
+        super().__init__()
+        hidden = min(channels // 2, limit)
+        self.squeeze = Normalized(
+            nn.Linear(channels, hidden, bias=False), nn.BatchNorm1d(hidden), nn.Hardtanh(0.0, 4.0, inplace=True)
+        )
+        self.excite = Normalized(nn.Linear(hidden, channels, bias=False), nn.BatchNorm1d(channels), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W); returns the same shape."""
+        gate = self.excite(self.squeeze(x.mean((2, 3))))
+        return x * gate[:, :, None, None]
+
+
+def perceptron(sizes: tuple[int, ...]) -> nn.Sequential:
+    """Linear layers with biases through `sizes`, ReLU between them and none at the end: (B, sizes[0]) -> (B,
+    sizes[-1]).
+    """
+    layers: list[nn.Module] = []
+    for c_in, c_out in pairwise(sizes):
+        layers += [nn.Linear(c_in, c_out), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,99 @@
+"""The orientation branch: 6D rotation heads, the correction from hand-level fusion, and turning a mesh about its wrist.
+
+Rotations are (…, 3, 3), `camera_from_canonical`, OpenCV axes. NETWORK.md, "Orientation head" and "Hand-level fusion";
+6D: Zhou et al., 2019.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .layers import perceptron
+
+BOTTOM_PIXELS = 16  # the bottom feature is 4x4
+
+
+class OrientationFeature(nn.Module):
+    """(B, 8c, 4, 4) mesh feature (detached) + orientation feature -> (B, 8c) vector."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.reduce = nn.Sequential(
+            nn.Conv1d(8 * c, 4 * c, 1), nn.ReLU(inplace=True), nn.Conv1d(4 * c, 2 * c, 1), nn.ReLU(inplace=True)
+        )
+        self.mix = nn.Sequential(
+            nn.Linear(2 * c * BOTTOM_PIXELS, 16 * c),
+            nn.ReLU(inplace=True),
+            nn.Linear(16 * c, 8 * c),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, mesh: Tensor, orientation: Tensor) -> Tensor:
+        """mesh, orientation (B, 8c, 4, 4); returns (B, 8c). No gradient flows into `mesh`."""
+        x = (mesh.detach() + orientation).flatten(2)
+        return self.mix(self.reduce(x).flatten(1))
+
+
+class RotationHead(nn.Module):
+    """A perceptron to a 6D rotation: (B, c_in) -> (B, 3, 3)."""
+
+    def __init__(self, c_in: int, c: int, start_at_identity: bool = False) -> None:
+        """start_at_identity: the untrained head gives exactly the identity (for a correction that training has to
+        earn).
+        """
+        super().__init__()
+        self.layers = perceptron((c_in, 8 * c, 4 * c, 2 * c, 6))
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        # Departure from the authors' default initialisation: six numbers near zero make Gram-Schmidt divide by almost
+        # nothing, one source of their NaN in stage 2. Starting at the identity costs nothing and is the mean of the
+        # data's rotations to come.
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
+            if start_at_identity:
+                last.weight.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, c_in); returns proper rotations (B, 3, 3) in at least float32."""
+        with torch.autocast(x.device.type, enabled=False):
+            return matrix_from_6d(self.layers(x.to(next(self.layers.parameters()).dtype)))
+
+
+def matrix_from_6d(x: Tensor) -> Tensor:
+    """x (..., 6): the first row's direction, then a vector in the plane of the first two rows; returns (..., 3, 3) with
+    det +1.
+
+    Gram-Schmidt on rows. Degenerate input (zero or parallel vectors) gives finite numbers, not a rotation.
+    """
+    first = functional.normalize(x[..., :3], dim=-1)
+    second = x[..., 3:] - (first * x[..., 3:]).sum(-1, keepdim=True) * first
+    second = functional.normalize(second, dim=-1)
+    return torch.stack([first, second, torch.linalg.cross(first, second, dim=-1)], -2)
+
+
+def turn_about(vertices: Tensor, pivot: Tensor, rotation: Tensor) -> Tensor:
+    """vertices (..., V, 3) m, pivot (..., 3) m, rotation (..., 3, 3); returns R (v - pivot) + pivot for every
+    vertex.
+    """
+    return torch.matmul(vertices - pivot[..., None, :], rotation.transpose(-1, -2)) + pivot[..., None, :]
+
+
+def hand_occluded(logits: Tensor) -> Tensor:
+    """logits (..., 2, 6); returns (...) bool: a hand counts as occluded when all five of its fingers do (class 1 wins
+    strictly).
+    """
+    fingers = logits[..., 1, :5] > logits[..., 0, :5]
+    return fingers.all(-1)
+
+
+def nearest_visible(features: Tensor, occluded: Tensor) -> Tensor:
+    """features (B, T, C), occluded (B, T) bool, frame t first, then into the past; returns (B, C).
+
+    Frame t's feature if its hand is visible, else the nearest visible past frame's, else t's own.
+    """
+    chosen = features[:, 0]
+    for frame in reversed(range(features.shape[1])):
+        chosen = torch.where(occluded[:, frame, None], chosen, features[:, frame])
+    return chosen
