@@ -5,6 +5,7 @@ those of OpenGL as the authors' labeller used it (near plane, snapping to 1/256 
 the same kernel serves the labels and the synthesizer. Several meshes are drawn together by `concatenate`.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,8 +120,8 @@ def rasterize(
     near: m; a face with any vertex at or before it is dropped whole.
     viewport: (x0, y0, x1, y1) px, end exclusive, cut to the image; only this part is drawn and returned, and the cost
       follows it. Default: the whole image.
-    onto: an earlier result for the same viewport and samples to draw into (it is changed and returned); these faces then
-      come after all that it holds, and their ids start at `first_face`.
+    onto: an earlier result for the same viewport and samples to draw into (it is changed and returned); these faces
+      then come after all that it holds, and their ids start at `first_face`.
 
     Vertices snap to floor(256 u + 0.5) / 256; edges are inclusive; 1/z is linear on the screen and kept as float32; the
     larger wins and a tie keeps the earlier face. Faces with NaN or infinite values and faces without area are dropped.
@@ -160,15 +161,25 @@ def clip_viewport(viewport: tuple[int, int, int, int], width: int, height: int) 
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else (0, 0, 0, 0)
 
 
+@njit(types.UniTuple(float64, 4)(types.Array(float64, 2, "C", readonly=True)), cache=True)
+def _bounds(points):
+    """Smallest and largest finite x and y; +inf and -inf where there are none."""
+    x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
+    for i in range(points.shape[0]):
+        x, y = points[i, 0], points[i, 1]
+        if np.isfinite(x) and np.isfinite(y):
+            x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x), max(y1, y)
+    return x0, y0, x1, y1
+
+
 def viewport_of(points_2d: np.ndarray, width: int, height: int, margin: int = 1) -> tuple[int, int, int, int]:
     """The smallest viewport with all finite points (V, 2) px and a margin, cut to the image; all 0 when empty."""
-    finite = points_2d[np.isfinite(points_2d).all(axis=1)]
-    if len(finite) == 0:
-        return (0, 0, 0, 0)
-    limit = np.array([width, height]) + margin  # clamped as floats: huge coordinates must never reach an integer
-    low = np.floor(np.clip(finite.min(axis=0), -margin, limit)).astype(int) - margin
-    high = np.floor(np.clip(finite.max(axis=0), -margin - 1, limit)).astype(int) + 1 + margin
-    return clip_viewport((low[0], low[1], high[0], high[1]), width, height)
+    x0, y0, x1, y1 = _bounds(np.ascontiguousarray(points_2d, np.float64))
+    # Clamped as floats, inverted where there are no points: huge coordinates must never reach an integer.
+    x0, y0 = min(max(x0, 0.0), float(width)), min(max(y0, 0.0), float(height))
+    x1, y1 = min(max(x1, -margin - 1.0), float(width)), min(max(y1, -margin - 1.0), float(height))
+    low, high = (math.floor(x0) - margin, math.floor(y0) - margin), (math.floor(x1) + margin, math.floor(y1) + margin)
+    return clip_viewport((*low, high[0] + 1, high[1] + 1), width, height)
 
 
 def concatenate(meshes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -27,10 +27,10 @@ class ObjectMesh:
 @lru_cache(maxsize=64)
 def _load(path: Path) -> ObjectMesh:
     """Read a mesh file as it is: no merging, because that reorders vertices."""
-    import trimesh
+    import trimesh  # slow to import, and only needed with objects
 
     try:
-        mesh = trimesh.load(path, process=False, force="mesh", skip_materials=True)
+        mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
         vertices = np.ascontiguousarray(mesh.vertices, np.float64)
         faces = np.ascontiguousarray(mesh.faces, np.int32)
     except (ValueError, IndexError, KeyError, AttributeError, TypeError) as error:
@@ -42,7 +42,8 @@ def _load(path: Path) -> ObjectMesh:
 
 
 class ObjectLibrary:
-    """Meshes in a folder laid out as DexYCB's `models/`: `<NAME>/textured_simple.obj`. Picklable; files are read on demand.
+    """Meshes in a folder laid out as DexYCB's `models/`: `<NAME>/textured_simple.obj`. Picklable; files are read on
+    demand.
 
     folder: None when there are no meshes at all: then every object is missing.
     """

@@ -1,9 +1,9 @@
 """What a camera sees of meshes: the renderer interface of the label rules, and its default, the numba z-buffer.
 
-Metres in the OpenCV camera frame, pixels with pixel i covering [i, i+1), part ids 0..5 (thumb, index, middle, ring, little,
-palm) and 255 for none. A renderer answers two questions about a viewport of the image: which part of the hand a pixel
-shows under the four-sample rule of the H2ONet authors, and how far away the first surface is at the pixel's centre.
-`labeling.gl` answers the same questions with OpenGL.
+Metres in the OpenCV camera frame, pixels with pixel i covering [i, i+1), part ids 0..5 (thumb, index, middle, ring,
+little, palm) and 255 for none. A renderer answers two questions about a viewport of the image: which part of the hand
+a pixel shows under the four-sample rule of the H2ONet authors, and how far away the first surface is at the pixel's
+centre. `labeling.gl` answers the same questions with OpenGL.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,11 @@ import numpy as np
 from numba import int32, njit, types, uint8
 
 from ..hand.errors import InputError
-from ..hand.parts import NOTHING, PARTS
+from ..hand.parts import NOTHING, PALM
 from ..hand.zbuffer import MULTISAMPLE_4, rasterize
 
 NEAR = 0.05
 """m; the near plane of the authors' renderer: a face with a vertex at or before it is not drawn."""
-
-PALM = PARTS.index("palm")
 
 RENDERERS = ("auto", "cpu", "pyrender")
 
@@ -48,8 +46,8 @@ class View:
 class PartImage:
     """Parts of the hand in a viewport.
 
-    part: (h, w) uint8; p where the pixel is covered and all four samples show part p (for the palm, "show" includes samples
-      that hit nothing: in the original both are white), 255 elsewhere.
+    part: (h, w) uint8; p where the pixel is covered and all four samples show part p (for the palm, "show" includes
+      samples that hit nothing: in the original both are white), 255 elsewhere.
     covered: (h, w) bool; the pixel belongs to the render, i.e. its first sample hits the hand.
     origin: (x, y) px of the viewport's first pixel.
     """

@@ -1,0 +1,202 @@
+"""Frames to labels: poses become meshes in one batch, then both rules run over what the renderer sees of each frame.
+
+Metres in the OpenCV camera frame, pixels with pixel i covering [i, i+1). `occluded` is 1 for hidden, `joint_visible` 1
+for seen; 255 and NaN stand for unknown. A frame that cannot be labelled becomes a `Failure` that says why: workers
+return failures as data, and never a label for such a frame.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data.frame import Failure, Frame
+from ..hand.camera import project
+from ..hand.errors import InputError
+from ..hand.parts import LABELS, PARTS
+from ..hand.zbuffer import viewport_of
+from .objects import ObjectLibrary
+from .occlusion import (
+    CAUSES,
+    DEPTH_TOLERANCE,
+    JOINT_SKIN,
+    RULES,
+    UNKNOWN,
+    AuthorsLabel,
+    DepthLabel,
+    authors_rule,
+    camera_facing,
+    depth_rule,
+    look,
+    outward_sense,
+    silhouette_iou,
+)
+from .pose import Hands, Posed, pose_frames, problem_of
+from .raster import NEAR, Mesh, PartImage, Renderer, View
+
+BATCH = 64
+"""Frames posed at once: large enough for the hand model, small enough for the cache (and 30 MB)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameLabels:
+    """Labels of N frames, row by row.
+
+    labelled: (N,) bool, the h2onet rule was applied. occluded: (N, 7) uint8 by that rule, 255 unknown.
+    visible_vertices: (N, 6) int32 by that rule, -1 unknown.
+    By the depth rule: visible_fraction (N, 6) float32, hidden_fraction (N, 6, 3) float32 by object, own hand and image
+    border (with visible_fraction they sum to 1), NaN unknown; cause (N, 6) uint8 and joint_visible (N, 21) uint8, 255
+    unknown; camera_facing (N, 6) int32, the number of vertices that those fractions are of, -1 unknown.
+    mask_iou: (N,) float32, agreement of rendered and dataset hand, NaN unknown.
+    failures: (row, Failure) of frames that could not be labelled. missing_objects: (row, name) of objects without a
+    mesh: the depth rule is unknown in such rows.
+    """
+
+    labelled: np.ndarray
+    occluded: np.ndarray
+    visible_vertices: np.ndarray
+    visible_fraction: np.ndarray
+    hidden_fraction: np.ndarray
+    cause: np.ndarray
+    camera_facing: np.ndarray
+    joint_visible: np.ndarray
+    mask_iou: np.ndarray
+    failures: tuple[tuple[int, Failure], ...] = ()
+    missing_objects: tuple[tuple[int, str], ...] = ()
+
+
+def _unknown(count: int) -> dict[str, np.ndarray]:
+    """The arrays of FrameLabels before anything is known."""
+    parts = len(PARTS)
+    return {
+        "labelled": np.zeros(count, bool),
+        "occluded": np.full((count, len(LABELS)), UNKNOWN, np.uint8),
+        "visible_vertices": np.full((count, parts), -1, np.int32),
+        "visible_fraction": np.full((count, parts), np.nan, np.float32),
+        "hidden_fraction": np.full((count, parts, len(CAUSES) - 1), np.nan, np.float32),
+        "cause": np.full((count, parts), UNKNOWN, np.uint8),
+        "camera_facing": np.full((count, parts), -1, np.int32),
+        "joint_visible": np.full((count, 21), UNKNOWN, np.uint8),
+        "mask_iou": np.full(count, np.nan, np.float32),
+    }
+
+
+def label_frames(
+    frames: Sequence[Frame],
+    hands: Hands,
+    objects: ObjectLibrary,
+    renderer: Renderer,
+    rules: Sequence[str] = tuple(RULES),
+) -> FrameLabels:
+    """Label frames by the named rules; poses run in batches of 64.
+
+    Frames without pose and mesh (HO3D evaluation) and rules that are not named stay unknown. Raises InputError when a
+    model is missing for a hand, or a rule's name is unknown; whatever is wrong with one frame is returned as a Failure.
+    """
+    if unknown := set(rules) - set(RULES):
+        raise InputError(f"rules: expected some of {', '.join(RULES)}, found {', '.join(sorted(unknown))}")
+    arrays = _unknown(len(frames))
+    problems = {row: problem_of(frame, "h2onet" in rules) for row, frame in enumerate(frames)}
+    usable = [row for row, frame in enumerate(frames) if frame.mano_pose is not None or frame.vertices is not None]
+    usable = [row for row in usable if problems[row] is None]
+    missing: list[tuple[int, str]] = []
+    for start in range(0, len(usable), BATCH):
+        rows = usable[start : start + BATCH]
+        posed = pose_frames([frames[row] for row in rows], hands, left_too="depth" in rules)
+        for i, row in enumerate(rows):
+            frame = frames[row]
+            if not (posed.own[i, :, 2] > NEAR).any():
+                problems[row] = f"hand: expected it {NEAR} m or more before the camera, found it behind"
+                continue
+            if "h2onet" in rules and frame.hand_mask is not None:
+                _, label = label_authors(frame, posed, i, hands, renderer)
+                arrays["labelled"][row] = True
+                arrays["occluded"][row] = label.occluded
+                arrays["visible_vertices"][row] = label.visible_vertices
+            if "depth" in rules:
+                label, iou, absent = label_depth(frame, posed, i, hands, objects, renderer)
+                arrays["mask_iou"][row] = iou
+                missing += [(row, name) for name in absent]
+                if not absent:
+                    _write_depth(arrays, row, label)
+    failures = tuple((row, Failure(frames[row].image, text)) for row, text in problems.items() if text)
+    return FrameLabels(**arrays, failures=failures, missing_objects=tuple(missing))
+
+
+def _write_depth(arrays: dict[str, np.ndarray], row: int, label: DepthLabel) -> None:
+    total = label.counts.sum(axis=1)
+    arrays["visible_fraction"][row] = label.visible_fraction
+    arrays["hidden_fraction"][row] = label.counts[:, 1:] / np.maximum(total, 1)[:, None]
+    arrays["cause"][row] = label.cause
+    arrays["camera_facing"][row] = total
+    arrays["joint_visible"][row] = label.joint_visible
+
+
+def label_authors(
+    frame: Frame, posed: Posed, i: int, hands: Hands, renderer: Renderer
+) -> tuple[PartImage, AuthorsLabel]:
+    """Render and label one frame by the rule "h2onet"; i: the frame's place in `posed`. The frame must have a mask."""
+    if frame.hand_mask is None:
+        raise InputError(f"{frame.image}: hand mask: expected the dataset's segmentation, found none")
+    points = posed.authors_2d[i]
+    view = View(frame.intrinsics, frame.width, frame.height, viewport_of(points, frame.width, frame.height))
+    parts = hands.right.parts
+    image = renderer.parts(Mesh(posed.authors[i], hands.right.faces, points), parts.face, view)
+    return image, authors_rule(points, parts.vertex, image, frame.hand_mask)
+
+
+def label_depth(
+    frame: Frame, posed: Posed, i: int, hands: Hands, objects: ObjectLibrary, renderer: Renderer
+) -> tuple[DepthLabel, float, list[str]]:
+    """Label one frame by the rule "depth"; returns also the mask agreement (NaN without a mask) and the objects without
+    a mesh, which the label then does not know about."""
+    model = hands.own(frame.side)
+    points, vertices, joints = posed.own_2d[i], posed.own[i], posed.joints[i]
+    all_points = np.concatenate([points, posed.joints_2d[i]])
+    view = View(frame.intrinsics, frame.width, frame.height, viewport_of(all_points, frame.width, frame.height))
+    meshes, absent = _objects_before(frame, view, objects, float(vertices[:, 2].max()))
+    hand = renderer.inverse_depth([Mesh(vertices, model.faces, points)], view)
+    front = renderer.inverse_depth(meshes, view)
+    below = np.concatenate([np.full(len(vertices), DEPTH_TOLERANCE), JOINT_SKIN])
+    state = look(np.concatenate([vertices, joints]), all_points, below, hand, front, view)
+    facing = camera_facing(vertices, model.faces, outward_sense(model.arrays.v_template, model.faces))
+    label = depth_rule(state[: len(vertices)], facing, model.parts.vertex, state[len(vertices) :])
+    iou = float("nan") if frame.hand_mask is None else silhouette_iou(hand, front, view, frame.hand_mask)
+    return label, iou, absent
+
+
+def _objects_before(frame: Frame, view: View, objects: ObjectLibrary, far: float) -> tuple[list[Mesh], list[str]]:
+    """The frame's objects that can hide something of the view nearer than `far` m, and the names without a mesh.
+
+    All-zero poses are DexYCB's "absent". Objects whose bounding sphere lies behind the hand or beside the view are left
+    out: they cannot change a label.
+    """
+    meshes, absent = [], []
+    for item in frame.objects:
+        mesh = objects.get(item.name)
+        rotation, offset = item.pose[:, :3], item.pose[:, 3]
+        if not np.any(rotation):
+            continue
+        if mesh is None:
+            absent.append(item.name)
+            continue
+        centre = rotation @ mesh.centre + offset
+        if centre[2] - mesh.radius > far or _beside(centre, mesh.radius, view):
+            continue
+        vertices = mesh.vertices @ rotation.T + offset
+        meshes.append(Mesh(vertices, mesh.faces, project(vertices, frame.intrinsics)))
+    return meshes, absent
+
+
+def _beside(centre: np.ndarray, radius: float, view: View) -> bool:
+    """Whether a sphere (m) surely projects outside the viewport: it lies beyond one of the four planes of its sides."""
+    k, (x0, y0, x1, y1) = np.asarray(view.intrinsics), view.viewport
+    x, y, z = centre
+    u, v = k[0, 0] * x + k[0, 1] * y + k[0, 2] * z, k[1, 1] * y + k[1, 2] * z
+    sides = (
+        (x0 * z - u, np.hypot(np.hypot(k[0, 0], k[0, 1]), k[0, 2] - x0)),
+        (u - x1 * z, np.hypot(np.hypot(k[0, 0], k[0, 1]), k[0, 2] - x1)),
+        (y0 * z - v, np.hypot(k[1, 1], k[1, 2] - y0)),
+        (v - y1 * z, np.hypot(k[1, 1], k[1, 2] - y1)),
+    )
+    return any(distance > radius * norm for distance, norm in sides)

@@ -1,0 +1,219 @@
+"""The rules that turn a picture of the hand into labels: "h2onet" (the authors', exactly) and "depth" (this project's).
+
+Metres in the OpenCV camera frame, pixels with pixel i covering [i, i+1). Parts are 0..5 = thumb, index, middle, ring,
+little, palm. Pure functions on arrays of one frame; `labeling.label` runs them over a dataset's frames.
+
+h2onet: a part is occluded when fewer than 30 of its vertices project into a pixel of the dataset's hand mask that shows
+the same part; the whole hand is occluded when the mask has less than 0.40 of the rendered pixels. There is no depth
+test per vertex: that is the rule people train with, kept to the letter (without the photo-pixel accident of the
+original).
+
+depth: what a camera really sees. A vertex is *camera-facing* when the outward normal of the mesh and the direction to
+the camera enclose less than 84.3 degrees (cosine above 0.1). It is *outside* when it projects beyond the image or lies
+at most 0.05 m before the camera; *hidden* when the first surface at its pixel's centre, of hand and objects, lies more
+than 5 mm nearer than the vertex; else visible. The visible fraction of a part is visible / camera-facing vertices.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import float32, float64, int32, int64, njit, types, uint8
+
+from ..hand.parts import PARTS
+from .raster import NEAR, PartImage, View
+
+RULES = {"h2onet": 1, "depth": 1}
+"""Versions, stored with every set of labels: a number rises when a rule's outcome can change."""
+
+MIN_VERTICES = 30
+MIN_MASK_RATIO = 0.40
+FACING_COSINE = 0.1
+DEPTH_TOLERANCE = 0.005  # m
+JOINT_SKIN = np.array([0.030] + 20 * [0.020])
+"""(21,) m: how deep below the hand's first surface a joint may lie and still count as seen (wrist, then fingers)."""
+
+CAUSES = ("none", "object", "own hand", "outside the image")
+"""The codes of `cause`: 0 nothing is hidden, 1 an object, 2 the hand itself, 3 the border of the image; 255 unknown."""
+UNKNOWN = 255
+
+
+@dataclass(frozen=True, eq=False)
+class AuthorsLabel:
+    """occluded (7,) uint8 (six parts, global), visible_vertices (6,) int64, ratio = mask pixels / rendered pixels."""
+
+    occluded: np.ndarray
+    visible_vertices: np.ndarray
+    ratio: float
+
+
+@dataclass(frozen=True, eq=False)
+class DepthLabel:
+    """What the camera sees of each part and joint.
+
+    counts: (6, 4) int64, camera-facing vertices of each part that are visible, hidden by an object, hidden by the own
+      hand, outside the image (the order of CAUSES). visible_fraction: (6,) float32, visible / all four; 0 for 0/0.
+    cause: (6,) uint8, the commonest reason, 0 when nothing is hidden; equal counts go to the first in that order.
+    joint_visible: (21,) uint8, 1 = visible. joint_cause: (21,) uint8, a code of CAUSES.
+    """
+
+    counts: np.ndarray
+    visible_fraction: np.ndarray
+    cause: np.ndarray
+    joint_visible: np.ndarray
+    joint_cause: np.ndarray
+
+
+_vertices = types.Array(float64, 2, "C", readonly=True)
+_scalars = types.Array(float64, 1, "C", readonly=True)
+_ids = types.Array(uint8, 1, "C", readonly=True)
+_image = types.Array(uint8, 2, "C", readonly=True)
+_depth_image = types.Array(float32, 2, "C", readonly=True)
+
+
+@njit(types.void(_vertices, _ids, _image, int64, int64, _image, int64[::1]), cache=True)
+def _count_shown(points, parts, shown, left, top, mask, counts):
+    """Count, per part, the vertices whose pixel is in the mask and shows that part; the original's pixel indices."""
+    height, width = mask.shape
+    for i in range(points.shape[0]):
+        u, v = points[i, 0], points[i, 1]
+        if u >= width or v >= height:
+            x, y = 0, 0
+        elif u > -width - 1.0 and v > -height - 1.0:  # NaN ends here and does not count
+            x, y = int(u), int(v)  # truncates towards zero
+            x, y = (x + width if x < 0 else x), (y + height if y < 0 else y)
+        else:
+            continue
+        row, column = y - top, x - left
+        inside = 0 <= row < shown.shape[0] and 0 <= column < shown.shape[1]
+        if inside and mask[y, x] and shown[row, column] == parts[i]:
+            counts[parts[i]] += 1
+
+
+def authors_rule(
+    points_2d: np.ndarray, vertex_parts: np.ndarray, image: PartImage, hand_mask: np.ndarray
+) -> AuthorsLabel:
+    """The rule "h2onet" for one frame (LABELS.md; the authors' labeller, its treatment of the borders included).
+
+    points_2d: (V, 2) float64 px, projected vertices; vertex_parts: (V,) uint8; image: what the renderer saw;
+    hand_mask: (H, W) bool, the dataset's hand segmentation.
+    Vertices at x >= W or y >= H count as pixel (0, 0), negative indices from the far side, as in the original; where
+    the original would crash (below -W or -H, NaN) the vertex does not count.
+    """
+    counts = np.zeros(len(PARTS), np.int64)
+    mask = np.ascontiguousarray(hand_mask).view(np.uint8)
+    _count_shown(points_2d, vertex_parts, image.part, *image.origin, mask, counts)
+    rendered = np.count_nonzero(image.covered)
+    in_mask = np.count_nonzero(hand_mask)
+    ratio = in_mask / rendered if rendered else (np.inf if in_mask else np.nan)
+    occluded = np.append(counts < MIN_VERTICES, ratio < MIN_MASK_RATIO).astype(np.uint8)
+    return AuthorsLabel(occluded, counts, ratio)
+
+
+@njit(types.void(_vertices, types.Array(int32, 2, "C", readonly=True), float64, float64, uint8[::1]), cache=True)
+def _facing(vertices, faces, sense, cosine, out):
+    """Mark the vertices whose area-weighted normal, times `sense`, looks at the camera in the origin."""
+    normals = np.zeros((vertices.shape[0], 3))
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        px, py, pz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        qx, qy, qz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
+        for i in (a, b, c):
+            normals[i, 0] += nx
+            normals[i, 1] += ny
+            normals[i, 2] += nz
+    for i in range(vertices.shape[0]):
+        dot, length, distance = 0.0, 0.0, 0.0
+        for k in range(3):
+            dot -= sense * normals[i, k] * vertices[i, k]
+            length += normals[i, k] ** 2
+            distance += vertices[i, k] ** 2
+        out[i] = dot > cosine * np.sqrt(length * distance)
+
+
+def outward_sense(vertices: np.ndarray, faces: np.ndarray) -> float:
+    """+1 when the faces (F, 3) of a mesh (V, 3) turn so that normals point outward, -1 otherwise (signed volume)."""
+    a, b, c = (vertices[faces[:, k]] - vertices.mean(axis=0) for k in range(3))
+    return 1.0 if np.einsum("ij,ij->", a, np.cross(b, c)) > 0 else -1.0
+
+
+def camera_facing(vertices: np.ndarray, faces: np.ndarray, sense: float = 1.0) -> np.ndarray:
+    """(V,) bool: vertices (V, 3) m whose outward normal looks at the camera; sense: `outward_sense` of the mesh."""
+    facing = np.empty(len(vertices), np.uint8)
+    _facing(vertices, faces, sense, FACING_COSINE, facing)
+    return facing.view(bool)
+
+
+@njit(
+    types.void(
+        _vertices, _scalars, _scalars, _depth_image, _depth_image, int64, int64, int64, int64, float64, uint8[::1]
+    ),
+    cache=True,
+)
+def _look(points, z, below_hand, hand, objects, left, top, width, height, tolerance, out):
+    """State of every point, a code of CAUSES. The first surface at the point's pixel hides the point when it is the
+    object's and more than `tolerance` nearer, or the hand's and more than `below_hand` nearer."""
+    for i in range(points.shape[0]):
+        u, v = points[i, 0], points[i, 1]
+        if not (z[i] > NEAR and 0.0 <= u < width and 0.0 <= v < height):
+            out[i] = 3
+            continue
+        row, column = int(v) - top, int(u) - left
+        out[i] = 0
+        if 0 <= row < hand.shape[0] and 0 <= column < hand.shape[1]:
+            # Inverse depths: the larger is nearer, 0 is nothing.
+            if objects[row, column] > hand[row, column]:
+                if objects[row, column] * (z[i] - tolerance) > 1.0:
+                    out[i] = 1
+            elif hand[row, column] * (z[i] - below_hand[i]) > 1.0:
+                out[i] = 2
+
+
+def look(
+    points: np.ndarray,
+    points_2d: np.ndarray,
+    below_hand: np.ndarray,
+    hand: np.ndarray,
+    objects: np.ndarray,
+    view: View,
+) -> np.ndarray:
+    """(P,) uint8: why the camera does not see each point, as a code of CAUSES (0 = it sees the point).
+
+    points: (P, 3) m, OpenCV camera; points_2d: (P, 2) px, projected; below_hand: (P,) m, how deep below the hand's own
+    surface a point may lie and still count as seen; hand, objects: (h, w) float32, inverse depths in the view's
+    viewport. Points outside the viewport but in the image are seen: the viewport must hold all that could hide
+    something.
+    """
+    out = np.empty(len(points), np.uint8)
+    depths = np.ascontiguousarray(points[:, 2])
+    corner = view.viewport[:2]
+    _look(points_2d, depths, below_hand, hand, objects, *corner, view.width, view.height, DEPTH_TOLERANCE, out)
+    return out
+
+
+def depth_rule(
+    vertex_state: np.ndarray, facing: np.ndarray, vertex_parts: np.ndarray, joint_state: np.ndarray
+) -> DepthLabel:
+    """The rule "depth" for one frame, from the states that `look` gives.
+
+    vertex_state: (V,) uint8; facing: (V,) bool; vertex_parts: (V,) uint8; joint_state: (21,) uint8.
+    """
+    pairs = vertex_parts[facing].astype(np.int64) * len(CAUSES) + vertex_state[facing]
+    counts = np.bincount(pairs, minlength=len(PARTS) * len(CAUSES)).reshape(len(PARTS), len(CAUSES))
+    total = counts.sum(axis=1)
+    fraction = (counts[:, 0] / np.maximum(total, 1)).astype(np.float32)
+    hidden = counts[:, 1:]
+    cause = np.where(hidden.any(axis=1), hidden.argmax(axis=1) + 1, 0).astype(np.uint8)
+    return DepthLabel(counts, fraction, cause, (joint_state == 0).astype(np.uint8), joint_state)
+
+
+def silhouette_iou(hand: np.ndarray, objects: np.ndarray, view: View, hand_mask: np.ndarray) -> float:
+    """Agreement of the rendered hand, less what objects hide, with the dataset's mask: intersection over union.
+
+    hand, objects: (h, w) float32 inverse depths in the viewport; hand_mask: (H, W) bool. NaN when both are empty.
+    """
+    x0, y0, x1, y1 = view.viewport
+    rendered = (hand > 0) & (hand >= objects)
+    shared = np.count_nonzero(rendered & hand_mask[y0:y1, x0:x1])
+    union = np.count_nonzero(rendered) + np.count_nonzero(hand_mask) - shared
+    return shared / union if union else float("nan")

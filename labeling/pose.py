@@ -1,0 +1,149 @@
+"""From frames to meshes before the camera: one batch of poses through the hand models, placed as each rule wants them.
+
+Metres in the OpenCV camera frame, pixels with pixel i covering [i, i+1). Also the checks that decide whether a frame
+can be posed and labelled at all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..data.frame import Frame
+from ..hand.camera import project
+from ..hand.errors import InputError
+from ..hand.mano import HandModel, load_hand
+from ..hand.rotations import mirror_pose
+
+_MIRROR = np.array([-1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Hands:
+    """The hand models of both sides, float64 (`load_hands`); left is None where a dataset has right hands only."""
+
+    right: HandModel
+    left: HandModel | None = None
+
+    def own(self, side: str) -> HandModel:
+        """The model of one side; raises InputError when there is none."""
+        if side == "right":
+            return self.right
+        if self.left is None:
+            raise InputError("hands: a left hand needs MANO_LEFT.pkl, and only the right model was loaded")
+        return self.left
+
+
+def load_hands(mano: str | Path, sides: Sequence[str] = ("right", "left")) -> Hands:
+    """Load the models from `mano` (a folder with MANO's pickles, or "standin") in float64, as exact labels need."""
+    models = {side: load_hand(mano, side, dtype=torch.float64) for side in sides}
+    return Hands(models["right"], models.get("left"))
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """The meshes of N frames, m, and their projections, px.
+
+    authors (N, 778, 3): as the h2onet rule wants them: the right model, left hands mirrored through their pose, with
+    the winding of the right hand; the wrist at the dataset's. own (N, 778, 3): the model of the hand's own side,
+    placed by the dataset's translation. joints (N, 21, 3): the dataset's, or the model's where it gives none.
+    """
+
+    authors: np.ndarray
+    own: np.ndarray
+    joints: np.ndarray
+    authors_2d: np.ndarray
+    own_2d: np.ndarray
+    joints_2d: np.ndarray
+
+
+def pose_frames(frames: Sequence[Frame], hands: Hands, left_too: bool = True) -> Posed:
+    """Pose frames that passed `problem_of` and have a pose or a mesh: one batch per model.
+
+    left_too: pose the left model for left hands; without it `own` is the mirrored right hand (enough for the h2onet
+    rule, and possible without MANO_LEFT). Raises InputError when the left model is needed and missing.
+    """
+    authors, own = np.zeros((2, len(frames), 778, 3))
+    joints = np.zeros((len(frames), 21, 3))
+    for side in ("right", "left"):
+        rows = [i for i, frame in enumerate(frames) if frame.side == side and frame.vertices is None]
+        if not rows:
+            continue
+        pose = np.stack([np.asarray(frames[i].mano_pose, np.float64) for i in rows])
+        shape = np.stack([np.asarray(frames[i].mano_shape, np.float64) for i in rows])
+        root = np.stack([np.asarray(frames[i].root, np.float64) for i in rows])[:, None]
+        mesh, bones = _centred(hands.right, pose if side == "right" else mirror_pose(pose), shape)
+        if side == "left":
+            mesh, bones = mesh * _MIRROR, bones * _MIRROR
+        authors[rows] = mesh + root
+        model = hands.right
+        if side == "left" and left_too:
+            model = hands.own(side)
+            mesh, bones = _centred(model, pose, shape)
+        wrist = _wrists([frames[i] for i in rows], model, shape, root)
+        own[rows], joints[rows] = mesh + wrist, bones + wrist
+    for i, frame in enumerate(frames):
+        if frame.vertices is not None:
+            authors[i] = own[i] = frame.vertices
+            joints[i] = np.nan
+        if frame.joints is not None:
+            joints[i] = frame.joints
+    intrinsics = np.stack([np.asarray(frame.intrinsics, np.float64) for frame in frames])
+    flat = [project(points, intrinsics) for points in (authors, own, joints)]
+    return Posed(authors, own, joints, *flat)
+
+
+def _centred(model: HandModel, pose: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (B, 778, 3) and joints (B, 21, 3) relative to the wrist."""
+    with torch.inference_mode():
+        posed = model(_tensor(pose, model), _tensor(shape, model))
+    vertices, joints = posed.vertices.numpy().astype(np.float64), posed.joints.numpy().astype(np.float64)
+    return vertices - joints[:, :1], joints - joints[:, :1]
+
+
+def _tensor(array: np.ndarray, model: HandModel) -> torch.Tensor:
+    return torch.as_tensor(array, dtype=next(model.buffers()).dtype)
+
+
+def _wrists(frames: Sequence[Frame], model: HandModel, shape: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """(B, 1, 3) m: J0(shape) + translation where the dataset gives a translation, else its wrist joint."""
+    wrists = root.copy()
+    rows = [i for i, frame in enumerate(frames) if frame.translation is not None]
+    if rows and model.side == frames[0].side:
+        rest = model.root(_tensor(shape[rows], model)).numpy()
+        translation = np.stack([np.asarray(frames[i].translation, np.float64) for i in rows])
+        wrists[rows] = (rest + translation)[:, None]
+    return wrists
+
+
+def problem_of(frame: Frame, needs_mask: bool = True) -> str | None:
+    """Why this frame cannot be labelled, in one line ("field: expected ..., found ..."); None when nothing is wrong.
+
+    needs_mask: a frame with a pose must have the dataset's hand mask (the h2onet rule).
+    """
+    k = np.asarray(frame.intrinsics, np.float64)
+    if k.shape != (3, 3) or not np.isfinite(k).all() or not (k[0, 0] > 0 and k[1, 1] > 0):
+        found = f"{k[0, 0]:g}, {k[1, 1]:g}" if k.shape == (3, 3) else f"shape {k.shape}"
+        return f"intrinsics: expected finite values and focal lengths above 0, found {found}"
+    if frame.side not in ("right", "left"):
+        return f"side: expected right or left, found {frame.side!r}"
+    if frame.mano_pose is None and frame.vertices is None:
+        return None
+    if frame.vertices is None and frame.mano_shape is None:
+        return "mano_shape: expected 10 numbers beside the pose, found none"
+    fields = {"mano_pose": (48,), "mano_shape": (10,), "translation": (3,), "joints": (21, 3), "vertices": (778, 3)}
+    for field, shape in (fields | {"root": (3,)}).items():
+        value = getattr(frame, field)
+        if value is not None and (value.shape != shape or not np.isfinite(value).all()):
+            found = "NaN or infinity" if value.shape == shape else f"shape {value.shape}"
+            return f"{field}: expected {' x '.join(map(str, shape))} finite numbers, found {found}"
+    for item in frame.objects:
+        if np.shape(item.pose) != (3, 4) or not np.isfinite(item.pose).all():
+            return f"pose of object {item.name}: expected 3 x 4 finite numbers, found NaN, infinity or another shape"
+    if frame.hand_mask is None and frame.vertices is None and needs_mask:
+        return "hand mask: expected the dataset's segmentation, found none"
+    if frame.hand_mask is not None and frame.hand_mask.shape != (frame.height, frame.width):
+        return f"hand mask: expected {frame.height} x {frame.width} px, found {frame.hand_mask.shape}"
+    return None
