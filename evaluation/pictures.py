@@ -38,7 +38,7 @@ def overlay_mesh(
     colors: NDArray | tuple[int, int, int] = BLUE,
     opacity: float = 0.85,
 ) -> Picture:
-    """The picture with a smoothly shaded mesh over it: vertices (V, 3) m, colors RGB of the mesh or (V, 3) of vertices."""
+    """The picture with a shaded mesh over it: vertices (V, 3) m, colors RGB of the mesh or (V, 3) of its vertices."""
     height, width = picture.shape[:2]
     points = project(vertices, intrinsics)
     raster = rasterize(points, vertices[:, 2], faces, width=width, height=height, samples=MULTISAMPLE_4)

@@ -1,0 +1,170 @@
+"""Per-frame scores of a network on batches of clips, kept frame by frame so that anything can be averaged later.
+
+Meshes and joints are compared relative to their own wrist, as the H2ONet authors do: predictions lose the wrist
+regressed from their own mesh, the truth loses its annotated wrist (joints) or its regressed one (vertices). Left hands
+are scored mirrored, as the network sees them. Metres and radians; joints in A.6 order.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..hand.mano import HandModel
+from ..hand.rotations import matrix_from_axis_angle
+from ..network.prediction import Prediction
+from . import metrics
+
+F_THRESHOLDS = (0.005, 0.015)  # m
+CROP = 128  # px, the side of the network's picture
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """Scores of N frames. NaN (or 255 for labels) where the dataset does not say.
+
+    frame_index (N,) int64 row in the clips' index; joint_errors, joint_errors_pa, joint_errors_proper (reflection
+    not allowed), joint_errors_st (scale and translation aligned) (N, 21) m; vertex_errors, vertex_errors_pa,
+    vertex_errors_proper (N, 778) float32 m; f_scores, f_scores_pa (N, 2) at 5 and 15 mm; rotation_errors (N,) rad;
+    joint_errors_2d (N, 21) px of the 128 px crop; occluded_probability (N, 6); occluded (N, 7) uint8;
+    joints (N, 21, 3) m, predicted, relative to the wrist, mirrored back for left hands.
+    """
+
+    frame_index: NDArray[np.int64]
+    joint_errors: NDArray
+    joint_errors_pa: NDArray
+    joint_errors_proper: NDArray
+    joint_errors_st: NDArray
+    vertex_errors: NDArray
+    vertex_errors_pa: NDArray
+    vertex_errors_proper: NDArray
+    f_scores: NDArray
+    f_scores_pa: NDArray
+    rotation_errors: NDArray
+    joint_errors_2d: NDArray
+    occluded_probability: NDArray
+    occluded: NDArray[np.uint8]
+    joints: NDArray
+
+    def __len__(self) -> int:
+        return len(self.frame_index)
+
+
+def concatenated(parts: list[FrameScores]) -> FrameScores:
+    """The scores of several batches as one."""
+    return FrameScores(
+        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(FrameScores)}
+    )
+
+
+def current(values: Tensor | NDArray, windows: bool) -> NDArray:
+    """The current frame's values of a batch that may hold windows (frame axis second)."""
+    array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return array[:, 0] if windows else array
+
+
+def true_vertices(batch: dict[str, Tensor], hand: HandModel, windows: bool, oriented: bool) -> NDArray[np.float64]:
+    """Ground-truth meshes (B, 778, 3) m relative to their wrist, from the batch's poses; NaN where there is no pose."""
+    pose, shape = (current(batch[name], windows).astype(np.float64) for name in ("mano_pose", "mano_shape"))
+    known = np.isfinite(pose).all(1) & np.isfinite(shape).all(1)
+    pose = np.where(known[:, None], pose, 0.0)
+    if not oriented:
+        pose[:, :3] = 0.0
+    with torch.no_grad():
+        mesh = hand(torch.from_numpy(pose).float(), torch.from_numpy(np.where(known[:, None], shape, 0.0)).float())
+    vertices = (mesh.vertices - mesh.joints[:, :1]).double().numpy()
+    vertices[~known] = np.nan
+    return vertices
+
+
+def score_batch(batch: dict[str, Tensor], prediction: Prediction, hand: HandModel) -> FrameScores:
+    """Scores of one batch as ClipDataset collates it; `hand` is the right hand on the CPU.
+
+    A network that was trained for the canonical orientation only (no rotation) is scored against canonical meshes.
+    """
+    windows = batch["images"].ndim == 5
+    oriented = prediction.rotation is not None
+    found = prediction.vertices.detach().double().cpu().numpy()
+    found_joints = prediction.joints.detach().double().cpu().numpy()
+    found, found_joints = found - found_joints[:, :1], found_joints - found_joints[:, :1]
+    truth = true_vertices(batch, hand, windows, oriented)
+    joints = current(batch["joints"], windows).astype(np.float64)
+    if not oriented:
+        turn = matrix_from_axis_angle(current(batch["mano_pose"], windows)[:, :3].astype(np.float64))
+        joints = joints @ turn  # R^T applied to every joint: back to the canonical orientation
+    if "vertices" in batch:
+        given = current(batch["vertices"], windows).astype(np.float64)
+        truth = np.where(np.isfinite(truth), truth, given)
+    is_left = np.asarray(batch["is_left"], bool)
+    unmirrored = found_joints * np.where(is_left, -1.0, 1.0)[:, None, None] ** np.array([1, 0, 0])
+    return FrameScores(
+        frame_index=current(batch["frame_index"], windows).astype(np.int64),
+        **joint_scores(found_joints, joints),
+        **vertex_scores(found, truth),
+        rotation_errors=orientation_scores(batch, prediction, windows),
+        joint_errors_2d=np.linalg.norm(
+            current(prediction.joints_2d, windows).astype(np.float64) - current(batch["joints_2d"], windows), axis=-1
+        )
+        * CROP,
+        occluded_probability=occluded_probability(prediction),
+        occluded=current(batch["occluded"], windows).astype(np.uint8),
+        joints=unmirrored,
+    )
+
+
+def joint_scores(found: NDArray, truth: NDArray) -> dict[str, NDArray]:
+    """The four joint errors (B, 21) m; NaN for frames whose truth is unknown."""
+    known = np.isfinite(truth).all((1, 2))
+    names = ("joint_errors", "joint_errors_pa", "joint_errors_proper", "joint_errors_st")
+    scores = {name: np.full(found.shape[:2], np.nan) for name in names}
+    f, t = found[known], truth[known]
+    if len(f):
+        aligned = (
+            f,
+            metrics.similarity_aligned(f, t),
+            metrics.similarity_aligned(f, t, reflection=False),
+            metrics.scale_translation_aligned(f, t),
+        )
+        for name, points in zip(names, aligned, strict=True):
+            scores[name][known] = metrics.point_errors(points, t)
+    return scores
+
+
+def vertex_scores(found: NDArray, truth: NDArray) -> dict[str, NDArray]:
+    """Vertex errors (B, 778) float32 m and F-scores (B, 2); NaN for frames whose truth is unknown."""
+    known = np.isfinite(truth).all((1, 2))
+    names = ("vertex_errors", "vertex_errors_pa", "vertex_errors_proper")
+    scores = {name: np.full(found.shape[:2], np.nan, np.float32) for name in names}
+    scores |= {name: np.full((len(found), len(F_THRESHOLDS)), np.nan) for name in ("f_scores", "f_scores_pa")}
+    f, t = found[known], truth[known]
+    if len(f):
+        aligned = metrics.similarity_aligned(f, t)
+        proper = metrics.similarity_aligned(f, t, reflection=False)
+        for name, points in zip(names, (f, aligned, proper), strict=True):
+            scores[name][known] = metrics.point_errors(points, t)
+        scores["f_scores"][known] = metrics.f_scores(f, t, F_THRESHOLDS)
+        scores["f_scores_pa"][known] = metrics.f_scores(aligned, t, F_THRESHOLDS)
+    return scores
+
+
+def orientation_scores(batch: dict[str, Tensor], prediction: Prediction, windows: bool) -> NDArray:
+    """Angle between predicted and true global rotation (B,) rad; NaN without orientation branch or without pose."""
+    pose = current(batch["mano_pose"], windows)[:, :3].astype(np.float64)
+    errors = np.full(len(pose), np.nan)
+    known = np.isfinite(pose).all(1)
+    if prediction.rotation is None or not known.any():
+        return errors
+    rotation = current(prediction.rotation, windows).astype(np.float64)
+    if prediction.correction is not None:
+        rotation = prediction.correction.detach().double().cpu().numpy() @ rotation
+    errors[known] = metrics.rotation_error(rotation[known], matrix_from_axis_angle(pose[known]))
+    return errors
+
+
+def occluded_probability(prediction: Prediction) -> NDArray:
+    """Probability that thumb .. little and the whole hand are occluded in the current frame (B, 6); NaN if not said."""
+    if prediction.occlusion_logits is None:
+        return np.full((len(prediction.vertices), 6), np.nan)
+    return prediction.occlusion_logits[:, 0].detach().float().softmax(1)[:, 1].double().cpu().numpy()
