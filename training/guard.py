@@ -1,0 +1,130 @@
+"""The guard: a step whose loss or gradient is not finite changes nothing, is written down, and too many of them end
+the run.
+
+A non-finite batch harms more than the weights: its forward pass has already mixed NaN into the running statistics of
+batch normalisation, from which no later step recovers. So buffers are remembered before each step and put back with a
+skip.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..hand.errors import InputError
+
+log = logging.getLogger(__name__)
+GRADIENT = "gradient"
+
+
+class TrainingStopped(InputError):
+    """Too many steps in a row without a finite loss and gradient. The message is the diagnosis, in one line."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One skipped step: what broke (loss terms, or "gradient"), the terms' values, and the frames of its batch by
+    name."""
+
+    step: int
+    epoch: int
+    broken: tuple[str, ...]
+    values: dict[str, str]
+    parameters: tuple[str, ...]
+    frames: tuple[str, ...]
+
+
+class Guard:
+    """Watches the steps of one run; writes skipped steps to `path`, one JSON object a line."""
+
+    def __init__(self, model: nn.Module, path: Path, limit: int) -> None:
+        self.path, self.limit = path, limit
+        self.in_a_row = 0
+        self.skipped = 0
+        self._buffers = [buffer for _, buffer in model.named_buffers() if _moves(buffer)]
+        self._names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._parameters = list(model.parameters())
+        self._remembered = [buffer.clone() for buffer in self._buffers]
+
+    def remember(self) -> None:
+        """Keep the running statistics as they are before a step's forward pass."""
+        with torch.no_grad():
+            for kept, buffer in zip(self._remembered, self._buffers, strict=True):
+                kept.copy_(buffer)
+
+    def restore(self) -> None:
+        """Put the running statistics back to `remember`."""
+        with torch.no_grad():
+            for buffer, kept in zip(self._buffers, self._remembered, strict=True):
+                buffer.copy_(kept)
+
+    def passed(self) -> None:
+        """A step was taken."""
+        self.in_a_row = 0
+
+    def broken_parameters(self, most: int = 5) -> tuple[str, ...]:
+        """Names of the first parameters whose gradient is not finite."""
+        broken = [p for p in self._parameters if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
+        return tuple(self._names[id(p)] for p in broken[:most])
+
+    def skip(self, record: Skipped, write: bool = True) -> None:
+        """Undo a broken step's traces, write it down, and raise TrainingStopped when it is one too many in a row."""
+        self.restore()
+        self.in_a_row += 1
+        self.skipped += 1
+        if write:
+            with self.path.open("a") as file:
+                file.write(json.dumps(asdict(record)) + "\n")
+            log.warning(
+                "step %d skipped: %s not finite; frames %s",
+                record.step,
+                ", ".join(record.broken),
+                _short(record.frames),
+            )
+        if self.in_a_row >= self.limit:
+            raise TrainingStopped(self._diagnosis(record))
+
+    def _diagnosis(self, record: Skipped) -> str:
+        where = f" (first in {record.parameters[0]})" if record.parameters else ""
+        return (
+            f"training stopped at step {record.step}: {self.in_a_row} steps in a row without a finite loss and "
+            f"gradient; last broken: {', '.join(record.broken)}{where}; every skipped step's frames and terms are in "
+            f"{self.path}; the weights of the last good checkpoint are kept in {self.path.parent / 'last'}; look at those frames, "
+            "then try a lower lr, amp=off, or --init with a stage-1 checkpoint"
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """What a resumed run must know."""
+        return {"in_a_row": self.in_a_row, "skipped": self.skipped}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Continue from `state_dict`."""
+        self.in_a_row, self.skipped = int(state["in_a_row"]), int(state["skipped"])
+
+
+def broken_terms(values: Mapping[str, float], gradient_norm: float) -> tuple[str, ...]:
+    """Names of the terms that are not finite; "gradient" where all terms are finite but the gradient is not."""
+    broken = tuple(name for name, value in values.items() if not math.isfinite(value))
+    return broken or (() if math.isfinite(gradient_norm) else (GRADIENT,))
+
+
+def readable(values: Mapping[str, float]) -> dict[str, str]:
+    """Values as text: JSON knows neither NaN nor infinity."""
+    return {name: f"{value:.6g}" for name, value in values.items()}
+
+
+def _moves(buffer: Tensor) -> bool:
+    # Running means and variances are vectors, batch counters scalars. Tables (faces, spirals, up-sampling) never
+    # change.
+    return buffer.dim() <= 1
+
+
+def _short(frames: Sequence[Any], most: int = 4) -> str:
+    shown = ", ".join(str(frame) for frame in frames[:most])
+    return shown + (f" and {len(frames) - most} more" if len(frames) > most else "")

@@ -1,0 +1,118 @@
+"""What a run says while it goes: one progress bar on stderr, metrics.jsonl, TensorBoard.
+
+The bar counts samples and shows the loss and `wait`, the share of the time that the step waited for the loader:
+above a tenth, loading is the bottleneck and more workers or a faster disk help, not a faster GPU.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+
+class Stopwatch:
+    """Time spent waiting for the loader against all time, since the last `restart`."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Start counting anew."""
+        self._begin = time.perf_counter()
+        self.waited, self.samples = 0.0, 0
+
+    def wait(self, seconds: float) -> None:
+        """Count `seconds` of waiting."""
+        self.waited += seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the last `restart`."""
+        return max(time.perf_counter() - self._begin, 1e-9)
+
+    @property
+    def wait_share(self) -> float:
+        """Share of the time spent waiting, in [0, 1]."""
+        return min(1.0, self.waited / self.seconds)
+
+    @property
+    def rate(self) -> float:
+        """Samples per second."""
+        return self.samples / self.seconds
+
+
+class RunLog:
+    """Bar, lines and TensorBoard of one run. A log of `enabled=False` (other processes of a shared run) says
+    nothing.
+    """
+
+    def __init__(
+        self,
+        metrics: Path,
+        tensorboard: Path | None,
+        *,
+        total: int,
+        done: int,
+        step: int,
+        name: str,
+        enabled: bool = True,
+    ) -> None:
+        """total, done: samples of the whole run and of its part before this start; step: where TensorBoard goes on."""
+        self.enabled = enabled
+        self._file = metrics.open("a") if enabled else None
+        self._bar = tqdm(
+            total=total, initial=done, unit="sample", desc=name, file=sys.stderr, dynamic_ncols=True, disable=not enabled,
+            mininterval=0.5, smoothing=0.05,
+        )  # fmt: skip
+        self._board = _board(tensorboard, step) if enabled and tensorboard else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if self._file:
+            self._file.close()
+        if self._board:
+            self._board.close()
+
+    def advance(self, samples: int, loss: float, wait_share: float, epoch: int) -> None:
+        """Move the bar by one step."""
+        self._bar.set_postfix_str(f"epoch {epoch}, loss {loss:.4f}, wait {wait_share:.0%}", refresh=False)
+        self._bar.update(samples)
+
+    def write(self, kind: str, step: int, values: Mapping[str, Any], board: Mapping[str, float] | None = None) -> None:
+        """One line of metrics.jsonl; `board` (or the numbers of `values`) also goes to TensorBoard under `kind/`."""
+        if not self._file:
+            return
+        self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        self._file.flush()
+        if self._board:
+            numbers = values if board is None else board
+            for name, value in numbers.items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def picture(self, name: str, image: Any, step: int) -> None:
+        """An (H, W, 3) uint8 RGB picture for TensorBoard."""
+        if self._board:
+            self._board.add_image(name, image, step, dataformats="HWC")
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        if self.enabled:
+            tqdm.write(text, file=sys.stderr)
+
+
+def _board(folder: Path, step: int) -> Any:
+    # Imported here: loading TensorBoard takes seconds, and most of the package never needs it.
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step or None)

@@ -1,0 +1,116 @@
+"""The machine a run stands on: device, number format, threads, memory allocator, seeds and random states."""
+
+import ctypes
+import logging
+import os
+import random
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..hand.errors import InputError
+from .recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+# glibc's mallopt(3): by default blocks above 128 KiB are mapped and unmapped on every allocation, and each step pays
+# the page faults of its activations again (STORE.md: 74 -> 43 ms per image).
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEEP_BYTES = 1 << 30
+
+
+def pick_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device of "auto", "cpu", "cuda" or "cuda:N"; under torchrun every process takes its own GPU.
+
+    InputError where the device is absent.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    if name.partition(":")[0] != "cuda":
+        raise InputError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
+    if not torch.cuda.is_available():
+        raise InputError(f"device {name!r}: this machine or this build of torch has no CUDA device; use --device cpu")
+    index = int(name.partition(":")[2] or local_rank)
+    if index >= torch.cuda.device_count():
+        raise InputError(f"device cuda:{index}: only {torch.cuda.device_count()} CUDA devices are here")
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def prepare(recipe: Recipe, device: torch.device, rank: int = 0) -> None:
+    """Set threads, allocator, determinism and seeds for a run. Process-wide: call once, from `train`."""
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    if device.type == "cpu":
+        keep_freed_memory()
+    if recipe.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # warn_only: grid_sample has no deterministic backward on GPUs, and the decoder samples with it.
+    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not recipe.deterministic
+    if device.type == "cuda" and not recipe.deterministic:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    random.seed(recipe.seed + rank)
+    np.random.seed(recipe.seed + rank)  # noqa: NPY002  (third-party code draws from the global generator)
+    torch.manual_seed(recipe.seed)
+
+
+def keep_freed_memory() -> bool:
+    """Ask glibc to keep freed memory instead of returning it to the kernel; False where there is no glibc."""
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return bool(mallopt and mallopt(M_MMAP_THRESHOLD, KEEP_BYTES) and mallopt(M_TRIM_THRESHOLD, KEEP_BYTES))
+
+
+def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """The number format of autocast, None for plain float32: "auto" is bf16 on GPUs that compute in it."""
+    if amp == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+    if amp == "fp16" and device.type != "cuda":
+        raise InputError("amp = fp16 needs a CUDA device (its gradients need a loss scaler); use amp=bf16 or amp=off")
+    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+
+
+def worker_count(recipe: Recipe, device: torch.device, processes: int = 1) -> int:
+    """Loader processes: the recipe's number, or for -1 what the machine can feed a GPU with (none beside a CPU
+    step).
+    """
+    if recipe.num_workers >= 0:
+        return recipe.num_workers
+    # A CPU step takes far longer than decoding its crops, and every worker would take a core from it.
+    cores = os.cpu_count() or 1
+    return 0 if device.type == "cpu" else max(1, min(8, cores // processes - 1))
+
+
+def random_states() -> dict[str, Any]:
+    """All random states as tensors, numbers and lists only, so that torch.load(weights_only=True) reads them back."""
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    version, words, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [
+            str(name),
+            torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "python": [version, list(words), gauss],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Put `random_states` back."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words), gauss))
