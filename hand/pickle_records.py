@@ -34,7 +34,7 @@ for _core in _NUMPY:
     _ALLOWED[(f"{_core}multiarray", "scalar")] = "numpy_scalar"
     _ALLOWED[(f"{_core}numeric", "_frombuffer")] = "numpy_frombuffer"
 for _format in _SPARSE:
-    for _module in (f"scipy.sparse.{_format}", f"scipy.sparse._{_format}"):
+    for _module in ("scipy.sparse", f"scipy.sparse.{_format}", f"scipy.sparse._{_format}"):
         _ALLOWED[(_module, f"{_format}_matrix")] = f"sparse_{_format}"
         _ALLOWED[(_module, f"{_format}_array")] = f"sparse_{_format}"
 

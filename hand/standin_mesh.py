@@ -1,0 +1,265 @@
+"""The mesh of the stand-in hand: 778 vertices and 1538 triangles on the skin of `standin_shape`, MANO's sizes.
+
+The palm is a sleeve of rings from the wrist (16 vertices, open) to the webs (28), where four finger tubes of ten
+segments are welded on; the thumb's tube is welded into a hole of the sleeve. A disk with a 16-edge boundary has
+F = 2 V - 18 triangles, so V = 778 gives 1538. Then the palm's vertices are relaxed along the skin.
+Right hand, millimetres, counter-clockwise triangles seen from outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from .standin_shape import (
+    FINGER_ORDER,
+    Finger,
+    fingers,
+    hand_surface,
+    profile,
+    project,
+    sleeve_surface,
+    tip_start,
+    web_point,
+)
+
+VERTICES = 778
+ACROSS = ("little", "ring", "middle", "index")  # from the little finger's side to the index finger's
+SEGMENTS = 10
+# Rings of the palm's sleeve: (place between wrist 0 and webs 1, vertices). The last is the row of the fingers' bases.
+_SLEEVE = (
+    (0.0, 16), (0.10, 17), (0.20, 18), (0.305, 20), (0.41, 20), (0.515, 21), (0.615, 23), (0.715, 25), (0.815, 27),
+    (0.91, 28), (1.0, 28),
+)  # fmt: skip
+_HOLE = 8  # vertices of the sleeve that the thumb replaces
+_INTERVALS = {"index": (3, 4, 3), "middle": (3, 4, 3), "ring": (2, 4, 4), "little": (2, 4, 4)}  # base-2-3-last ring
+_ANGLES = np.deg2rad(-54.0 + 36.0 * np.arange(SEGMENTS))  # from the nail's side towards the index side
+_WRIST_PLANE = 110.0
+
+
+@dataclass(frozen=True)
+class HandMesh:
+    """Rest mesh: `vertices` (778, 3) mm, `faces` (1538, 3), `tips` vertex ids per finger (most distal first, then
+    five round it from the nail over the index side to the pulp), `wrist` the 16 boundary vertices in the order of the
+    boundary edges, `tube` (778,) the index in MANO's finger order of the free finger a vertex belongs to, -1 = palm."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    tips: dict[str, list[int]]
+    wrist: list[int]
+    tube: np.ndarray
+
+
+class _Builder:
+    """Grows vertices and triangles; `free` says how much a vertex may slide along the skin."""
+
+    def __init__(self) -> None:
+        self.points: list[np.ndarray] = []
+        self.free: list[float] = []
+        self.tube: list[int] = []
+        self.faces: list[tuple[int, int, int]] = []
+
+    def add(self, points: np.ndarray, free: float, tube: int = -1) -> list[int]:
+        first = len(self.points)
+        self.points.extend(np.asarray(points, dtype=np.float64))
+        self.free.extend([free] * len(points))
+        self.tube.extend([tube] * len(points))
+        return list(range(first, first + len(points)))
+
+    def zip_loops(self, a: list[int], b: list[int], at_a: np.ndarray, at_b: np.ndarray) -> None:
+        """Triangles between two closed loops running the same way round; `at_*` (n + 1,) rise from 0 to 1."""
+        i = j = 0
+        while i < len(a) or j < len(b):
+            if j == len(b) or (i < len(a) and at_a[i + 1] + at_a[i] <= at_b[j + 1] + at_b[j]):
+                self.faces.append((a[i % len(a)], b[j % len(b)], a[(i + 1) % len(a)]))
+                i += 1
+            else:
+                self.faces.append((a[i % len(a)], b[j % len(b)], b[(j + 1) % len(b)]))
+                j += 1
+
+
+def build_mesh() -> HandMesh:
+    """The whole rest mesh of the right hand, in construction order."""
+    builder = _Builder()
+    rings = _sleeve(builder)
+    tips = {}
+    for k, name in enumerate(ACROSS):
+        tips[name] = _finger_tube(builder, fingers()[name], _base_loop(rings[-1], k), _INTERVALS[name])
+    tips["thumb"] = _thumb(builder, fingers()["thumb"])
+    return _finish(builder, tips, rings[0])
+
+
+def _sleeve(builder: _Builder) -> list[list[int]]:
+    """The palm's rings from the wrist to the webs; the last one carries three extra vertices inside the webs."""
+    wrist, webs = _wrist_loop(64), _knuckle_loop()
+    rings = []
+    for place, count in _SLEEVE:
+        u = np.arange(count) / count
+        ring = (1 - place) * _along_loop(wrist, u) + place * _along_loop(webs, u)
+        ring, _ = project(sleeve_surface, ring, steps=6) if 0 < place < 1 else (ring, ring)
+        rings.append(builder.add(ring, 0.0 if place == 0 else 1.0))
+        if len(rings) > 1:
+            before = len(rings[-2])
+            builder.zip_loops(rings[-2], rings[-1], np.arange(before + 1) / before, np.arange(count + 1) / count)
+    neighbours = pairwise(ACROSS)
+    rings[-1] += builder.add(np.array([web_point(fingers()[a], fingers()[b]) for a, b in neighbours]), 0.5)
+    return rings
+
+
+def _along_loop(loop: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Points of a closed loop at positions `u` in [0, 1), each vertex of the loop taking an equal share."""
+    closed = np.concatenate([loop, loop[:1]])
+    at = np.arange(len(closed)) / len(loop)
+    return np.stack([np.interp(u, at, closed[:, c]) for c in range(3)], axis=1)
+
+
+def _wrist_loop(count: int) -> np.ndarray:
+    """The open end: from the little finger's side over the back to the thumb's side and back along the palm side."""
+    angle = 2 * np.pi * np.arange(count) / count
+    loop = np.stack([np.full(count, _WRIST_PLANE), 3.5 + 19 * np.sin(angle), 5 - 27 * np.cos(angle)], axis=1)
+    for _ in range(8):
+        loop = project(sleeve_surface, loop)[0]
+        loop[:, 0] = _WRIST_PLANE
+    return _equal_steps(loop)
+
+
+def _equal_steps(loop: np.ndarray) -> np.ndarray:
+    closed = np.concatenate([loop, loop[:1]])
+    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    at = length[-1] * np.arange(len(loop)) / len(loop)
+    return np.stack([np.interp(at, length, closed[:, c]) for c in range(3)], axis=1)
+
+
+def _knuckle_loop() -> np.ndarray:
+    """The 28 vertices round the row of finger bases: corner, two dorsal, corner ... over the back, then the palm."""
+    f = fingers()
+    inner = [web_point(f[a], f[b]) for a, b in pairwise(ACROSS)]
+    little, index = f["little"], f["index"]
+    ends = [
+        little.joints[0] + 11.5 * little.direction[0] - 8.0 * little.lateral[0],
+        index.joints[0] + 16.0 * index.direction[0] + 9.0 * index.lateral[0],
+    ]
+    corners = [ends[0], *inner, ends[1]]
+    back, front = [], []
+    for k, name in enumerate(ACROSS):
+        finger = f[name]
+        for share in (0.0, 1 / 3, 2 / 3):
+            point = (1 - share) * corners[k] + share * corners[k + 1]
+            lift = 0.0 if share == 0.0 else 3.0
+            back.append(point + finger.dorsal[0] * (6.0 + lift) - (0.5 + lift) * finger.direction[0])
+            front.append(point - finger.dorsal[0] * (6.5 + lift) - 0.5 * finger.direction[0])
+    back.append(ends[1] + 6.0 * index.dorsal[0])
+    front.append(ends[1] - 6.5 * index.dorsal[0])
+    return np.array([ends[0], *back, ends[1], *front[::-1]])
+
+
+def _base_loop(ring: list[int], k: int) -> list[int]:
+    """The ten vertices at the base of finger `k` (0 = little), in the order of `_ANGLES`."""
+    index_side = ring[14] if k == 3 else ring[28 + k]
+    little_side = ring[0] if k == 0 else ring[27 + k]
+    back = [ring[1 + 3 * k + i] for i in range(4)]
+    front = [ring[24 - 3 * k + i] for i in range(4)]
+    return [*back, index_side, *front, little_side]
+
+
+def _ring_at(finger: Finger, along: float, angles: np.ndarray) -> np.ndarray:
+    """Skin points of a finger at arc length `along` (mm) and `angles` round its axis."""
+    bone = int(np.clip(np.searchsorted(finger.reach, along, side="right") - 1, 0, 2))
+    centre = finger.joints[bone] + (along - finger.reach[bone]) * finger.direction[bone]
+    width, dorsal, palmar = (float(v[0]) for v in profile(finger, np.array([along])))
+    start = tip_start(finger)
+    shrink = np.sqrt(1 - (max(along - start, 0) / (finger.reach[3] - start)) ** 2)
+    up, side = np.cos(angles), np.sin(angles)
+    radius = shrink / np.sqrt((up / np.where(up > 0, dorsal, palmar)) ** 2 + (side / width) ** 2)
+    around = up[:, None] * finger.dorsal[bone] + side[:, None] * finger.lateral[bone]
+    return centre + radius[:, None] * around
+
+
+def _finger_tube(builder: _Builder, finger: Finger, base: list[int], intervals: tuple[int, int, int]) -> list[int]:
+    """Rings and cap of one finger, welded to its base loop; returns the tip's vertices."""
+    origin = np.mean([builder.points[v] for v in base], axis=0)
+    start = float((origin - finger.joints[0]) @ finger.direction[0])
+    last = _last_ring(finger)
+    stops = (start, finger.reach[1], finger.reach[2], last)
+    along = np.concatenate([np.linspace(stops[i], stops[i + 1], intervals[i] + 1)[1:] for i in range(3)])
+    return _tube(builder, finger, base, along, 0.35)
+
+
+def _last_ring(finger: Finger) -> float:
+    return tip_start(finger) + 0.52 * (finger.reach[3] - tip_start(finger))
+
+
+def _tube(builder: _Builder, finger: Finger, base: list[int], along: np.ndarray, free: float) -> list[int]:
+    before, tube = base, FINGER_ORDER.index(finger.name)
+    even = np.arange(SEGMENTS + 1) / SEGMENTS
+    for k, s in enumerate(along):
+        ring = builder.add(_ring_at(finger, float(s), _ANGLES), max(0.0, free - 0.15 * k), tube)
+        builder.zip_loops(before, ring, np.arange(len(before) + 1) / len(before), even)
+        before = ring
+    start, end = tip_start(finger), finger.reach[3]
+    cap_angles = np.deg2rad(-36.0 + 72.0 * np.arange(5))
+    cap = builder.add(_ring_at(finger, start + 0.89 * (end - start), cap_angles), 0.0, tube)
+    for j in range(5):  # every vertex of the cap faces one edge of the last ring
+        a, b, c = before[2 * j], before[2 * j + 1], before[(2 * j + 2) % SEGMENTS]
+        d, e = cap[j], cap[(j + 1) % 5]
+        builder.faces += [(a, d, b), (b, d, e), (b, e, c)]
+    pole = builder.add(finger.joints[3][None], 0.0, tube)[0]
+    builder.faces += [(cap[j], pole, cap[(j + 1) % 5]) for j in range(5)]
+    return [pole, *cap]
+
+
+def _thumb(builder: _Builder, thumb: Finger) -> list[int]:
+    """Cut a hole into the sleeve where the thumb leaves it and weld the thumb's tube in."""
+    points = np.array(builder.points)
+    distance = np.linalg.norm(points - (thumb.joints[0] + 20.0 * thumb.direction[0]), axis=1)
+    removed = set(np.argsort(distance, kind="stable")[:_HOLE].tolist())
+    cut = [f for f in builder.faces if removed & set(f)]
+    builder.faces = [f for f in builder.faces if not removed & set(f)]
+    inside = {(f[i], f[(i + 1) % 3]) for f in cut for i in range(3)}
+    following = {b: a for a, b in inside if (b, a) not in inside}  # as the remaining triangles run round the hole
+    loop = [min(following)]
+    while following[loop[-1]] != loop[0]:
+        loop.append(following[loop[-1]])
+    if len(loop) != len(following):
+        raise RuntimeError("the thumb's hole is not one loop")
+    last = _last_ring(thumb)
+    along = np.concatenate([np.linspace(24.0, thumb.reach[2], 6), np.linspace(thumb.reach[2], last, 6)[1:]])
+    first = _ring_at(thumb, float(along[0]), _ANGLES)
+    shifts = [
+        np.linalg.norm(points[np.roll(loop, -k)][:: len(loop) // 5][:5] - first[::2], axis=1).sum()
+        for k in range(len(loop))
+    ]
+    return _tube(builder, thumb, np.roll(loop, -int(np.argmin(shifts))).tolist(), along, 1.0)
+
+
+def _finish(builder: _Builder, tips: dict[str, list[int]], wrist: list[int]) -> HandMesh:
+    faces = np.array(builder.faces)
+    points, free = np.array(builder.points), np.array(builder.free)
+    used = np.unique(faces)
+    number = np.full(len(points), -1)
+    number[used] = np.arange(len(used))
+    points, free, faces = points[used], free[used], number[faces]
+    points = relax(points, faces, free, rounds=40)
+    if len(points) != VERTICES or len(faces) != 2 * VERTICES - 18:
+        raise RuntimeError(f"the stand-in hand has {len(points)} vertices and {len(faces)} faces")
+    tip_numbers = {name: number[v].tolist() for name, v in tips.items()}
+    return HandMesh(points, faces, tip_numbers, number[wrist].tolist(), np.array(builder.tube)[used])
+
+
+def relax(points: np.ndarray, faces: np.ndarray, free: np.ndarray, rounds: int) -> np.ndarray:
+    """Slide vertices along the skin towards the middle of their neighbours, `free` (V,) of the way."""
+    from scipy.sparse import coo_array
+
+    edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0)
+    both = np.concatenate([edges, edges[:, ::-1]])
+    neighbours = coo_array((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(len(points),) * 2).tocsr()
+    degree = neighbours.sum(axis=1)
+    moving = np.flatnonzero(free > 0)
+    points = points.copy()
+    for _ in range(rounds):
+        pull = ((neighbours @ points) / degree[:, None] - points)[moving]
+        points[moving] += 0.5 * free[moving, None] * pull
+        points[moving] = project(hand_surface, points[moving])[0]
+    return points
