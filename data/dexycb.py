@@ -1,0 +1,278 @@
+"""DexYCB's raw tree: which camera recordings a split has, and their frames.
+
+Metres, pixels, OpenCV camera frame; every label file speaks its own camera's frame already. Facts: DATA.md A.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..hand.camera import intrinsics_matrix
+from ..hand.errors import InputError
+from .dexycb_splits import SERIALS, SUBJECTS, YCB_NAMES, cameras_of, position_in_split, positions, subjects_of
+from .frame import CameraSequence, Failure, Frame, ObjectPose, Skipped
+from .hand_arrays import HandBasis, hand_basis
+from .yaml_files import field, read_yaml
+
+log = logging.getLogger(__name__)
+HAND = 255  # of `seg`
+NO_POSE = "pose_m is all 0"
+NO_JOINTS = "joint_3d is all -1"
+NO_PIXELS = "joint_2d is all -1"
+_BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+# -- listing ---------------------------------------------------------------------------------------------------
+
+
+def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> list[CameraSequence]:
+    """Camera recordings of a split in the toolkit's order: subject, sequence, camera.
+
+    `indices` count frames as the toolkit's dataset index does (restarting at 0 for every setup and split); they equal
+    the toolkit's only when the download is complete, which is warned about once. InputError when nothing is there.
+    """
+    found: list[CameraSequence] = []
+    index, missing, subjects = 0, 0, 0
+    for subject in sorted(subjects_of(setup, split)):
+        folder = root / SUBJECTS[subject]
+        names = _sequence_names(folder)
+        subjects += bool(names)
+        wanted = [name for name, position in names.items() if position_in_split(setup, split, position)]
+        complete = sum(position_in_split(setup, split, position) for position in range(100))
+        missing += max(0, complete - len(wanted))
+        for name in wanted:
+            frames = _frame_count(folder / name / "meta.yml")
+            for camera in sorted(cameras_of(setup, split)):
+                numbers = np.arange(frames, dtype=np.int32)
+                if (folder / name / SERIALS[camera]).is_dir():
+                    key = f"{SUBJECTS[subject]}/{name}/{SERIALS[camera]}"
+                    indices = index + numbers.astype(np.int64)
+                    found.append(CameraSequence("dexycb", str(root), split, setup, key, numbers, indices, mano=mano))
+                index += frames
+    if not found:
+        have = "no subject folders such as " + SUBJECTS[0] if not subjects else f"nothing of {setup} {split}"
+        raise InputError(
+            f"{root}: holds {have}; expected <SUBJECT>/<SEQUENCE>/<SERIAL>/ as DexYCB has it: check --root"
+        )
+    if missing:
+        log.warning(
+            "%s: %d sequences of %s %s are not there; dataset_index is not the toolkit's", root, missing, setup, split
+        )
+    return found
+
+
+def _sequence_names(folder: Path) -> dict[str, int]:
+    """Sequence names of a subject, sorted, with their positions in the full list of 100."""
+    if not folder.is_dir():
+        return {}
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    known = positions()
+    unknown = [name for name in names if (folder.name, name) not in known]
+    if unknown:
+        log.warning(
+            "%s: %d sequences are not in DexYCB's list (first: %s); their place among the %d here decides their split",
+            folder,
+            len(unknown),
+            unknown[0],
+            len(names),
+        )
+    return {name: known.get((folder.name, name), place) for place, name in enumerate(names)}
+
+
+def _frame_count(meta: Path) -> int:
+    count = field(read_yaml(meta), meta, "num_frames")
+    if not isinstance(count, int) or count < 0:
+        raise InputError(f"{meta}: num_frames is {count!r}, expected a count; copy the file again")
+    return count
+
+
+# -- one recording ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What all frames of one camera recording share."""
+
+    side: str
+    shape: np.ndarray  # (10,) betas
+    intrinsics: np.ndarray  # (3, 3) px
+    objects: tuple[str, ...]
+    grasped: int
+    basis: HandBasis | None
+
+
+def read_recording(sequence: CameraSequence) -> Recording:
+    """Meta, calibration and hand basis of a recording. InputError naming the file and field that is wrong."""
+    root = Path(sequence.root)
+    subject, name, serial = sequence.key.split("/")
+    path = root / subject / name / "meta.yml"
+    meta = read_yaml(path)
+    side = _first(field(meta, path, "mano_sides"), path, "mano_sides")
+    if side not in ("right", "left"):
+        raise InputError(f"{path}: mano_sides is {side!r}, expected right or left; copy the file again")
+    ids = field(meta, path, "ycb_ids")
+    if not isinstance(ids, list) or not all(isinstance(i, int) and 1 <= i <= len(YCB_NAMES) for i in ids):
+        raise InputError(f"{path}: ycb_ids is {ids!r}, expected a list of 1..{len(YCB_NAMES)}; copy the file again")
+    calibration = root / "calibration"
+    hand = calibration / f"mano_{_first(field(meta, path, 'mano_calib'), path, 'mano_calib')}" / "mano.yml"
+    return Recording(
+        side=str(side),
+        shape=_numbers(field(read_yaml(hand), hand, "betas"), (10,), hand, "betas"),
+        intrinsics=read_intrinsics(calibration / "intrinsics" / f"{serial}_640x480.yml"),
+        objects=tuple(YCB_NAMES[i - 1] for i in ids),
+        grasped=int(field(meta, path, "ycb_grasp_ind")),
+        basis=None if sequence.mano is None else hand_basis(sequence.mano, str(side)),
+    )
+
+
+def read_intrinsics(path: Path) -> np.ndarray:
+    """The colour camera's matrix (3, 3); `depth` is aligned to colour and must not be used (DATA.md A.3)."""
+    content = read_yaml(path)
+    values = _numbers([field(content, path, "color", name) for name in ("fx", "fy", "ppx", "ppy")], (4,), path, "color")
+    if values[0] <= 0 or values[1] <= 0:
+        raise InputError(
+            f"{path}: color.fx, fy are {values[0]:g}, {values[1]:g}, expected positive; copy the file again"
+        )
+    return intrinsics_matrix(*values.tolist())
+
+
+def read_extrinsics(path: Path) -> dict[str, np.ndarray]:
+    """world_from_camera (3, 4) m by serial, and "apriltag" (the table), from an extrinsics.yml."""
+    entries = field(read_yaml(path), path, "extrinsics")
+    return {
+        str(name): _numbers(values, (12,), path, f"extrinsics.{name}").reshape(3, 4) for name, values in entries.items()
+    }
+
+
+def _first(values: object, path: Path, name: str) -> object:
+    if not isinstance(values, list) or not values:
+        raise InputError(f"{path}: {name} is {values!r}, expected a list with one entry; copy the file again")
+    return values[0]
+
+
+def _numbers(values: object, shape: tuple[int, ...], path: Path, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        array = np.zeros(())
+    if array.shape != shape or not np.isfinite(array).all():
+        raise InputError(f"{path}: {name} is not {shape[0]} finite numbers; copy the file again")
+    return array
+
+
+# -- frames ----------------------------------------------------------------------------------------------------
+
+
+def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
+    """Every frame of a recording, in order: annotated, without a hand, or unreadable (which names the file)."""
+    root = Path(sequence.root)
+    try:
+        recording = read_recording(sequence)
+    except InputError as error:
+        yield Failure(sequence.key, f"{error} ({len(sequence)} frames)")
+        return
+    if recording.basis is None:
+        raise InputError(f"{sequence.key}: frames need the hand's basis; list the sequences with mano=FOLDER")
+    photos = set(os.listdir(root / sequence.key))
+    for number, index in zip(sequence.numbers.tolist(), sequence.indices.tolist(), strict=True):
+        image = f"{sequence.key}/color_{number:06d}.jpg"
+        path = f"{sequence.key}/labels_{number:06d}.npz"
+        if image.rpartition("/")[2] not in photos:
+            yield Failure(image, "the photo is missing")
+            continue
+        try:
+            arrays = read_label_file(root / path, masks)
+        except _BROKEN as error:
+            yield Failure(path, f"not readable: {_reason(error)}")
+            continue
+        reason = no_hand(arrays)
+        yield Skipped(image, reason) if reason else _frame(sequence, recording, number, index, image, path, arrays)
+
+
+_SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
+
+
+def read_label_file(path: Path, masks: bool = True) -> dict[str, np.ndarray]:
+    """The arrays of a labels_*.npz (`seg` only with `masks`). ValueError and the like when it is damaged."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in (*_SHAPES, "pose_y")}
+        if masks:
+            arrays["seg"] = file["seg"]
+    for name, shape in _SHAPES.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+    if masks and arrays["seg"].shape != (480, 640):
+        raise ValueError(f"seg has shape {arrays['seg'].shape}, expected (480, 640)")
+    return arrays
+
+
+def no_hand(arrays: dict[str, np.ndarray]) -> str | None:
+    """Why a frame has no usable hand, by HandOccNet's three-way rule (DATA.md A.7, B); None when it has one."""
+    if not arrays["pose_m"].any():
+        return NO_POSE
+    if (arrays["joint_3d"] == -1).all():
+        return NO_JOINTS
+    if (arrays["joint_2d"] == -1).all():
+        return NO_PIXELS
+    return None
+
+
+def object_poses(names: tuple[str, ...], poses: np.ndarray, grasped: int) -> tuple[tuple[ObjectPose, ...], int]:
+    """The objects that are there (an all-zero pose is an absent one), and the grasped one's place among them or -1."""
+    if poses.shape != (len(names), 3, 4):
+        raise ValueError(f"pose_y has shape {poses.shape}, expected ({len(names)}, 3, 4)")
+    present = [i for i in range(len(names)) if poses[i].any()]
+    objects = tuple(ObjectPose(names[i], poses[i].astype(np.float64)) for i in present)
+    return objects, present.index(grasped) if grasped in present else -1
+
+
+def _frame(
+    sequence: CameraSequence,
+    recording: Recording,
+    number: int,
+    index: int,
+    image: str,
+    path: str,
+    arrays: dict[str, np.ndarray],
+) -> Frame | Failure:
+    pose, joints, pixels = (arrays[name][0].astype(np.float64) for name in _SHAPES)
+    for name, values in (("pose_m", pose), ("joint_3d", joints), ("joint_2d", pixels), ("pose_y", arrays["pose_y"])):
+        if not np.isfinite(values).all():
+            return Failure(path, f"{name} is not finite")
+    try:
+        objects, grasped = object_poses(recording.objects, arrays["pose_y"], recording.grasped)
+    except ValueError as error:
+        return Failure(path, str(error))
+    assert recording.basis is not None
+    return Frame(
+        dataset="dexycb",
+        sequence=sequence.key,
+        number=number,
+        index=index,
+        image=image,
+        side=recording.side,
+        intrinsics=recording.intrinsics,
+        mano_pose=np.concatenate([pose[:3], recording.basis.finger_pose(pose[3:48])]),
+        mano_shape=recording.shape,
+        translation=pose[48:51],
+        joints=joints,
+        joints_2d=pixels,
+        root=joints[0],
+        objects=objects,
+        grasped=grasped,
+        hand_mask=arrays["seg"] == HAND if "seg" in arrays else None,
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "the file is missing"
+    return f"{type(error).__name__}: {error}"
