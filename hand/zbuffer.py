@@ -36,6 +36,16 @@ class Raster:
     origin: tuple[int, int]
 
 
+@njit(inline="always")
+def _cut(x0, x1, end, e):
+    """Narrow the span x0..x1 of columns by an edge that ends at column `end`, up to 0.001 px of rounding."""
+    if e > 0.0 and end + 0.001 < x1:
+        x1 = end + 0.001
+    elif e < 0.0 and end - 0.001 > x0:
+        x0 = end - 0.001
+    return x0, x1
+
+
 _inputs = [
     types.Array(float64, 2, "C", readonly=True),
     types.Array(float64, 1, "C", readonly=True),
@@ -71,27 +81,30 @@ def _draw(points, z, faces, samples, left, top, cull, near, first_face, out_face
         y_low, y_high = min(ay, by, cy) / 256.0 - top, max(ay, by, cy) / 256.0 - top
         if not (x_high >= 0.0 and y_high >= 0.0 and x_low <= width and y_low <= height):
             continue
-        # 1/z as a plane over the triangle: linear on the screen.
-        ia, ib, ic = 1.0 / za, 1.0 / zb, 1.0 / zc
+        ia, ib, ic = 1.0 / (za * area), 1.0 / (zb * area), 1.0 / (zc * area)
+        # Edge i holds where t_i - e_i * px >= 0, so each row is a span: ends by division, then the exact test inside.
+        ea, eb, ec = cy - by, ay - cy, by - ay
+        ra, rb, rc = 1.0 / (256.0 * ea), 1.0 / (256.0 * eb), 1.0 / (256.0 * ec)
         for s in range(n_samples):
             sx, sy = samples[s, 0], samples[s, 1]
-            # Clamp as floats, cast afterwards: huge coordinates must never reach an integer.
-            x0 = int(max(0.0, np.ceil(x_low - sx)))
-            x1 = int(min(width - 1.0, np.floor(x_high - sx)))
-            y0 = int(max(0.0, np.ceil(y_low - sy)))
-            y1 = int(min(height - 1.0, np.floor(y_high - sy)))
-            for y in range(y0, y1 + 1):
+            # Clamped as floats, cast afterwards: huge coordinates must never reach an integer.
+            x_first, x_last = max(0.0, x_low - sx), min(width - 1.0, x_high - sx)
+            y_first, y_last = max(0.0, np.ceil(y_low - sy)), min(height - 1.0, np.floor(y_high - sy))
+            shift = left + sx
+            for y in range(int(y_first), int(y_last) + 1):
                 py = 256.0 * (y + top + sy)
-                ta = (cx - bx) * (py - by)
-                tb = (ax - cx) * (py - cy)
-                tc = (bx - ax) * (py - ay)
-                for x in range(x0, x1 + 1):
-                    px = 256.0 * (x + left + sx)
-                    wa = ta - (cy - by) * (px - bx)
-                    wb = tb - (ay - cy) * (px - cx)
-                    wc = tc - (by - ay) * (px - ax)
+                ta, tb, tc = (cx - bx) * (py - by), (ax - cx) * (py - cy), (bx - ax) * (py - ay)
+                x0, x1 = x_first, x_last
+                x0, x1 = _cut(x0, x1, bx / 256.0 - shift + ta * ra, ea)
+                x0, x1 = _cut(x0, x1, cx / 256.0 - shift + tb * rb, eb)
+                x0, x1 = _cut(x0, x1, ax / 256.0 - shift + tc * rc, ec)
+                if not x0 <= x1:
+                    continue
+                for x in range(int(np.ceil(x0)), int(np.floor(x1)) + 1):
+                    px = 256.0 * (x + shift)
+                    wa, wb, wc = ta - ea * (px - bx), tb - eb * (px - cx), tc - ec * (px - ax)
                     if wa >= 0.0 and wb >= 0.0 and wc >= 0.0:
-                        depth = np.float32((wa * ia + wb * ib + wc * ic) / area)
+                        depth = np.float32(wa * ia + wb * ib + wc * ic)
                         if depth > out_depth[s, y, x]:
                             out_depth[s, y, x] = depth
                             out_face[s, y, x] = first_face + f

@@ -7,12 +7,14 @@ return failures as data, and never a label for such a frame.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from ..data.frame import Failure, Frame
 from ..hand.camera import project
 from ..hand.errors import InputError
+from ..hand.mano import HandModel
 from ..hand.parts import LABELS, PARTS
 from ..hand.zbuffer import viewport_of
 from .objects import ObjectLibrary
@@ -159,10 +161,15 @@ def label_depth(
     front = renderer.inverse_depth(meshes, view)
     below = np.concatenate([np.full(len(vertices), DEPTH_TOLERANCE), JOINT_SKIN])
     state = look(np.concatenate([vertices, joints]), all_points, below, hand, front, view)
-    facing = camera_facing(vertices, model.faces, outward_sense(model.arrays.v_template, model.faces))
+    facing = camera_facing(vertices, model.faces, _sense(model))
     label = depth_rule(state[: len(vertices)], facing, model.parts.vertex, state[len(vertices) :])
     iou = float("nan") if frame.hand_mask is None else silhouette_iou(hand, front, view, frame.hand_mask)
     return label, iou, absent
+
+
+@lru_cache(maxsize=8)
+def _sense(model: HandModel) -> float:
+    return outward_sense(model.arrays.v_template, model.faces)
 
 
 def _objects_before(frame: Frame, view: View, objects: ObjectLibrary, far: float) -> tuple[list[Mesh], list[str]]:
