@@ -72,10 +72,10 @@ class HandModel(torch.nn.Module):
         self.hands_components: np.ndarray = arrays.hands_components
         self.layer = _smplx_layer(arrays, dtype)
         wrist = arrays.joint_regressor[0]
-        self.register_buffer("root_template", torch.tensor(wrist @ arrays.v_template, dtype=dtype))
-        self.register_buffer(
-            "root_directions", torch.tensor(np.einsum("v,vkl->kl", wrist, arrays.shapedirs), dtype=dtype)
-        )
+        root_template = torch.tensor(wrist @ arrays.v_template, dtype=dtype)
+        self.register_buffer("root_template", root_template, persistent=False)
+        root_directions = torch.tensor(np.einsum("v,vkl->kl", wrist, arrays.shapedirs), dtype=dtype)
+        self.register_buffer("root_directions", root_directions, persistent=False)
         self.requires_grad_(False)
 
     @classmethod
@@ -92,12 +92,17 @@ class HandModel(torch.nn.Module):
     ) -> HandMesh:
         """Meshes and joints of a batch of poses.
 
-        mano_pose `(B, 48)` rad, hand mean included; mano_shape `(B, 10)`; translation `(B, 3)` m, added to the
-        un-centred output (None: nothing is added, the wrist is `root(mano_shape)`); tips: a set of `parts.TIPS`.
+        mano_pose `(B, 48)` rad, hand mean included; mano_shape `(B, 10)` or `(1, 10)`; translation `(B, 3)` m, added to
+        the un-centred output (None: nothing is added, the wrist is `root(mano_shape)`); tips: a set of `parts.TIPS`.
         """
+        if len(mano_pose) == 0:  # smplx cannot reshape an empty batch
+            return HandMesh(mano_pose.new_zeros(0, 778, 3), mano_pose.new_zeros(0, 21, 3))
         rotations = rotation_matrices(mano_pose.reshape(-1, 16, 3))
         posed = self.layer(
-            betas=mano_shape, global_orient=rotations[:, :1], hand_pose=rotations[:, 1:], transl=translation
+            betas=mano_shape.expand(len(mano_pose), -1),
+            global_orient=rotations[:, :1],
+            hand_pose=rotations[:, 1:],
+            transl=translation,
         )
         fingertips = posed.vertices[:, list(tip_vertices(tips, self.side))]
         joints = torch.cat([posed.joints, fingertips], dim=1)[:, list(JOINTS_FROM_MANO)]
@@ -145,6 +150,7 @@ def _smplx_layer(arrays: HandArrays, dtype: torch.dtype) -> _Layer:
         is_rhand=arrays.side == "right",
         use_pca=False,
         flat_hand_mean=True,
+        create_body_pose=False,
         dtype=dtype,
     )
     # smplx rounds its arrays to float32 even for a float64 layer: put the exact ones back.
@@ -155,6 +161,9 @@ def _smplx_layer(arrays: HandArrays, dtype: torch.dtype) -> _Layer:
         "J_regressor": arrays.joint_regressor,
         "lbs_weights": arrays.weights,
     }
-    for name, array in exact.items():
-        setattr(layer, name, torch.tensor(array, dtype=dtype))
+    del layer.vertex_joint_selector  # the landmarks of the whole body, which the hand layer never reads
+    for name, rounded in list(layer.named_buffers()):
+        buffer = torch.tensor(exact[name], dtype=dtype) if name in exact else rounded
+        # Not persistent: MANO's licensed arrays must never travel in a checkpoint of a model that holds a hand.
+        layer.register_buffer(name, buffer, persistent=False)
     return layer

@@ -76,8 +76,9 @@ def parts_from_weights(weights: np.ndarray, faces: np.ndarray) -> Parts:
     """Parts of a hand of any topology from its skinning weights.
 
     A vertex belongs to the finger whose joint moves it most, or to the palm when that joint is the wrist; so a finger
-    begins where its first joint takes over from the wrist. A face takes the part of at least two of its vertices; the
-    rare face touching three parts is palm. Ties go to the joint that comes first in MANO's order (the wrist first).
+    begins where its first joint takes over from the wrist; ties go to the earlier joint, the wrist first. A face is a
+    finger's when all three of its vertices are, else the palm's: on MANO that rule agrees best with the authors' faces
+    (6 of 1538 differ, against 55 for the majority of the vertices).
 
     weights: `(V, 16)`, joints in MANO's order. faces: `(F, 3)` vertex ids. Raises InputError for other shapes.
     """
@@ -88,7 +89,7 @@ def parts_from_weights(weights: np.ndarray, faces: np.ndarray) -> Parts:
         raise InputError(f"faces: expected (F, 3) ids below {len(weights)}, found {faces.shape}; weights must match")
     vertex = PART_OF_JOINT[weights.argmax(axis=1)]
     a, b, c = vertex[faces].T
-    face = np.where(a == b, a, np.where((c == a) | (c == b), c, PALM)).astype(np.uint8)
+    face = np.where((a == b) & (b == c), a, PALM).astype(np.uint8)
     return Parts(_frozen(vertex), _frozen(face))
 
 
