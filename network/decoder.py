@@ -6,8 +6,6 @@ Vertices are metres with the global rotation removed (not wrist-centred). Mesh l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,9 +13,7 @@ from torch.nn import functional
 
 from .backbone import JOINTS
 from .layers import Normalized
-
-if TYPE_CHECKING:
-    from ..hand.hierarchy import Hierarchy
+from .tables import MeshTables
 
 
 class SpiralConv(nn.Module):
@@ -64,7 +60,7 @@ class MeshDecoder(nn.Module):
     features.
     """
 
-    def __init__(self, c: int, channels: tuple[int, int, int, int], hierarchy: Hierarchy) -> None:
+    def __init__(self, c: int, channels: tuple[int, int, int, int], hierarchy: MeshTables) -> None:
         """c: base channels; channels: per level, coarsest first (256, 128, 64, 32 at full width); hierarchy: spirals,
         up-sampling.
         """

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from ..hand.errors import InputError
+from ..hand.hierarchy import Hierarchy, build_hierarchy
 from .backbone import JOINTS, Backbone
 from .decoder import MeshDecoder
+from .folding import prepare
 from .fusion import FingerFusion, OcclusionClassifier
 from .orientation import OrientationFeature, RotationHead, hand_occluded, nearest_visible, turn_about
 from .prediction import FrameFeatures, NetworkConfig, Prediction, stack_frames
+from .tables import MeshTables
 
 if TYPE_CHECKING:
-    from ..hand.hierarchy import Hierarchy
     from ..hand.mano import HandModel
 
 __all__ = ["IMAGE_SIZE", "FrameFeatures", "H2ONet", "NetworkConfig", "Prediction", "build_network"]
@@ -32,9 +34,11 @@ class H2ONet(nn.Module):
     """Single- and multi-frame H2ONet over any mesh hierarchy; single-frame is the same network without fusion."""
 
     joint_regressor: Tensor
+    faces: Tensor
+    prepared = False  # a copy made by `for_inference`: not to be trained or saved
 
     def __init__(
-        self, config: NetworkConfig, hierarchy: Hierarchy, *, vertex_parts: np.ndarray, joint_regressor: np.ndarray
+        self, config: NetworkConfig, hierarchy: MeshTables, *, vertex_parts: np.ndarray, joint_regressor: np.ndarray
     ) -> None:
         """hierarchy: spirals and up-sampling; vertex_parts (V,) ids, 0-4 thumb .. little, 5 palm; joint_regressor (21,
         V).
@@ -54,17 +58,20 @@ class H2ONet(nn.Module):
             self.occlusion = OcclusionClassifier(c, config.occlusion_joint_order)
             self.fusion = FingerFusion(channels[-1], vertex_parts, hierarchy.spirals[0])
             self.correction_head = RotationHead(16 * c, c, start_at_identity=True)
+        if not config.oriented:  # no loss reaches them: optimisers and DDP must not wait for their gradients
+            for module in self.orientation_modules():
+                module.requires_grad_(False)
         # A parameter in the official files, but no loss of the paper speaks of it: learning it would let joints leave
         # the mesh.
         self.register_buffer("joint_regressor", torch.from_numpy(joint_regressor.astype(np.float32)))
-        for level, faces in enumerate(hierarchy.faces):
-            self.register_buffer(f"faces_{level}", torch.from_numpy(np.asarray(faces).astype(np.int64)))
+        # (F, 3) vertex ids of the predicted mesh: losses and pictures need them, and a checkpoint must stand alone.
+        self.register_buffer("faces", torch.from_numpy(hierarchy.faces[0].astype(np.int64)))
         self.hierarchy_sha256 = hierarchy.sha256
 
-    @property
-    def faces(self) -> Tensor:
-        """(F, 3) vertex ids of the predicted mesh."""
-        return self.get_buffer("faces_0")
+    def orientation_modules(self) -> list[nn.Module]:
+        """The modules that only orientation losses train."""
+        modules = [self.backbone.orientation_encoder, self.orientation_feature, self.rotation_head]
+        return modules + ([self.correction_head] if self.config.frames > 1 else [])
 
     def encode(self, images: Tensor) -> FrameFeatures:
         """images (B, 3, 128, 128) RGB in [0, 1]; returns each frame's features (B, ...), all that later frames need of
@@ -107,6 +114,16 @@ class H2ONet(nn.Module):
         """vertices (..., V, 3) m; returns joints (..., 21, 3) m in the order of hand.parts."""
         with torch.autocast(vertices.device.type, enabled=False):
             return torch.matmul(self.joint_regressor, vertices)
+
+    def for_inference(self, fold: bool = True, channels_last: bool = True, compile: bool = False) -> H2ONet:
+        """A copy for predictions (`network.folding`): same numbers to float rounding, faster, not trainable, eval mode.
+
+        fold: batch norms folded into the layers before them. channels_last: the layout convolutions are fastest in.
+        compile: `encode` and `fuse` through torch.compile, which needs a C++ compiler and half a minute at first use.
+        """
+        ready = prepare(self, fold=fold, channels_last=channels_last, compiled=compile)
+        ready.prepared = True
+        return ready
 
     def _predict_single(self, seen: FrameFeatures) -> Prediction:
         canonical = seen.canonical_vertices
@@ -157,8 +174,6 @@ class H2ONet(nn.Module):
 def build_network(config: NetworkConfig, hand: HandModel, hierarchy: Hierarchy | None = None) -> H2ONet:
     """A fresh network for a hand model; without `hierarchy` one is built from the hand's template by decimation."""
     if hierarchy is None:
-        from ..hand.hierarchy import build_hierarchy
-
         hierarchy = build_hierarchy(hand.arrays.v_template, hand.faces)
     return H2ONet(config, hierarchy, vertex_parts=hand.parts.vertex, joint_regressor=hand.joint_regressor_21("manopth"))
 

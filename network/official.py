@@ -20,7 +20,7 @@ IGNORED: tuple[tuple[str, str], ...] = (
 # Two names of one module in the official multi-frame network: (alias, the name that the table uses).
 ALIAS = ("decoder3d.occ_pred.finger_cls_layer.", "decoder3d.occ_pred.finger_cls_layer_list.4.")
 # Buffers of ours that official files do not hold: they come from the hierarchy and the part table.
-LOCAL = re.compile(r"(decoder\.levels\.\d+\.(spiral|upsample)|fusion\.finger_of_vertex|faces_\d+)")
+LOCAL = re.compile(r"(decoder\.levels\.\d+\.(spiral|upsample)|fusion\.finger_of_vertex|faces)")
 
 
 def _modules() -> list[tuple[str, str]]:
