@@ -88,7 +88,8 @@ def mirror_left(hands: Hands, width: np.ndarray) -> Hands:
 
 
 def turn(hands: Hands, rotation: float, affine: np.ndarray) -> Hands:
-    """Labels in the crops: 3D turned about the camera's z axis by -rotation degrees, 2D and intrinsics through `affine`.
+    """Labels in the crops: 3D turned about the camera's z axis by -rotation degrees, 2D and intrinsics through
+    `affine`.
 
     `affine` (T, 2, 3) is crop_from_photo with that rotation. joints_2d of the result is exactly the projection of the
     result's joints + root with its intrinsics whenever it was so before: turning the scene about the optical axis is no
@@ -110,7 +111,8 @@ def turn(hands: Hands, rotation: float, affine: np.ndarray) -> Hands:
 
 
 def photo_affine(box: np.ndarray, width: np.ndarray, mirrored: bool, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Affine maps of T boxes (T, 4): (to the crop from the possibly mirrored photo, to the crop from the photo as stored).
+    """Affine maps of T boxes (T, 4): (to the crop from the possibly mirrored photo, to the crop from the photo as
+    stored).
 
     The second one is what pictures are warped with: the mirror is part of the map, no pixel is moved twice.
     """
@@ -127,8 +129,8 @@ def photo_affine(box: np.ndarray, width: np.ndarray, mirrored: bool, draw: Draw)
 def patch(part: np.ndarray, origin: tuple[int, int], affine: np.ndarray, draw: Draw, out: np.ndarray) -> None:
     """Warp a stored part of a photo into `out` (3, 128, 128) float32 RGB in [0, 1].
 
-    part (h, w, 3) uint8 BGR whose corner lies at `origin` x, y of the photo; affine (2, 3) from photo to crop. Bilinear in
-    float32, zero outside the photo, then gain and clipping: the authors' order (DATA.md E.2, E.3).
+    part (h, w, 3) uint8 BGR whose corner lies at `origin` x, y of the photo; affine (2, 3) from photo to crop.
+    Bilinear in float32, zero outside the photo, then gain and clipping: the authors' order (DATA.md E.2, E.3).
     """
     shifted = affine.copy()
     shifted[:, 2] += affine[:, 0] * origin[0] + affine[:, 1] * origin[1]

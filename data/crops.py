@@ -1,8 +1,8 @@
 """Where a hand is cut out of its photograph: the box, the affine map to the network's square, the region to store.
 
 Pixels follow the datasets and OpenCV's warp here: an integer coordinate is the **centre** of a pixel, which is what the
-published crops, `cv2.warpAffine` and the mirror u -> W - 1 - u of DATA.md E.2 use. Everywhere else in the project pixel i
-covers [i, i + 1); half a photo pixel is at most 0.2 px of a crop, and image and joints always move together.
+published crops, `cv2.warpAffine` and the mirror u -> W - 1 - u of DATA.md E.2 use. Everywhere else in the project
+pixel i covers [i, i + 1); half a photo pixel is at most 0.2 px of a crop, and image and joints always move together.
 """
 
 from __future__ import annotations
@@ -48,14 +48,12 @@ def square_box(box: np.ndarray, width: int, height: int, expansion: float = 1.0)
     return np.array([centre[0] - side / 2, centre[1] - side / 2, side, side], np.float64)
 
 
-def crop_box(
-    joints_2d: np.ndarray | None, given: np.ndarray | None, width: int, height: int
-) -> tuple[np.ndarray, int]:
+def crop_box(joints_2d: np.ndarray | None, given: np.ndarray | None, width: int, height: int) -> tuple[np.ndarray, int]:
     """The box that is cut out of a photo: ((4,) float64 x0, y0, x1, y1 px, box_rule).
 
     `given` (4,) x0, y0, x1, y1 is the dataset's own box (HO3D evaluation) and goes first; otherwise the box follows the
-    (21, 2) projected joints. Where neither leaves anything inside the photo, it is the whole photo (the authors' rule for
-    DexYCB's test split, not square; their training drops such frames: `box_rule` tells).
+    (21, 2) projected joints. Where neither leaves anything inside the photo, it is the whole photo (the authors' rule
+    for DexYCB's test split, not square; their training drops such frames: `box_rule` tells).
     """
     square = None
     rule = WHOLE_PHOTO
@@ -74,8 +72,8 @@ def crop_box(
 def crop_from_photo(box: np.ndarray, scale: float = 1.0, rotation: float = 0.0, size: int = SIZE) -> np.ndarray:
     """Affine maps from photo pixels to crop pixels: (..., 4) boxes x0, y0, x1, y1 -> (..., 2, 3) float64.
 
-    The centre goes to the middle, the half axes (enlarged by `scale`, turned by `rotation` degrees) to the middle of the
-    lower and right edges: the three points of DATA.md E.2, solved in closed form.
+    The centre goes to the middle, the half axes (enlarged by `scale`, turned by `rotation` degrees) to the middle of
+    the lower and right edges: the three points of DATA.md E.2, solved in closed form.
     """
     box = np.asarray(box, np.float64)
     centre = (box[..., :2] + box[..., 2:]) / 2
@@ -106,8 +104,8 @@ def stored_region(
 ) -> tuple[int, int, int, int]:
     """The part of the photo that a crop store keeps: x, y, width, height in whole pixels, inside the photo.
 
-    It covers the box enlarged by `max_scale` under any rotation, with room for interpolation; the origin is a multiple of
-    `mcu` (width, height of the JPEG's coding units), as lossless cutting needs.
+    It covers the box enlarged by `max_scale` under any rotation, with room for interpolation; the origin is a
+    multiple of `mcu` (width, height of the JPEG's coding units), as lossless cutting needs.
     """
     x0, y0, x1, y1 = (float(v) for v in box)
     reach = max_scale * math.hypot(x1 - x0, y1 - y0) / 2 + _BILINEAR + _CHROMA

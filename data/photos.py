@@ -125,7 +125,9 @@ def _cut_lossless(data: bytes, region: tuple[int, int, int, int]) -> bytes:
 
 @functools.cache
 def turbojpeg() -> Any | None:
-    """PyTurboJPEG's handle, or None when the package or the library is missing; TURBOJPEG may name the library's file."""
+    """PyTurboJPEG's handle, or None when the package or the library is missing; TURBOJPEG may name the library's
+    file.
+    """
     try:
         from turbojpeg import TurboJPEG
     except ImportError:
@@ -143,6 +145,8 @@ def turbojpeg() -> Any | None:
 
 
 def best_codec(image: str) -> str:
-    """The codec for photos named like `image`: lossless for JPEGs where libturbojpeg is there, encoded again otherwise."""
+    """The codec for photos named like `image`: lossless for JPEGs where libturbojpeg is there, encoded again
+    otherwise.
+    """
     is_jpeg = Path(image).suffix.lower() in (".jpg", ".jpeg")
     return LOSSLESS if is_jpeg and turbojpeg() is not None else REENCODED

@@ -13,14 +13,13 @@ import numpy as np
 from ..hand.errors import InputError
 
 
-
 @dataclass(frozen=True)
 class Window:
     """How far back the past frames lie, nearest first, and how wide training jitters them.
 
-    A past frame k_i = past[i] + trunc((u - 0.5) * jitter[i]) frames back, the last one past[-1] - trunc(u * jitter[-1]),
-    u uniform in [0, 1) (DATA.md E.1). Before frame number past[-1] the past is spread evenly over what there is: half way
-    back and frame 0. An empty `past` means single frames.
+    A past frame k_i = past[i] + trunc((u - 0.5) * jitter[i]) frames back, the last one past[-1] - trunc(u *
+    jitter[-1]), u uniform in [0, 1) (DATA.md E.1). Before frame number past[-1] the past is spread evenly over what
+    there is: half way back and frame 0. An empty `past` means single frames.
     """
 
     past: tuple[int, ...] = (5, 10)
@@ -75,7 +74,9 @@ def window_of(dataset: str, train: bool, past: int = 2) -> Window:
 
 
 def nearest(numbers: np.ndarray, wanted: int) -> int:
-    """Position of the existing frame number nearest to `wanted`; the earlier one on a tie. `numbers` (F,) increasing."""
+    """Position of the existing frame number nearest to `wanted`; the earlier one on a tie. `numbers` (F,)
+    increasing.
+    """
     right = int(np.searchsorted(numbers, wanted))
     if right == 0:
         return 0

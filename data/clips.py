@@ -1,0 +1,28 @@
+"""Everything about clips under one name: open a store, look into it, and read it as training does.
+
+    from h2onet.data.clips import Augmentation, ClipDataset, window_of
+    clips = ClipDataset("clips.zarr", frames=window_of("dexycb", train=True), augment=Augmentation())
+    clips[0]["images"].shape                  # (3, 3, 128, 128): frames (t, short past, long past)
+
+The parts: `crops` and `photos` (geometry, JPEG bytes), `augment`, `windows`, `clip_store` (what lies on disk),
+`clip_dataset`, `clip_report`, `clip_sheet`; batches and resuming are `data.batches`. Metres, OpenCV camera frame.
+"""
+
+from .augment import Augmentation
+from .clip_dataset import ClipDataset
+from .clip_report import ClipInfo, clip_info, verify
+from .clip_sheet import contact_sheet
+from .clip_store import ClipStore
+from .windows import Window, window_of
+
+__all__ = [
+    "Augmentation",
+    "ClipDataset",
+    "ClipInfo",
+    "ClipStore",
+    "Window",
+    "clip_info",
+    "contact_sheet",
+    "verify",
+    "window_of",
+]

@@ -1,0 +1,227 @@
+"""`h2o build-clips`: labels.zarr and the dataset's photographs -> clips.zarr (data/clip_store.py).
+
+One task cuts one camera sequence and commits it whole; a killed or repeated run loses and doubles nothing. Photos
+that are missing or damaged become failures, listed in failures.jsonl beside the store; the rest of their sequence
+stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import durable
+from ..data.clip_store import SCHEMA, SCHEMA_VERSION, write_index
+from ..data.crops import MAX_SCALE
+from ..data.frame import Failure
+from ..data.labels import LabelStore, refuse_inside
+from ..data.photos import CODECS, LOSSLESS, best_codec, turbojpeg
+from ..data.store import SequenceStore, folder_of
+from ..hand.errors import InputError
+from .cluster import connect, run_tasks
+from .cut_hands import ClipTask, cut_sequence
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: frames and failures of the whole store, sequences cut now, CPU of the cutting in ms per frame."""
+
+    frames: int
+    sequences: int
+    built: int
+    failures: int
+    seconds: float
+    cpu_ms_per_frame: float
+    out: str
+
+    def __str__(self) -> str:
+        cost = f", {self.cpu_ms_per_frame:.2f} ms of CPU per frame" if self.built else ""
+        failed = f"; {self.failures} photos failed, see failures.jsonl" if self.failures else ""
+        return (
+            f"{self.frames} frames of {self.sequences} camera sequences in {self.out} ({self.built} sequences cut now,"
+            f" {self.seconds:.1f} s{cost}){failed}"
+        )
+
+
+def build_clips(
+    labels: str | Path,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    root: str | Path | None = None,
+    codec: str = "auto",
+    max_scale: float = MAX_SCALE,
+) -> Summary:
+    """Cut every row of a finished labels.zarr into the store `out`; resumes, and retries sequences with failed photos.
+
+    `root` is the dataset's root when it is no longer where the labels were made. `codec` "auto" cuts JPEGs losslessly
+    where libturbojpeg is installed; "jpeg-lossless" and "jpeg-q95-444" insist. `max_scale` is the largest
+    augmentation scale that the stored pictures must cover. InputError for anything that is wrong with the whole run;
+    nothing is written then.
+    """
+    began = time.perf_counter()
+    source = LabelStore.open(labels)
+    photos = Path(root if root is not None else source.attrs["root"])
+    refuse_inside(out, photos, "--out")
+    settings = _settings(source, codec, max_scale)
+    tasks = _tasks(source, Path(labels), photos, Path(out), settings)
+    _find_photos(tasks, source)
+
+    store = SequenceStore.create(out, settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
+    try:
+        done = _keep_whole(store)
+        waiting = [task for task in tasks if task.key not in done]
+        results, lost = [], []
+        if waiting:
+            with connect(workers, scheduler) as client:
+                for _, result in run_tasks(
+                    client, cut_sequence, waiting, label="cut hands", frames_of=_frames_of, name_of=_name_of
+                ):
+                    (lost if isinstance(result, Failure) else results).append(result)
+        summary = _finish(store, source, tasks, settings, photos, Path(labels), lost)
+    finally:
+        store.close()
+    cpu = 1e3 * sum(result.cpu for result in results) / max(1, sum(result.frames for result in results))
+    return Summary(
+        **summary, built=len(results), seconds=time.perf_counter() - began, cpu_ms_per_frame=cpu, out=str(out)
+    )
+
+
+def _frames_of(task: ClipTask) -> int:
+    return task.frames
+
+
+def _name_of(task: ClipTask) -> str:
+    return task.key
+
+
+def _settings(source: LabelStore, codec: str, max_scale: float) -> dict[str, Any]:
+    """What must be equal to resume. The labels count by content, not by path."""
+    attrs = source.attrs
+    if codec == "auto":
+        codec = best_codec(attrs["image"])
+    if codec not in CODECS:
+        raise InputError(f"codec: expected auto, {' or '.join(CODECS)}, found {codec!r}")
+    if codec == LOSSLESS and best_codec(attrs["image"]) != LOSSLESS:
+        why = "libturbojpeg is missing" if turbojpeg() is None else f"photos {attrs['image']} are no JPEGs"
+        raise InputError(f"codec {LOSSLESS}: {why}; use codec auto")
+    if not max_scale >= 1.0:
+        raise InputError(f"max_scale: expected 1 or more, found {max_scale}")
+    return {
+        "dataset": attrs["dataset"],
+        "split": attrs["split"],
+        "setup": attrs.get("setup"),
+        "labels_sha256": labels_hash(attrs),
+        "rules": attrs.get("rules"),
+        "codec": codec,
+        "max_scale": max_scale,
+    }
+
+
+def labels_hash(attrs: Mapping[str, Any]) -> str:
+    """A hash over the contents of a label store: the checksums of its sequences."""
+    return hashlib.sha256(json.dumps(attrs["sequences"], sort_keys=True).encode()).hexdigest()
+
+
+def _tasks(source: LabelStore, labels: Path, root: Path, out: Path, settings: Mapping[str, Any]) -> list[ClipTask]:
+    tasks = [
+        ClipTask(
+            key=entry["key"],
+            frames=entry["frames"],
+            labels=str(labels.resolve()),
+            root=str(root.resolve()),
+            image=source.attrs["image"],
+            out=str(out.resolve()),
+            codec=settings["codec"],
+            max_scale=settings["max_scale"],
+        )
+        for entry in source.attrs["sequences"]
+        if entry["frames"] > 0
+    ]
+    if not tasks:
+        raise InputError(f"{labels}: holds no frames; nothing to cut. Check the split and prepare-labels' summary")
+    return tasks
+
+
+def _find_photos(tasks: list[ClipTask], source: LabelStore) -> None:
+    root = Path(tasks[0].root)
+    if not root.is_dir():
+        raise InputError(f"{root}: the photos' folder does not exist; say with --root where the dataset lies now")
+    first = [source.image(int(row)) for row in np.unique(source["sequence_id"], return_index=True)[1][:50]]
+    if not any((root / image).exists() for image in first):
+        raise InputError(
+            f"{root}: holds none of the photos, for example {first[0]}; say with --root where they are now"
+        )
+
+
+def _keep_whole(store: SequenceStore) -> set[str]:
+    """Finished sequences; those with failed photos are removed, so that a repaired photo gets its frame back."""
+    done = set()
+    for key, attrs in store.finished().items():
+        if attrs["failures"]:
+            folder = store.path / "sequences" / folder_of(key)
+            shutil.rmtree(folder.rename(durable.temporary_sibling(folder)))
+        else:
+            done.add(key)
+    return done
+
+
+def _finish(
+    store: SequenceStore,
+    source: LabelStore,
+    tasks: list[ClipTask],
+    settings: Mapping[str, Any],
+    root: Path,
+    labels: Path,
+    lost: list[Failure],
+) -> dict[str, int]:
+    """Write failures, index and the store's own attributes; returns counts of the whole store."""
+    finished = store.finished()
+    keys = [task.key for task in tasks if task.key in finished]
+    failed = [failure for key in keys for failure in finished[key]["failures"]] + [asdict(each) for each in lost]
+    _write_failures(store.path.parent / "failures.jsonl", failed)
+    if not any(finished[key]["n_frames"] for key in keys):
+        raise InputError(f"{store.path}: every photo failed, first {failed[0]['path']}: {failed[0]['reason']}")
+    copied = {name: source.attrs[name] for name in ("mano", "image", "annotations", "renderer") if name in source.attrs}
+    attrs = {
+        **copied,
+        **settings,
+        "labels": str(labels),
+        "root": str(root),
+        "margin": settings["max_scale"] * 2**0.5,
+        "failures": len(failed),
+        "unfinished": [failure.path for failure in lost],
+    }
+    frames = write_index(store, keys, attrs)
+    # The same at the top, for people who look there first; readers of this project take it from the index.
+    group = json.loads((store.path / "zarr.json").read_text("utf-8"))
+    group["attributes"].update({**attrs, "frames": frames})
+    with durable.writing_file(store.path / "zarr.json") as file:
+        file.write(json.dumps(group, indent=2).encode())
+    return {"frames": frames, "sequences": len(keys), "failures": len(failed)}
+
+
+def _write_failures(path: Path, failed: list[dict[str, str]]) -> None:
+    """One JSON object per line; lines of other commands' outputs in the same folder stay."""
+    kept = []
+    if path.exists():
+        kept = [line for line in path.read_text("utf-8").splitlines() if '"command": "build-clips"' not in line]
+    lines = kept + [json.dumps({"command": "build-clips", **failure}) for failure in failed]
+    if not lines:
+        path.unlink(missing_ok=True)
+        return
+    with durable.writing_file(path) as file:
+        file.write("".join(line + "\n" for line in lines).encode())

@@ -1,0 +1,92 @@
+"""Cutting the hands of one camera sequence out of its photographs: what a worker of `h2o build-clips` does.
+
+Photo pixels; a task carries paths and settings, its result only counts. Idempotent: the sequence is committed at once.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.clip_store import LABEL_COLUMNS, PICTURE_COLUMNS
+from ..data.columns import Rows
+from ..data.crops import crop_box, stored_region
+from ..data.frame import Failure
+from ..data.photos import LOSSLESS, BadPhoto, coding_unit, cut, photo_size
+from ..data.store import SequenceStore
+
+
+@dataclass(frozen=True)
+class ClipTask:
+    """One camera sequence to cut: where its labels and photos are, and where the clips go."""
+
+    key: str
+    frames: int
+    labels: str
+    root: str
+    image: str
+    out: str
+    codec: str
+    max_scale: float
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """What one task did; `cpu` in seconds."""
+
+    frames: int
+    failures: int
+    cpu: float
+
+
+def cut_sequence(task: ClipTask) -> ClipResult:
+    """Cut one camera sequence and commit it (idempotent). Runs in a worker."""
+    began = time.process_time()
+    rows, _ = SequenceStore(task.labels).read(task.key)
+    pictures: list[bytes] = []
+    kept: list[int] = []
+    found: list[dict[str, Any]] = []
+    failures: list[Failure] = []
+    offset = 0
+    for row, frame in enumerate(rows["frame"].tolist()):
+        path = Path(task.root) / task.image.format(sequence=task.key, frame=frame)
+        try:
+            picture, place = cut_frame(path.read_bytes(), rows["joints_2d"][row], rows["box"][row], task)
+        except (BadPhoto, OSError) as error:
+            reason = f"{error.strerror}: {path}" if isinstance(error, OSError) and error.strerror else str(error)
+            failures.append(Failure(str(path), reason))
+            continue
+        found.append({"offset": offset, "length": len(picture), **place})
+        pictures.append(picture)
+        kept.append(row)
+        offset += len(picture)
+    store = SequenceStore(task.out)
+    attrs = {"nbytes": offset, "failures": [asdict(failure) for failure in failures]}
+    store.commit(
+        task.key, _columns(rows, kept, found), attrs, blobs={"jpeg": np.frombuffer(b"".join(pictures), np.uint8)}
+    )
+    return ClipResult(len(kept), len(failures), time.process_time() - began)
+
+
+def cut_frame(data: bytes, joints_2d: np.ndarray, given: np.ndarray, task: ClipTask) -> tuple[bytes, dict[str, Any]]:
+    """The stored picture of one photo and where it lies in it. BadPhoto when the photo is damaged."""
+    width, height = photo_size(data)
+    box, rule = crop_box(joints_2d, given, width, height)
+    unit = coding_unit(data) if task.codec == LOSSLESS else (1, 1)
+    region = stored_region(box, width, height, unit, task.max_scale)
+    place = {"crop": region, "photo": (width, height), "box": box, "box_rule": rule}
+    return cut(data, region, task.codec), place
+
+
+def _columns(rows: Rows, kept: list[int], found: list[dict[str, Any]]) -> Rows:
+    names = [*LABEL_COLUMNS, *(["vertices"] if "vertices" in rows else [])]
+    columns = {name: rows[name][kept] for name in names}
+    shapes = {"crop": (4,), "photo": (2,), "box": (4,)}
+    for name, kind in PICTURE_COLUMNS.items():
+        values = np.array([place[name] for place in found], np.dtype(kind))
+        columns[name] = values.reshape(len(found), *shapes.get(name, ()))
+    return columns
