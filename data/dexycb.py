@@ -27,7 +27,8 @@ HAND = 255  # of `seg`
 NO_POSE = "pose_m is all 0"
 NO_JOINTS = "joint_3d is all -1"
 NO_PIXELS = "joint_2d is all -1"
-_BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+# What reading a damaged or missing label file raises.
+BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 # -- listing ---------------------------------------------------------------------------------------------------
@@ -49,8 +50,8 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> 
         complete = sum(position_in_split(setup, split, position) for position in range(100))
         missing += max(0, complete - len(wanted))
         for name in wanted:
-            frames = _frame_count(folder / name / "meta.yml")
-            for camera in sorted(cameras_of(setup, split)):
+            frames, recorded = _extent(folder / name / "meta.yml")
+            for camera in sorted(cameras_of(setup, split) & recorded):
                 numbers = np.arange(frames, dtype=np.int32)
                 if (folder / name / SERIALS[camera]).is_dir():
                     key = f"{SUBJECTS[subject]}/{name}/{SERIALS[camera]}"
@@ -87,11 +88,13 @@ def _sequence_names(folder: Path) -> dict[str, int]:
     return {name: known.get((folder.name, name), place) for place, name in enumerate(names)}
 
 
-def _frame_count(meta: Path) -> int:
-    count = field(read_yaml(meta), meta, "num_frames")
+def _extent(path: Path) -> tuple[int, set[int]]:
+    """Frames of a recording and the indices of the cameras that took part (in the full dataset always all eight)."""
+    meta = read_yaml(path)
+    count, serials = field(meta, path, "num_frames"), field(meta, path, "serials")
     if not isinstance(count, int) or count < 0:
-        raise InputError(f"{meta}: num_frames is {count!r}, expected a count; copy the file again")
-    return count
+        raise InputError(f"{path}: num_frames is {count!r}, expected a count; copy the file again")
+    return count, {SERIALS.index(str(serial)) for serial in serials if str(serial) in SERIALS}
 
 
 # -- one recording ---------------------------------------------------------------------------------------------
@@ -190,8 +193,8 @@ def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Fram
             continue
         try:
             arrays = read_label_file(root / path, masks)
-        except _BROKEN as error:
-            yield Failure(path, f"not readable: {_reason(error)}")
+        except BROKEN as error:
+            yield Failure(path, f"not readable: {reason_of(error)}")
             continue
         reason = no_hand(arrays)
         yield Skipped(image, reason) if reason else _frame(sequence, recording, number, index, image, path, arrays)
@@ -272,7 +275,8 @@ def _frame(
     )
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why a file could not be read, for a `Failure`."""
     if isinstance(error, FileNotFoundError):
         return "the file is missing"
     return f"{type(error).__name__}: {error}"

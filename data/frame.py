@@ -78,9 +78,10 @@ class CameraSequence:
 
     `key` is "SUBJECT/SEQ/SERIAL" (DexYCB) or "ABF10" (HO3D). `numbers` (F,) int32 are the frame numbers in order,
     `indices` (F,) int64 the dataset's own positions (see `Frame.index`). `annotations` is "raw" or the path of an
-    annotation JSON; then `ranges` (F, 4) int64 are the byte ranges of the image and of the annotation of every frame.
-    `mano` is the folder of MANO's files, or "standin"; None when the sequence is only listed. `seg_channel` is the RGB
-    channel that marks the hand in HO3D's segmentation.
+    annotation JSON; then `ranges` (F, 2) int64 are the byte ranges of the frames' annotations in it, -1 where it has
+    none. `released` (F, 4) int64 are the byte ranges in HO3D's evaluation_xyz.json and evaluation_verts.json. `mano` is
+    the folder of MANO's files, or "standin"; None when the sequence is only listed. `seg_channel` is the RGB channel
+    that marks the hand in HO3D's segmentation.
     """
 
     dataset: str
@@ -92,6 +93,7 @@ class CameraSequence:
     indices: np.ndarray
     annotations: str = "raw"
     ranges: np.ndarray | None = None
+    released: np.ndarray | None = None
     mano: str | None = None
     seg_channel: int = 0
 

@@ -1,0 +1,66 @@
+"""One door to all datasets: which camera sequences a split has, and the frames of one sequence.
+
+Metres, pixels, OpenCV camera frame, joint order of DATA.md A.6 (see `frame.Frame`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..hand.errors import InputError
+from .annotated_frames import annotated_frames
+from .annotation_index import list_annotated
+from .dexycb import dexycb_frames, list_dexycb
+from .frame import DATASETS, SETUPS, SPLITS, CameraSequence, Failure, Frame, Skipped
+from .ho3d import ho3d_frames
+from .ho3d_lists import list_ho3d
+
+SEG_CHANNELS = ("red", "green", "blue")
+
+
+def list_sequences(
+    dataset: str,
+    root: str | Path,
+    split: str,
+    setup: str = "s0",
+    annotations: str | Path = "raw",
+    mano: str | Path | None = None,
+    seg_channel: str = "red",
+) -> list[CameraSequence]:
+    """Camera sequences of a dataset split, in the dataset's own order.
+
+    `annotations` is "raw" or the path of a HandOccNet JSON. `mano` (a folder of MANO's files, or "standin") is needed
+    to iterate frames, not to list. `seg_channel` marks the hand in HO3D's segmentation. InputError for a missing root,
+    an unknown split, nothing found.
+    """
+    for name, value, allowed in (
+        ("--dataset", dataset, DATASETS),
+        ("--split", split, SPLITS),
+        ("--setup", setup, SETUPS),
+        ("seg_channel", seg_channel, SEG_CHANNELS),
+    ):
+        if value not in allowed:
+            raise InputError(f"{name} {value}: expected one of {', '.join(allowed)}")
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; --root must be the dataset's own folder (see docs/datasets.md)")
+    hand, channel = None if mano is None else str(mano), SEG_CHANNELS.index(seg_channel)
+    if str(annotations) != "raw":
+        return list_annotated(dataset, folder, split, setup, Path(annotations), hand, channel)
+    if dataset == "dexycb":
+        return list_dexycb(folder, split, setup, hand)
+    return list_ho3d(dataset, folder, split, hand, channel)
+
+
+def iter_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
+    """Every frame of a camera sequence, in order: a Frame, or why there is none.
+
+    Without `masks` segmentations are not read (and, from a JSON, objects neither). A frame whose mask cannot be read is
+    given without one, after a Failure that names the file.
+    """
+    if sequence.annotations != "raw":
+        return annotated_frames(sequence, masks)
+    if sequence.dataset == "dexycb":
+        return dexycb_frames(sequence, masks)
+    return ho3d_frames(sequence, masks)
