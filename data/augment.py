@@ -132,10 +132,25 @@ def patch(part: np.ndarray, origin: tuple[int, int], affine: np.ndarray, draw: D
     part (h, w, 3) uint8 BGR whose corner lies at `origin` x, y of the photo; affine (2, 3) from photo to crop.
     Bilinear in float32, zero outside the photo, then gain and clipping: the authors' order (DATA.md E.2, E.3).
     """
+    x0, y0, x1, y1 = _sampled(affine, origin, part.shape)
     shifted = affine.copy()
-    shifted[:, 2] += affine[:, 0] * origin[0] + affine[:, 1] * origin[1]
-    warped = cv2.warpAffine(part.astype(np.float32), shifted, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    shifted[:, 2] += affine[:, 0] * (origin[0] + x0) + affine[:, 1] * (origin[1] + y0)
+    # Only what is sampled becomes float: at scale 1 without rotation that is a third of what is stored.
+    sampled = part[y0:y1, x0:x1].astype(np.float32)
+    warped = cv2.warpAffine(sampled, shifted, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
     for channel, gain in enumerate(draw.gain):
         np.multiply(warped[:, :, 2 - channel], np.float32(gain / 255.0), out=out[channel])
     if max(draw.gain) > 1.0:
         np.minimum(out, 1.0, out=out)
+
+
+def _sampled(affine: np.ndarray, origin: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of the stored part that the warp reads, with room for interpolation; at least one pixel."""
+    (a, b, c), (d, e, f) = affine.tolist()
+    determinant = a * e - b * d
+    corners = ((0 - c, 0 - f), (SIZE - c, 0 - f), (0 - c, SIZE - f), (SIZE - c, SIZE - f))
+    xs = [(e * u - b * v) / determinant - origin[0] for u, v in corners]
+    ys = [(a * v - d * u) / determinant - origin[1] for u, v in corners]
+    x0 = min(max(0, math.floor(min(xs)) - 2), shape[1] - 1)
+    y0 = min(max(0, math.floor(min(ys)) - 2), shape[0] - 1)
+    return x0, y0, max(x0 + 1, math.ceil(max(xs)) + 3), max(y0 + 1, math.ceil(max(ys)) + 3)

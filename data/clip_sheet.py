@@ -21,7 +21,7 @@ from .durable import writing_file
 from .windows import window_of
 
 _CELL = 256  # px per crop on the sheet
-_STRIP = 34  # px of label text below it
+_STRIP = 48  # px of label text below it
 _FINGERS = ((240, 80, 240), (250, 220, 60), (90, 140, 255), (80, 220, 90), (255, 110, 90))  # thumb .. little
 _VISIBLE, _OCCLUDED, _UNKNOWN = (90, 200, 90), (235, 70, 70), (150, 150, 150)
 
@@ -67,15 +67,15 @@ def _cell(item: Item, t: int, store: ClipStore) -> np.ndarray:
     if item["has_joints"][t]:
         _draw_joints(picture, item["joints_2d"][t], item["joint_visible"][t])
     side = "left, mirrored" if item["is_left"] else "right"
-    _text(picture, f"{store.key(row)[-28:]} #{store.index['frame'][row]} {side}", (4, 12), (255, 255, 255))
     strip = np.full((_STRIP, _CELL, 3), 24, np.uint8)
+    _text(strip, f"{store.key(row)[-26:]} #{store.index['frame'][row]} {side}", (4, 12), (220, 220, 220))
     step = _CELL / len(LABELS)
     for i, label in enumerate(LABELS):
         value = int(item["occluded"][t][i])
         colour = {0: _VISIBLE, 1: _OCCLUDED}.get(value, _UNKNOWN)
         x = int(i * step)
-        cv2.rectangle(strip, (x + 2, 4), (int(x + step) - 2, 14), colour, -1)
-        _text(strip, label[:6], (x + 2, 27), colour)
+        cv2.rectangle(strip, (x + 2, 18), (int(x + step) - 2, 28), colour, -1)
+        _text(strip, label[:6], (x + 2, 41), colour)
     cell = np.concatenate([picture, strip])
     cell[:, -1] = 24
     return cell
@@ -94,5 +94,4 @@ def _draw_joints(picture: np.ndarray, joints_2d: np.ndarray, visible: np.ndarray
 
 
 def _text(picture: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.33, (0, 0, 0), 2, cv2.LINE_AA)
     cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.33, colour, 1, cv2.LINE_AA)
