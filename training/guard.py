@@ -95,8 +95,8 @@ class Guard:
         return (
             f"training stopped at step {record.step}: {self.in_a_row} steps in a row without a finite loss and "
             f"gradient; last broken: {', '.join(record.broken)}{where}; every skipped step's frames and terms are in "
-            f"{self.path}; the weights of the last good checkpoint are kept in {self.path.parent / 'last'}; look at those frames, "
-            "then try a lower lr, amp=off, or --init with a stage-1 checkpoint"
+            f"{self.path}; the last good checkpoint is kept in {self.path.parent / 'last'}; look at those frames, then "
+            "try a lower lr, amp=off, or --init with a stage-1 checkpoint"
         )
 
     def state_dict(self) -> dict[str, int]:

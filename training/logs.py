@@ -6,7 +6,6 @@ above a tenth, loading is the bottleneck and more workers or a faster disk help,
 
 import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,34 +15,26 @@ from tqdm import tqdm
 
 
 class Stopwatch:
-    """Time spent waiting for the loader against all time, since the last `restart`."""
+    """Time of the steps, split into waiting for the loader and working; validation and saving do not count."""
 
     def __init__(self) -> None:
-        self.restart()
+        self.waited, self.worked, self.samples = 0.0, 0.0, 0
 
-    def restart(self) -> None:
-        """Start counting anew."""
-        self._begin = time.perf_counter()
-        self.waited, self.samples = 0.0, 0
-
-    def wait(self, seconds: float) -> None:
-        """Count `seconds` of waiting."""
-        self.waited += seconds
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the last `restart`."""
-        return max(time.perf_counter() - self._begin, 1e-9)
+    def add(self, waited: float, worked: float, samples: int) -> None:
+        """Count one step, in seconds."""
+        self.waited += waited
+        self.worked += worked
+        self.samples += samples
 
     @property
     def wait_share(self) -> float:
         """Share of the time spent waiting, in [0, 1]."""
-        return min(1.0, self.waited / self.seconds)
+        return self.waited / max(self.waited + self.worked, 1e-9)
 
     @property
     def rate(self) -> float:
         """Samples per second."""
-        return self.samples / self.seconds
+        return self.samples / max(self.waited + self.worked, 1e-9)
 
 
 class RunLog:
@@ -66,8 +57,8 @@ class RunLog:
         self.enabled = enabled
         self._file = metrics.open("a") if enabled else None
         self._bar = tqdm(
-            total=total, initial=done, unit="sample", desc=name, file=sys.stderr, dynamic_ncols=True, disable=not enabled,
-            mininterval=0.5, smoothing=0.05,
+            total=total, initial=done, unit="sample", desc=name, file=sys.stderr, dynamic_ncols=True,
+            disable=not enabled, mininterval=0.5, smoothing=0.05,
         )  # fmt: skip
         self._board = _board(tensorboard, step) if enabled and tensorboard else None
 

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..data.durable import fsync_path, fsync_tree, room_to_write
+from ..data.durable import fsync_path, room_to_write
 from ..hand.errors import InputError
+from ..network.checkpoint_folder import find_folder
 from .recipe import Recipe, differences, load_recipe, to_toml
 
 OWN = ("last", "best", "config.toml", "metrics.jsonl", "skipped.jsonl", "tensorboard", "samples")
@@ -46,8 +47,7 @@ class RunFolder:
                     f"{self.path}: already holds a run ({used[0]}); --resume continues it, or use another --out"
                 )
             return False
-        self._recover()
-        if not self.last.is_dir():
+        if find_folder(self.last) is None:
             if "metrics.jsonl" in used or "best" in used:
                 raise InputError(f"{self.last}: missing, nothing to resume from; start anew in another --out")
             return False
@@ -75,43 +75,24 @@ class RunFolder:
                     _cut_after(file, resume_step)
 
     def save(self, name: str, write: Callable[[Path], Any]) -> None:
-        """Replace the checkpoint `name` (last or best) by what `write(folder)` writes, at one instant.
+        """Replace the checkpoint `name` (last or best) by the one that `write(folder)` writes, at one instant.
 
-        Everything is written and forced to disk in a temporary neighbour first. The two folders then change names in
-        one system call (renameat2, Linux), so that there is no moment without a valid checkpoint.
+        `write` makes a whole, synced folder under a temporary name; the two folders then change names in one system
+        call (renameat2, Linux). Where the file system cannot do that, `write` replaces the folder itself by two
+        renames, and a process that dies between them leaves a previous one that `network.checkpoint` falls back to.
         """
         target = self.path / name
         temporary = self.path / f".tmp-{name}-{uuid.uuid4().hex}"
         with room_to_write(target):
             try:
                 write(temporary)
-                fsync_tree(temporary)
-                replace_folder(temporary, target)
+                if not target.exists():
+                    temporary.rename(target)
+                elif not exchange(temporary, target):
+                    write(target)
                 fsync_path(self.path)
             finally:
                 _remove(temporary)
-
-    def _recover(self) -> None:
-        # Only where the file system cannot exchange names (replace_folder): a run killed between its two renames.
-        for target in (self.last, self.best):
-            retired = target.with_name(f".old-{target.name}")
-            if retired.is_dir() and not target.exists():
-                retired.rename(target)
-            _remove(retired)
-
-
-def replace_folder(new: Path, target: Path) -> None:
-    """Make `target` be the folder `new`; the old one then lies at `new` (exchange) or is deleted."""
-    if not target.exists():
-        new.rename(target)
-        return
-    if exchange(new, target):
-        return
-    retired = target.with_name(f".old-{target.name}")
-    _remove(retired)
-    target.rename(retired)
-    new.rename(target)
-    _remove(retired)
 
 
 def exchange(first: Path, second: Path) -> bool:

@@ -57,14 +57,6 @@ class Counts:
     labels: Tensor | float
 
 
-def with_pose(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The batch without its samples without a pose (HO3D evaluation): nothing supervises them."""
-    usable = batch["has_pose"].bool()
-    if bool(usable.all()):
-        return dict(batch)
-    return {name: value[usable] for name, value in batch.items()}
-
-
 @torch.no_grad()
 def make_targets(batch: Mapping[str, Tensor], hand: HandModel) -> Targets:
     """Ground truth of a batch whose tensors start with (B,) or (B, T): one posing per picture, on the batch's device.

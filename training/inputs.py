@@ -1,0 +1,158 @@
+"""What a run is given: clips, the hand that makes their ground truth, initial weights. Refuses what does not fit the
+recipe.
+
+Everything here runs before the run folder is touched, and every refusal is one line that names the file, what was
+expected, what was found and what to do.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.augment import Augmentation
+from ..data.clips import ClipDataset, ClipStore, Window, window_of
+from ..hand.errors import InputError
+from ..hand.mano import HandModel, load_arrays
+from ..network.checkpoint import initialise, load_backbone
+from ..network.h2onet import H2ONet, NetworkConfig, build_network
+from .recipe import DATASETS, Recipe
+
+log = logging.getLogger(__name__)
+
+Clips = str | Path | Sequence[str | Path]
+BACKBONE_FILE = "densestack"
+
+
+def paths_of(clips: Clips | None) -> list[str]:
+    """Store paths as a list, whatever way they were given."""
+    if clips is None:
+        return []
+    return [str(clips)] if isinstance(clips, str | Path) else [str(path) for path in clips]
+
+
+def training_clips(recipe: Recipe, clips: Clips) -> ClipDataset:
+    """The augmented training samples of a recipe. InputError where they do not fit."""
+    paths = paths_of(clips)
+    for path in paths:
+        _check_store(recipe, path)
+    augment = Augmentation(recipe.scale_range, recipe.rotation_degrees, recipe.rotation_probability, recipe.colour_gain)
+    windows = _windows(recipe, paths, train=recipe.jitter)
+    return ClipDataset(paths, frames=windows, augment=augment, seed=recipe.seed, require_pose=True)
+
+
+def validation_clips(recipe: Recipe, val_clips: Clips | None, clips: Clips) -> ClipDataset | None:
+    """The samples that choose the best checkpoint, as stored. InputError for test data unless the recipe asks for
+    it.
+    """
+    paths = paths_of(val_clips)
+    if not paths:
+        return None
+    for path in paths:
+        store = _check_store(recipe, path)
+        if store.attrs.get("split") == "test" and not recipe.select_on_test:
+            raise InputError(
+                f"{path}: holds the test split, and choosing a checkpoint on it makes test scores meaningless; give the "
+                "val split (the authors chose on test: --set select_on_test=true does the same)"
+            )
+    if set(map(_resolved, paths)) & set(map(_resolved, paths_of(clips))):
+        log.warning("validation clips are also trained on: the best checkpoint will be the most overfitted one")
+    return ClipDataset(paths, frames=_windows(recipe, paths, train=False), require_pose=True)
+
+
+def shown_clips(recipe: Recipe, clips: Clips) -> ClipDataset:
+    """Training samples without augmentation, for the sample pictures of a run without validation clips."""
+    paths = paths_of(clips)
+    return ClipDataset(paths, frames=_windows(recipe, paths, train=False), require_pose=True)
+
+
+def truth_hand(stores: Sequence[str], mano: str | Path | None) -> HandModel:
+    """The right hand that the clips were labelled with, checked by its hash; `mano` overrides where it lies.
+
+    InputError when the stores name different hands, the recorded file is gone, or `mano` is another one.
+    """
+    recorded = {path: _recorded_hand(path) for path in stores}
+    first = stores[0]
+    for path, (_, sha256) in recorded.items():
+        if sha256 != recorded[first][1]:
+            raise InputError(f"{path}: labelled with another MANO than {first}; build both from one --mano")
+    source, sha256 = recorded[first]
+    try:
+        arrays = load_arrays(mano if mano is not None else source, "right")
+    except InputError as error:
+        if mano is not None:
+            raise
+        raise InputError(
+            f"{first}: was labelled with {source}, which cannot be read ({error}); say where it is with --mano"
+        ) from None
+    if arrays.sha256 != sha256:
+        raise InputError(
+            f"{arrays.source}: is not the MANO that {first} was labelled with (sha256 {arrays.sha256[:12]}, expected "
+            f"{sha256[:12]}); pass that one with --mano"
+        )
+    return HandModel.from_arrays(arrays)
+
+
+def fresh_network(recipe: Recipe, hand: HandModel, hierarchy: str | Path | None) -> H2ONet:
+    """An untrained network of the recipe's shape over the hand's mesh; without `hierarchy` one is built from the
+    mesh.
+    """
+    config = NetworkConfig(
+        frames=recipe.frames,
+        width=recipe.width,
+        occlusion_joint_order=recipe.occlusion_joint_order,
+        oriented=recipe.stage == 2,
+    )
+    if hierarchy is None:
+        return build_network(config, hand)
+    from ..hand.hierarchy import load_hierarchy
+
+    return build_network(config, hand, load_hierarchy(hierarchy))
+
+
+def start_weights(network: H2ONet, recipe: Recipe, init: str | Path | None) -> dict[str, object]:
+    """Load initial weights into the network; the report says what was found, for the log and the checkpoints.
+
+    A file named densestack* is MobRecon's backbone; everything else a checkpoint folder or an official file.
+    """
+    if init is None:
+        if recipe.init != "none" and recipe.init != "nothing":
+            log.warning("starts from random weights; %s is meant to start from %s (--init)", recipe.name, recipe.init)
+        return {"init": None}
+    path = Path(init)
+    report = load_backbone(path, network) if path.name.startswith(BACKBONE_FILE) else initialise(network, path)
+    log.info("%s", report.summary())
+    return {"init": str(path), "found": len(report.found), "missing": len(report.missing), "unused": len(report.unused)}
+
+
+def _check_store(recipe: Recipe, path: str) -> ClipStore:
+    store = ClipStore.open(path)
+    wanted = DATASETS[recipe.dataset]
+    if wanted and store.dataset not in wanted:
+        raise InputError(
+            f"{path}: holds {store.dataset}, but preset {recipe.name} is for {' or '.join(wanted)}; take the preset of "
+            "that dataset or other clips"
+        )
+    if recipe.frames > 1 and not store.index["labelled"].any():
+        raise InputError(
+            f"{path}: no frame has occlusion labels, which the multi-frame preset {recipe.name} learns from; use a "
+            "split that h2o prepare-labels can label, or a single-frame preset"
+        )
+    return store
+
+
+def _windows(recipe: Recipe, paths: Sequence[str], *, train: bool) -> dict[str, Window] | None:
+    if recipe.frames == 1:
+        return None
+    datasets = {ClipStore.open(path).dataset for path in paths}
+    return {name: window_of(name, train=train, past=recipe.frames - 1) for name in datasets}
+
+
+def _recorded_hand(path: str) -> tuple[str, str]:
+    recorded = ClipStore.open(path).attrs.get("mano")
+    if not isinstance(recorded, dict) or not {"source", "sha256"} <= recorded.keys():
+        raise InputError(f"{path}: does not record the MANO it was labelled with; build the clips again")
+    return str(recorded["source"]), str(recorded["sha256"])
+
+
+def _resolved(path: str) -> str:
+    return str(Path(path).resolve())

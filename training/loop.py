@@ -1,0 +1,75 @@
+"""`train`: one stage from clips to checkpoints. It checks and opens everything, then hands over to `training.run`.
+
+Read this first: the parts it calls are one module each. The run folder is training/runfolder.py's, what it is given
+and what it refuses training/inputs.py's, the loop training/run.py's, one step training/steps.py's.
+"""
+
+from pathlib import Path
+
+from ..data.batches import loader
+from ..network.checkpoint import load_checkpoint, load_training_state
+from . import inputs, machine
+from .distributed import from_environment, joined
+from .recipe import Recipe
+from .run import Run, Setting, TrainResult
+from .runfolder import RunFolder
+from .signals import StopSignals
+
+
+def train(
+    recipe: Recipe,
+    clips: inputs.Clips,
+    out: str | Path,
+    *,
+    val_clips: inputs.Clips | None = None,
+    init: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    mano: str | Path | None = None,
+    hierarchy: str | Path | None = None,
+    overwrite: bool = False,
+) -> TrainResult:
+    """Train one stage of the network on clips.zarr stores into a run folder; under torchrun, as one of several
+    processes.
+
+    val_clips choose the best checkpoint (without them the training loss does, which is said in the checkpoint).
+    init: weights only, from a checkpoint folder, an official .pth or densestack.pth. resume: go on where `out/last`
+    stands, from the start when there is no checkpoint yet. mano: where the hand of the clips lies now, checked by
+    its hash. hierarchy: transform.pkl instead of one built from the hand's mesh. Raises InputError for input that
+    does not fit, TrainingStopped by the guard; SIGTERM and Ctrl-C checkpoint and return.
+    """
+    processes = from_environment()
+    chosen = machine.pick_device(device, processes.local_rank)
+    dtype = machine.autocast_dtype(recipe.amp, chosen)
+    folder = RunFolder(out)
+    resumed = folder.check(recipe, resume=resume, overwrite=overwrite)
+    samples = inputs.training_clips(recipe, clips)
+    validation = inputs.validation_clips(recipe, val_clips, clips)
+    hand = inputs.truth_hand([*samples.paths, *(validation.paths if validation else [])], mano)
+    machine.prepare(recipe, chosen, processes.rank)
+    batches = loader(
+        samples,
+        recipe.batch_size,
+        shuffle=True,
+        num_workers=machine.worker_count(recipe, chosen, processes.world),
+        seed=recipe.seed,
+        drop_last=True,
+        rank=processes.rank,
+        world=processes.world,
+        pin_memory=chosen.type == "cuda",
+    )
+    state = load_training_state(folder.last) if resumed else None
+    if state is None:
+        network = inputs.fresh_network(recipe, hand, hierarchy)
+        provenance = inputs.start_weights(network, recipe, init)
+    else:
+        network, provenance = load_checkpoint(folder.last), state["provenance"]
+    with joined(processes, chosen), StopSignals() as signals:
+        if processes.first:
+            folder.start(recipe, resume_step=state["step"] if state else None)
+        setting = Setting(recipe, folder, hand.to(chosen), batches, validation, chosen, dtype, processes, provenance)
+        run = Run(setting, network)
+        if state is not None:
+            run.restore(state)
+        with run.open_log():
+            return run.go(signals)

@@ -1,0 +1,117 @@
+"""Sample pictures of every epoch: crop with 2D joints, predicted mesh, true mesh, occlusion bars, one row per sample.
+
+In stage 2 meshes lie on the crop through its own intrinsics, the predicted one at the true wrist; in stage 1, which
+knows no orientation, both are drawn in the canonical orientation on grey. RGB uint8; metres, OpenCV camera frame.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from ..data.batches import collate
+from ..data.clips import ClipDataset
+from ..evaluation.pictures import BLUE, ORANGE, overlay_mesh
+from ..hand.mano import HandModel
+from ..hand.parts import FINGERS
+from ..network.h2onet import H2ONet
+from .losses import UNKNOWN
+from .recipe import Recipe
+from .stages import make_targets
+from .validation import to_device
+
+SIDE, FACTOR = 256, 2
+GREY = 60
+# Seen from the back of the hand (+y), fingers up: MANO's fingers run along -x, the palm faces -y (DATA.md H).
+CANONICAL_VIEW = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+CHAINS = [[0, *range(first, first + 4)] for first in (1, 5, 9, 13, 17)]
+
+
+def draw_samples(
+    network: H2ONet, samples: ClipDataset, hand: HandModel, recipe: Recipe, device: torch.device
+) -> np.ndarray:
+    """One picture (rows * 256, 1024, 3) of samples spread evenly over the set."""
+    chosen = np.unique(np.linspace(0, len(samples) - 1, recipe.pictures).astype(int))
+    batch = to_device(collate([samples[int(i)] for i in chosen]), device, recipe.channels_last)
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        prediction, truth = network(batch["images"]), make_targets(batch, hand)
+    network.train(training)
+    first = (slice(None), 0) if recipe.frames > 1 else (slice(None),)
+    current = slice(0, None, recipe.frames)
+    kind = "oriented" if recipe.stage == 2 else "canonical"
+    images = batch["images"][first].permute(0, 2, 3, 1).cpu().numpy()
+    meshes = [prediction.vertices.cpu().numpy(), getattr(truth, f"{kind}_vertices")[current].cpu().numpy()]
+    wrists = [prediction.joints[:, :1].cpu().numpy(), getattr(truth, f"{kind}_joints")[current, :1].cpu().numpy()]
+    joints = [prediction.joints_2d[first].cpu().numpy(), truth.joints_2d[current].cpu().numpy()]
+    logits = prediction.occlusion_logits
+    occluded = None if logits is None else logits[:, 0].softmax(1)[:, 1].cpu().numpy()
+    rows = []
+    for i, image in enumerate(images):
+        crop = cv2.resize((image * 255 + 0.5).astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        cells = [_skeletons(crop.copy(), joints[1][i], joints[0][i])]
+        for mesh, wrist, colour in zip(meshes, wrists, (ORANGE, BLUE), strict=True):
+            if recipe.stage == 2:
+                place = mesh[i] - wrist[i] + batch["root"][first][i].cpu().numpy()
+                cells.append(_on_crop(crop, place, hand.faces, batch["intrinsics"][first][i].cpu().numpy(), colour))
+            else:
+                cells.append(_canonical(mesh[i] - wrist[i], hand.faces, colour))
+        cells.append(_bars(truth.occluded[current][i].cpu().numpy(), None if occluded is None else occluded[i]))
+        rows.append(np.concatenate(cells, axis=1))
+    return np.concatenate(rows, axis=0)
+
+
+def save_picture(path: Path, picture: np.ndarray) -> None:
+    """Write an RGB picture as PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, encoded = cv2.imencode(".png", picture[..., ::-1])
+    if not done:
+        raise OSError(f"{path}: picture of shape {picture.shape} could not be encoded")
+    path.write_bytes(encoded.tobytes())
+
+
+def _on_crop(
+    crop: np.ndarray, mesh: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray, colour: tuple
+) -> np.ndarray:
+    larger = intrinsics.astype(np.float64).copy()
+    larger[:2] *= FACTOR
+    if not np.isfinite(mesh).all() or mesh[:, 2].min() < 0.05:
+        return crop // 2
+    return overlay_mesh(crop, mesh, faces, larger, colors=colour)
+
+
+def _canonical(mesh: np.ndarray, faces: np.ndarray, colour: tuple) -> np.ndarray:
+    ground = np.full((SIDE, SIDE, 3), GREY, np.uint8)
+    if not np.isfinite(mesh).all():
+        return ground
+    # A hand of 0.2 m, its wrist 0.07 m below the middle, fills the picture at this distance and focal length.
+    placed = mesh.astype(np.float64) @ CANONICAL_VIEW.T + [0.0, 0.07, 1.0]
+    view = np.array([[1000.0, 0.0, SIDE / 2], [0.0, 1000.0, SIDE / 2], [0.0, 0.0, 1.0]])
+    return overlay_mesh(ground, placed, faces, view, colors=colour)
+
+
+def _skeletons(crop: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    for joints, colour in ((true, BLUE), (predicted, ORANGE)):
+        if not np.isfinite(joints).all():
+            continue
+        points = np.clip(joints * SIDE * 16, -1e6, 1e6).astype(np.int32)
+        for chain in CHAINS:
+            cv2.polylines(crop, [points[chain]], False, colour, 2, cv2.LINE_AA, shift=4)
+    return crop
+
+
+def _bars(occluded: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
+    cell = np.full((SIDE, SIDE, 3), 30, np.uint8)
+    labels = [*((name, i, i) for i, name in enumerate(FINGERS)), ("global", 6, 5)]
+    for row, (name, truth_column, output) in enumerate(labels):
+        top = 14 + row * 40
+        cv2.putText(cell, name, (8, top + 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (230, 230, 230), 1, cv2.LINE_AA)
+        truth = occluded[truth_column]
+        if truth != UNKNOWN:
+            cv2.rectangle(cell, (80, top + 2), (100, top + 22), BLUE, -1 if truth else 2)
+        if probability is not None and np.isfinite(probability[output]):
+            cv2.rectangle(cell, (115, top + 2), (240, top + 22), (90, 90, 90), 1)
+            cv2.rectangle(cell, (115, top + 2), (115 + int(125 * probability[output]), top + 22), ORANGE, -1)
+    return cell

@@ -1,0 +1,108 @@
+"""Validation during training: the errors that choose the best checkpoint, on samples as stored (no augmentation, no
+jitter).
+
+Scores are the field's: PA-MPJPE + PA-MPVPE in mm is what the authors choose by (DATA.md F.1). Procrustes alignment
+removes the rotation, so that the score means the same in both stages. Reports in mm; of the current frame of a
+window.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.batches import loader
+from ..data.clips import ClipDataset
+from ..evaluation.metrics import point_errors, similarity_aligned
+from ..hand.mano import HandModel
+from ..hand.parts import FINGERS
+from ..network.h2onet import H2ONet, Prediction
+from . import losses
+from .distributed import Processes, summed
+from .recipe import Recipe
+from .stages import Counts, Targets, loss_terms, make_targets, weighted_sum
+
+SCORE = "score"
+MM = 1000.0
+
+
+def validate(
+    network: H2ONet, samples: ClipDataset, hand: HandModel, recipe: Recipe, device: torch.device, processes: Processes
+) -> dict[str, float]:
+    """Mean errors over the samples, shared among the processes: {"score", "loss", "pa_mpjpe_mm", "pa_mpvpe_mm", ...}.
+
+    Stage 2 adds root-relative mpjpe_mm, mpvpe_mm; the multi-frame network adds occlusion_accuracy over known finger
+    labels. A prediction that is not finite scores infinity.
+    """
+    batches = loader(samples, recipe.val_batch_size, rank=processes.rank, world=processes.world)
+    faces = torch.from_numpy(hand.faces.astype(np.int64)).to(device)
+    training = network.training
+    network.eval()
+    totals: dict[str, np.ndarray] = {}
+    for batch in batches:
+        moved = to_device(batch, device, recipe.channels_last)
+        with torch.no_grad():
+            prediction, truth = network(moved["images"]), make_targets(moved, hand)
+            sums = _sums(prediction, truth, faces, recipe)
+        for name, pair in sums.items():
+            totals[name] = totals.get(name, np.zeros(2)) + pair
+    network.train(training)
+    names = sorted(totals)
+    table = torch.tensor(np.stack([totals[name] for name in names]), dtype=torch.float64, device=device)
+    values = summed(table, processes).cpu().numpy()
+    means = {name: float(total / count) for name, (total, count) in zip(names, values, strict=True) if count}
+    return {SCORE: means["pa_mpjpe_mm"] + means["pa_mpvpe_mm"], **means}
+
+
+def to_device(batch: Mapping[str, Tensor], device: torch.device, channels_last: bool = True) -> dict[str, Tensor]:
+    """The batch on the device; images (B, [T,] 3, H, W) laid out so that their flattened form is channels-last."""
+    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+    if channels_last:
+        images = moved["images"]
+        flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
+        moved["images"] = flat.unflatten(0, images.shape[:-3])
+    return moved
+
+
+def _sums(prediction: Prediction, truth: Targets, faces: Tensor, recipe: Recipe) -> dict[str, np.ndarray]:
+    """(sum, count) of every figure over one batch."""
+    frames = len(truth.rotation)
+    labels = max(int(losses.known_labels(truth.occluded)), 1)
+    terms = loss_terms(prediction, truth, faces, recipe.stage, Counts(frames, labels))
+    window = recipe.frames
+    current = slice(0, None, window)
+    size = frames // window
+    sums: dict[str, tuple[float, float]] = {"loss": (float(weighted_sum(terms)) * size, size)}
+    sums |= {f"loss_{name}": (float(term) * size, size) for name, term in terms.items()}
+    kind = "oriented" if recipe.stage == 2 else "canonical"
+    for name, predicted, true in (
+        ("mpjpe_mm", prediction.joints, getattr(truth, f"{kind}_joints")[current]),
+        ("mpvpe_mm", prediction.vertices, getattr(truth, f"{kind}_vertices")[current]),
+    ):
+        ours, theirs = _array(predicted), _array(true)
+        sums[f"pa_{name}"] = (_aligned_error(ours, theirs), size)
+        if recipe.stage == 2:
+            roots = _array(prediction.joints)[:, :1], _array(truth.oriented_joints[current])[:, :1]
+            sums[name] = (float(point_errors(ours - roots[0], theirs - roots[1]).mean(1).sum()) * MM, size)
+    if prediction.occlusion_logits is not None:
+        sums["occlusion_accuracy"] = _occlusion(prediction.occlusion_logits[:, 0], truth.occluded[current])
+    return {name: np.array(pair, np.float64) for name, pair in sums.items()}
+
+
+def _aligned_error(predicted: np.ndarray, true: np.ndarray) -> float:
+    if not np.isfinite(predicted).all():
+        return float("inf")
+    return float(point_errors(similarity_aligned(predicted, true), true).mean(1).sum()) * MM
+
+
+def _occlusion(logits: Tensor, occluded: Tensor) -> tuple[float, float]:
+    # The five fingers; the global output answers another question and is easy.
+    fingers = len(FINGERS)
+    predicted, wanted = logits.argmax(1)[:, :fingers], occluded[:, :fingers]
+    known = wanted != losses.UNKNOWN
+    return float(((predicted == wanted) & known).sum()), float(known.sum())
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().double().cpu().numpy()
