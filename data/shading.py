@@ -1,0 +1,268 @@
+"""Pictures from the z-buffer: colour, identity and depth of every pixel, with light, soft shadows and textures.
+
+Table's frame for positions, normals and lights (m, unit vectors); image space as in `hand.zbuffer`; linear RGB float32.
+A pixel is shaded once at its centre; where its four outer samples see different things, at each of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ..hand.zbuffer import MULTISAMPLE_4, rasterize
+from .scenes import HEIGHT, WIDTH, Backdrop, Camera, Look
+
+SAMPLES = np.concatenate([np.array([[0.5, 0.5]]), MULTISAMPLE_4])
+"""Sample 0, the centre, decides identity and depth; the other four smooth the edges."""
+SHADOW_SIZE = 320
+_SHADOW_SPAN = 0.9  # m
+_BIAS = 0.007  # m
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """All meshes of a moment as one. vertices, normals (V, 3) float64; colours (V, 3) float32 linear (used where a face
+    has no texture); uv (V, 2) float32; faces (F, 3) int32; identity (F,) uint8 as in DexYCB's seg; texture (F,) int32,
+    -1 = none; shine (F,) float32."""
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    colours: np.ndarray
+    uv: np.ndarray
+    faces: np.ndarray
+    identity: np.ndarray
+    texture: np.ndarray
+    shine: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ShadowMap:
+    """What the first light sees: `axes` (3, 3) rows right, down, away; nearest (S, S) float32, m along `away`."""
+
+    axes: np.ndarray
+    centre: np.ndarray
+    nearest: np.ndarray
+
+
+def cast_shadows(geometry: Geometry, light: np.ndarray, centre: np.ndarray) -> ShadowMap:
+    """Depths along a parallel light (unit vector towards it), over 0.9 m round `centre` (3,)."""
+    right = np.cross(light, [0.31, 0.95, 0.02])
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(-light, right), -light])
+    p = (geometry.vertices - centre) @ axes.T
+    pixels = p[:, :2] * (SHADOW_SIZE / _SHADOW_SPAN) + SHADOW_SIZE / 2
+    # The z-buffer takes 1/z for linear on the screen. Here depth itself is: hand it z with 1/z = 1 - depth / 4.
+    z = 1.0 / (1.0 - p[:, 2] / 4.0)
+    seen = rasterize(pixels, z, geometry.faces, width=SHADOW_SIZE, height=SHADOW_SIZE)
+    hit = seen.face[0] >= 0
+    nearest = np.where(hit, (1.0 - seen.inverse_depth[0]) * 4.0, np.float32(9.0)).astype(np.float32)
+    return ShadowMap(axes, centre, nearest)
+
+
+class _Mesh(NamedTuple):
+    """A `Geometry` seen by a camera, as the kernels take it; points in px, eye = the camera in the table's frame."""
+
+    points: np.ndarray
+    inverse_depth: np.ndarray
+    vertices: np.ndarray
+    normals: np.ndarray
+    colours: np.ndarray
+    uv: np.ndarray
+    faces: np.ndarray
+    identity: np.ndarray
+    texture: np.ndarray
+    textures: np.ndarray
+    shine: np.ndarray
+    eye: np.ndarray
+
+
+class _Light(NamedTuple):
+    """Lights, ambient light and the first light's shadow map."""
+
+    directions: np.ndarray
+    colours: np.ndarray
+    ambient: np.ndarray
+    axes: np.ndarray
+    centre: np.ndarray
+    nearest: np.ndarray
+    scale: float
+
+
+class _Ground(NamedTuple):
+    """A `scenes.Backdrop` as the kernels take it."""
+
+    colour: np.ndarray
+    depth: np.ndarray
+    table: np.ndarray
+    points: np.ndarray
+
+
+@njit(cache=True, fastmath=True)
+def _lit(x, y, z, light):
+    """Share of the first light that reaches a point: 12 taps of the shadow map."""
+    axes, nearest, scale = light.axes, light.nearest, light.scale
+    dx, dy, dz = x - light.centre[0], y - light.centre[1], z - light.centre[2]
+    size = nearest.shape[0]
+    u = (axes[0, 0] * dx + axes[0, 1] * dy + axes[0, 2] * dz) * scale + size * 0.5
+    v = (axes[1, 0] * dx + axes[1, 1] * dy + axes[1, 2] * dz) * scale + size * 0.5
+    d = axes[2, 0] * dx + axes[2, 1] * dy + axes[2, 2] * dz - _BIAS
+    if u < 6 or v < 6 or u >= size - 6 or v >= size - 6:
+        return 1.0
+    i, j = int(u), int(v)
+    fu, fv = u - i, v - j
+    total = 0.0
+    for b in range(-2, 3):  # a 5 x 5 box whose rim is weighted by the fraction: smooth as the point moves
+        wv = 1.0 - fv if b == -2 else (fv if b == 2 else 1.0)
+        for a in range(-2, 3):
+            wu = 1.0 - fu if a == -2 else (fu if a == 2 else 1.0)
+            if nearest[j + b, i + a] >= d:
+                total += wu * wv
+    return total / 16.0
+
+
+@njit(cache=True, fastmath=True)
+def _surface(px, py, f, mesh, light, out):
+    """Colour of face f seen through the image point (px, py), into out (3,)."""
+    points, vertices, normals, iz = mesh.points, mesh.vertices, mesh.normals, mesh.inverse_depth
+    a, b, c = mesh.faces[f, 0], mesh.faces[f, 1], mesh.faces[f, 2]
+    ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    wa = ((bx - px) * (cy - py) - (by - py) * (cx - px)) / area * iz[a]
+    wb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area * iz[b]
+    wc = ((ax - px) * (by - py) - (ay - py) * (bx - px)) / area * iz[c]
+    wa, wb, wc = max(wa, 0.0), max(wb, 0.0), max(wc, 0.0)
+    total = wa + wb + wc + 1e-12
+    wa, wb, wc = wa / total, wb / total, wc / total
+    x = wa * vertices[a, 0] + wb * vertices[b, 0] + wc * vertices[c, 0]
+    y = wa * vertices[a, 1] + wb * vertices[b, 1] + wc * vertices[c, 1]
+    z = wa * vertices[a, 2] + wb * vertices[b, 2] + wc * vertices[c, 2]
+    nx = wa * normals[a, 0] + wb * normals[b, 0] + wc * normals[c, 0]
+    ny = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c, 1]
+    nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
+    length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+    nx, ny, nz = nx / length, ny / length, nz / length
+    ex, ey, ez = mesh.eye[0] - x, mesh.eye[1] - y, mesh.eye[2] - z
+    length = np.sqrt(ex * ex + ey * ey + ez * ez)
+    ex, ey, ez = ex / length, ey / length, ez / length
+    if nx * ex + ny * ey + nz * ez < 0.0:  # the inside of a bowl
+        nx, ny, nz = -nx, -ny, -nz
+    textures, uv, colours = mesh.textures, mesh.uv, mesh.colours
+    t = mesh.texture[f]
+    if t >= 0:
+        size = textures.shape[1]
+        u = min(max((wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]) * size - 0.5, 0.0), size - 1.001)
+        v = min(max((1.0 - (wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1])) * size - 0.5, 0.0), size - 1.001)
+        i, j = int(u), int(v)
+        fu, fv = u - i, v - j
+        for k in range(3):
+            top = textures[t, j, i, k] * (1 - fu) + textures[t, j, i + 1, k] * fu
+            bottom = textures[t, j + 1, i, k] * (1 - fu) + textures[t, j + 1, i + 1, k] * fu
+            out[k] = top * (1 - fv) + bottom * fv
+    else:
+        for k in range(3):
+            out[k] = wa * colours[a, k] + wb * colours[b, k] + wc * colours[c, k]
+    # a soft sky above, the table's reflection below, darker close to the table
+    up = 0.5 + 0.5 * nz
+    contact = 1.0 - 0.45 * max(0.0, 1.0 - max(z, 0.0) / 0.04) * (1.0 - up)
+    ambient = light.ambient
+    r = (ambient[1, 0] + (ambient[0, 0] - ambient[1, 0]) * up) * contact
+    g = (ambient[1, 1] + (ambient[0, 1] - ambient[1, 1]) * up) * contact
+    bl = (ambient[1, 2] + (ambient[0, 2] - ambient[1, 2]) * up) * contact
+    gloss = 0.0
+    for i in range(2):
+        lx, ly, lz = light.directions[i, 0], light.directions[i, 1], light.directions[i, 2]
+        facing = nx * lx + ny * ly + nz * lz
+        if facing <= 0.0:
+            continue
+        share = 1.0
+        if i == 0:
+            share = _lit(x + 0.002 * nx, y + 0.002 * ny, z + 0.002 * nz, light)
+        r += facing * share * light.colours[i, 0]
+        g += facing * share * light.colours[i, 1]
+        bl += facing * share * light.colours[i, 2]
+        hx, hy, hz = lx + ex, ly + ey, lz + ez
+        half = (nx * hx + ny * hy + nz * hz) / (np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9)
+        if half > 0.0:
+            gloss += share * mesh.shine[f] * half**28 * light.colours[i, 1]
+    out[0] = out[0] * r + gloss
+    out[1] = out[1] * g + gloss
+    out[2] = out[2] * bl + gloss
+
+
+@njit(cache=True, fastmath=True)
+def _paint(face, depth, mesh, light, ground, samples, picture, seg, metres):
+    height, width = ground.depth.shape
+    identity, is_table, on = mesh.identity, ground.table, ground.points
+    sky = light.ambient[0] + np.maximum(light.directions[1, 2], 0.0) * light.colours[1]
+    sun = light.directions[0, 2] * light.colours[0]
+    colour = np.empty(3)
+    for y in range(height):
+        for x in range(width):
+            first, same, nothing = face[0, y, x], True, True
+            for s in range(face.shape[0]):
+                f = face[s, y, x]
+                if f >= 0:
+                    nothing = False
+                if (f < 0) != (first < 0) or (f >= 0 and identity[f] != identity[first]):
+                    same = False
+            share = 1.0
+            if nothing or not same or first < 0:
+                if is_table[y, x]:
+                    share = _lit(on[y, x, 0], on[y, x, 1], on[y, x, 2], light)
+                for k in range(3):
+                    picture[y, x, k] = ground.colour[y, x, k] * (sky[k] + share * sun[k])
+            seg[y, x] = identity[first] if first >= 0 else 0
+            metres[y, x] = 1.0 / depth[0, y, x] if first >= 0 else ground.depth[y, x]
+            if nothing:
+                continue
+            if same:
+                _surface(x + 0.5, y + 0.5, first, mesh, light, colour)
+                for k in range(3):
+                    picture[y, x, k] = colour[k]
+                continue
+            g0, g1, g2 = picture[y, x, 0], picture[y, x, 1], picture[y, x, 2]
+            t0, t1, t2 = 0.0, 0.0, 0.0
+            for s in range(1, 5):
+                f = face[s, y, x]
+                if f < 0:
+                    t0, t1, t2 = t0 + g0, t1 + g1, t2 + g2
+                    continue
+                _surface(x + samples[s, 0], y + samples[s, 1], f, mesh, light, colour)
+                t0, t1, t2 = t0 + colour[0], t1 + colour[1], t2 + colour[2]
+            picture[y, x, 0], picture[y, x, 1], picture[y, x, 2] = 0.25 * t0, 0.25 * t1, 0.25 * t2
+
+
+def paint(
+    geometry: Geometry, textures: np.ndarray, camera: Camera, look: Look, backdrop: Backdrop, shadows: ShadowMap
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Picture (H, W, 3) float32 linear RGB, seg (H, W) uint8 and depth (H, W) float32 m of what a camera sees.
+
+    textures: (n, S, S, 3) float32 linear. seg holds `geometry.identity` of the nearest surface at the pixel's centre.
+    """
+    points, z = camera.project(geometry.vertices)
+    seen = rasterize(points, z, geometry.faces, width=WIDTH, height=HEIGHT, samples=SAMPLES)
+    pose = camera.camera_from_table
+    mesh = _Mesh(
+        points,
+        1.0 / z,
+        geometry.vertices,
+        geometry.normals,
+        geometry.colours,
+        geometry.uv,
+        geometry.faces,
+        geometry.identity,
+        geometry.texture,
+        textures,
+        geometry.shine,
+        -pose[:3, :3].T @ pose[:3, 3],
+    )
+    scale = SHADOW_SIZE / _SHADOW_SPAN
+    light = _Light(look.lights, look.light_colours, look.ambient, shadows.axes, shadows.centre, shadows.nearest, scale)
+    ground = _Ground(backdrop.colour, backdrop.depth, backdrop.table, backdrop.points)
+    picture = np.empty((HEIGHT, WIDTH, 3), np.float32)
+    seg, metres = np.empty((HEIGHT, WIDTH), np.uint8), np.empty((HEIGHT, WIDTH), np.float32)
+    _paint(seen.face, seen.inverse_depth, mesh, light, ground, SAMPLES, picture, seg, metres)
+    return picture, seg, metres

@@ -1,0 +1,191 @@
+"""Synthetic datasets in the exact on-disk layout of DexYCB and HO3D: `h2o synthesize`.
+
+The entry of the generator: settings in, a dataset root out. Everything random comes from the seed, and the bytes
+written do not depend on the number of worker processes. The tree is built beside OUT and takes its name at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+from tqdm import tqdm
+
+from ..hand.errors import InputError
+from ..hand.standin import write_mano_pickles
+from .objects import write_models
+from .synthesize_dexycb import plan_dexycb
+
+log = logging.getLogger(__name__)
+LAYOUTS = ("dexycb",)
+MARKER = "synthetic.json"
+"""Written into every synthetic root: says how it was made, and that it may be overwritten."""
+_MOST_CAMERAS = {"dexycb": 8, "ho3d-v2": 5, "ho3d-v3": 5}
+
+
+@dataclass(frozen=True)
+class SynthesizeSettings:
+    """What to write. `out` is the dataset's root itself; `sequences` counts recordings, `cameras` views of each.
+
+    motion: npz of real trajectories to replay (DexYCB layout only), every `motion_step`-th frame. workers: processes,
+    default one per usable core. overwrite: replace `out`, if it is a tree made by this module.
+    """
+
+    out: Path
+    layout: str = "dexycb"
+    sequences: int = 8
+    frames: int = 24
+    cameras: int = 3
+    seed: int = 0
+    motion: Path | None = None
+    motion_step: int = 1
+    workers: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written: recordings, photos, and the time it took in s."""
+
+    out: Path
+    layout: str
+    sequences: int
+    photos: int
+    seconds: float
+
+    def __str__(self) -> str:
+        rate = self.photos / max(self.seconds, 1e-9)
+        return (
+            f"{self.out}: {self.layout}, {self.sequences} recordings, {self.photos} photos "
+            f"in {self.seconds:.1f} s ({rate:.1f} per second); the hand is in {self.out / 'mano'}"
+        )
+
+
+def synthesize(settings: SynthesizeSettings) -> Summary:
+    """Write a synthetic dataset. Raises InputError for settings that make no dataset, or an `out` that is in the way.
+
+    Nothing is left behind when it fails: the tree appears under its name only when it is whole.
+    """
+    started = time.perf_counter()
+    _check(settings)
+    out = Path(settings.out)
+    temporary = out.parent / f".tmp-{out.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        temporary.mkdir(parents=True)
+        plan = plan_dexycb(settings, temporary)
+        write_models(temporary / "models")
+        write_mano_pickles(temporary / "mano")
+        photos = _run(plan.tasks, settings)
+        plan.finish()
+        _write_marker(temporary, settings)
+        _take_name(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Summary(out, settings.layout, len(plan.tasks), photos, time.perf_counter() - started)
+
+
+def _check(settings: SynthesizeSettings) -> None:
+    if settings.layout not in LAYOUTS:
+        raise InputError(f"layout: expected one of {', '.join(LAYOUTS)}, found {settings.layout!r}")
+    most = _MOST_CAMERAS[settings.layout]
+    if not 1 <= settings.cameras <= most:
+        raise InputError(f"cameras: expected 1 to {most} for {settings.layout}, found {settings.cameras}")
+    for name in ("sequences", "frames", "motion_step"):
+        if getattr(settings, name) < 1:
+            raise InputError(f"{name}: expected at least 1, found {getattr(settings, name)}")
+    if settings.seed < 0:
+        raise InputError(f"seed: expected 0 or more, found {settings.seed}")
+    if settings.workers is not None and settings.workers < 1:
+        raise InputError(f"workers: expected at least 1, found {settings.workers}")
+    if settings.motion is not None and settings.layout != "dexycb":
+        raise InputError("motion: recorded trajectories are left hands, HO3D has right hands only; use --layout dexycb")
+    out = Path(settings.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not settings.overwrite:
+            raise InputError(f"{out}: exists and is not empty; choose another folder or add --overwrite")
+        if not (out / MARKER).is_file():
+            raise InputError(f"{out}: has no {MARKER}, so it is no synthetic dataset and is not overwritten")
+
+
+def _run(tasks: list[Callable[[], int]], settings: SynthesizeSettings) -> int:
+    """Run all tasks, here or in processes; returns the number of photos."""
+    workers = settings.workers or len(os.sched_getaffinity(0))
+    workers = min(workers, len(tasks))
+    photos = 0
+    with tqdm(total=len(tasks), unit="recording", desc=f"synthesize {settings.layout}", delay=1.0) as bar:
+        for count in _results(tasks, workers):
+            photos += count
+            bar.update()
+            bar.set_postfix(photos=photos)
+    return photos
+
+
+def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
+    if workers == 1:
+        with _one_thread():
+            for task in tasks:
+                yield task()
+        return
+    # Spawned, not forked: the parent may hold threads (torch, OpenCV) that do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_single_threaded) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _single_threaded() -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread while in here, as in the workers: sums must run in the same order for the same bytes."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    _single_threaded()
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
+
+
+def _write_marker(root: Path, settings: SynthesizeSettings) -> None:
+    made = {
+        "made_by": "h2o synthesize",
+        "layout": settings.layout,
+        "sequences": settings.sequences,
+        "frames": settings.frames,
+        "cameras": settings.cameras,
+        "seed": settings.seed,
+        "motion": settings.motion.name if settings.motion else None,
+        "motion_step": settings.motion_step,
+    }
+    (root / MARKER).write_text(json.dumps(made, indent=1) + "\n")
+
+
+def _take_name(temporary: Path, out: Path) -> None:
+    """Give the finished tree its name; an older synthetic tree of that name goes away only after that."""
+    old = None
+    if out.exists() and any(out.iterdir()):
+        old = out.parent / f".old-{out.name}-{uuid.uuid4().hex[:8]}"
+        out.rename(old)
+    temporary.rename(out)
+    if old is not None:
+        shutil.rmtree(old)
