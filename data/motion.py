@@ -156,7 +156,7 @@ def _carry(rest: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray
     poses = np.empty((count, 4, 4))
     position, attitude = rest[:3, 3].copy(), Rotation.from_matrix(rest[:3, :3])
     home = attitude
-    lifted = [*position, 0.0, 0.0, rng.uniform(0.09, 0.17)]
+    lifted = position + np.array([0.0, 0.0, rng.uniform(0.09, 0.17)])
     done, first = 0, True
     while done < count:
         if first:

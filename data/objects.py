@@ -254,9 +254,9 @@ def write_models(folder: Path) -> None:
         mesh, place = object_mesh(name), folder / name
         place.mkdir(parents=True)
         lines = ["mtllib textured_simple.obj.mtl", "usemtl material_0"]
-        lines += ["v {:.6f} {:.6f} {:.6f}".format(*tuple(v)) for v in mesh.vertices]
-        lines += ["vt {:.5f} {:.5f}".format(*tuple(v)) for v in mesh.uv]
-        lines += ["vn {:.4f} {:.4f} {:.4f}".format(*tuple(v)) for v in mesh.normals]
+        lines += ["v {:.6f} {:.6f} {:.6f}".format(*v) for v in mesh.vertices]
+        lines += ["vt {:.5f} {:.5f}".format(*v) for v in mesh.uv]
+        lines += ["vn {:.4f} {:.4f} {:.4f}".format(*v) for v in mesh.normals]
         lines += ["f " + " ".join(f"{i}/{i}/{i}" for i in face) for face in mesh.faces + 1]
         (place / "textured_simple.obj").write_text("\n".join(lines) + "\n")
         material = "newmtl material_0\nKa 1 1 1\nKd 1 1 1\nKs 0.1 0.1 0.1\nillum 2\nNs 20\nmap_Kd texture_map.png\n"
