@@ -34,17 +34,21 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         raise
 
 
-def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, frames: int | None = None) -> Path:
+def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray[np.int64] | None = None) -> Path:
     """HO3D's pred.json, [joints, vertices] in OpenGL axes and HO3D joint order, and beside it the zip to submit.
 
-    joints (N, 21, 3), vertices (N, 778, 3) m, in evaluation.txt's order; `frames` is the length that list has. Raises
-    InputError when frames are missing: the official script would score the wrong ones. Returns the zip's path.
+    joints (N, 21, 3), vertices (N, 778, 3) m, in evaluation.txt's order; `lines` (N,) are their lines in that list.
+    Raises InputError when a line is missing: the official script pairs by position and would score the wrong frames.
+    Returns the zip's path.
     """
-    if frames is not None and len(joints) != frames:
-        raise InputError(
-            f"{path}: HO3D expects a prediction for each of {frames} evaluation frames, found {len(joints)}; "
-            "build the clips of the whole evaluation split (prepare-labels --split test without --limit)"
-        )
+    if lines is not None:
+        missing = np.setdiff1d(np.arange(lines.max() + 1 if len(lines) else 0), lines)
+        if len(missing) or len(np.unique(lines)) != len(lines):
+            raise InputError(
+                f"{path}: HO3D wants every evaluation frame once in the list's order; {len(missing)} are missing"
+                + (f" (first: line {missing[0] + 1} of evaluation.txt)" if len(missing) else " but some come twice")
+                + "; build the clips of the whole evaluation split"
+            )
     joints = opencv_from_opengl(np.asarray(joints, np.float64))[:, HO3D_FROM_A6]
     vertices = opencv_from_opengl(np.asarray(vertices, np.float64))
 

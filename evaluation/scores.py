@@ -61,53 +61,64 @@ def concatenated(parts: list[FrameScores]) -> FrameScores:
 
 def current(values: Tensor | NDArray, windows: bool) -> NDArray:
     """The current frame's values of a batch that may hold windows (frame axis second)."""
-    array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    return array[:, 0] if windows else array
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return np.array(array[:, 0] if windows else array)
 
 
-def true_vertices(batch: dict[str, Tensor], hand: HandModel, windows: bool, oriented: bool) -> NDArray[np.float64]:
-    """Ground-truth meshes (B, 778, 3) m relative to their wrist, from the batch's poses; NaN where there is no pose."""
-    pose, shape = (current(batch[name], windows).astype(np.float64) for name in ("mano_pose", "mano_shape"))
-    known = np.isfinite(pose).all(1) & np.isfinite(shape).all(1)
-    pose = np.where(known[:, None], pose, 0.0)
+def true_vertices(
+    batch: dict[str, Tensor], hand: HandModel, windows: bool, oriented: bool, given: NDArray | None
+) -> NDArray[np.float64]:
+    """Ground-truth meshes (B, 778, 3) m relative to their wrist; NaN where there is neither pose nor mesh.
+
+    They are posed from the batch's MANO parameters. `given` (B, 778, 3) m, camera frame, are meshes of datasets that
+    release those instead of poses (HO3D's evaluation frames); they lose the wrist that the hand's regressor finds.
+    """
+    pose, shape = (current(batch[name], windows).astype(np.float32) for name in ("mano_pose", "mano_shape"))
+    known = current(batch["has_pose"], windows).astype(bool)
     if not oriented:
         pose[:, :3] = 0.0
     with torch.no_grad():
-        mesh = hand(torch.from_numpy(pose).float(), torch.from_numpy(np.where(known[:, None], shape, 0.0)).float())
+        mesh = hand(torch.from_numpy(pose), torch.from_numpy(shape))
     vertices = (mesh.vertices - mesh.joints[:, :1]).double().numpy()
     vertices[~known] = np.nan
+    if given is not None and oriented:
+        wrist = hand.arrays.joint_regressor[0] @ given.astype(np.float64)
+        vertices[~known] = (given - wrist[:, None])[~known]
     return vertices
 
 
-def score_batch(batch: dict[str, Tensor], prediction: Prediction, hand: HandModel) -> FrameScores:
-    """Scores of one batch as ClipDataset collates it; `hand` is the right hand on the CPU.
+def score_batch(
+    batch: dict[str, Tensor], prediction: Prediction, hand: HandModel, given_vertices: NDArray | None = None
+) -> FrameScores:
+    """Scores of one batch as the loader collates it; `hand` is the right hand on the CPU.
 
-    A network that was trained for the canonical orientation only (no rotation) is scored against canonical meshes.
+    A network trained for the canonical orientation only (no rotation) is scored against canonical meshes and joints.
     """
     windows = batch["images"].ndim == 5
     oriented = prediction.rotation is not None
     found = prediction.vertices.detach().double().cpu().numpy()
     found_joints = prediction.joints.detach().double().cpu().numpy()
     found, found_joints = found - found_joints[:, :1], found_joints - found_joints[:, :1]
-    truth = true_vertices(batch, hand, windows, oriented)
+    truth = true_vertices(batch, hand, windows, oriented, given_vertices)
     joints = current(batch["joints"], windows).astype(np.float64)
+    unknown = ~current(batch["has_joints"], windows).astype(bool)
+    has_pose = current(batch["has_pose"], windows).astype(bool)
     if not oriented:
         turn = matrix_from_axis_angle(current(batch["mano_pose"], windows)[:, :3].astype(np.float64))
-        joints = joints @ turn  # R^T applied to every joint: back to the canonical orientation
-    if "vertices" in batch:
-        given = current(batch["vertices"], windows).astype(np.float64)
-        truth = np.where(np.isfinite(truth), truth, given)
-    is_left = np.asarray(batch["is_left"], bool)
-    unmirrored = found_joints * np.where(is_left, -1.0, 1.0)[:, None, None] ** np.array([1, 0, 0])
+        joints = joints @ turn  # row vectors: the inverse rotation, back to the canonical orientation
+        unknown |= ~has_pose
+    joints[unknown] = np.nan
+    joints_2d = current(prediction.joints_2d, windows).astype(np.float64) - current(batch["joints_2d"], windows)
+    joints_2d[unknown] = np.nan
+    side = np.where(np.asarray(batch["is_left"], bool), -1.0, 1.0)[:, None]
+    unmirrored = found_joints.copy()
+    unmirrored[..., 0] *= side
     return FrameScores(
         frame_index=current(batch["frame_index"], windows).astype(np.int64),
         **joint_scores(found_joints, joints),
         **vertex_scores(found, truth),
         rotation_errors=orientation_scores(batch, prediction, windows),
-        joint_errors_2d=np.linalg.norm(
-            current(prediction.joints_2d, windows).astype(np.float64) - current(batch["joints_2d"], windows), axis=-1
-        )
-        * CROP,
+        joint_errors_2d=np.linalg.norm(joints_2d, axis=-1) * CROP,
         occluded_probability=occluded_probability(prediction),
         occluded=current(batch["occluded"], windows).astype(np.uint8),
         joints=unmirrored,
@@ -153,7 +164,7 @@ def orientation_scores(batch: dict[str, Tensor], prediction: Prediction, windows
     """Angle between predicted and true global rotation (B,) rad; NaN without orientation branch or without pose."""
     pose = current(batch["mano_pose"], windows)[:, :3].astype(np.float64)
     errors = np.full(len(pose), np.nan)
-    known = np.isfinite(pose).all(1)
+    known = current(batch["has_pose"], windows).astype(bool)
     if prediction.rotation is None or not known.any():
         return errors
     rotation = current(prediction.rotation, windows).astype(np.float64)

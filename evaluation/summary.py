@@ -93,7 +93,7 @@ def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float]]:
 
 
 def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float]:
-    """Scores of one yes/no output: probability (N,) of yes, truth (N,) bool. Macro F1 is over the classes that occur."""
+    """Scores of one yes/no output: probability (N,) of yes, truth (N,) bool. Macro F1: over classes that occur."""
     said = probability > 0.5
 
     def f1(yes: NDArray, true: NDArray) -> tuple[float, float, float]:

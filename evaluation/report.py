@@ -1,0 +1,174 @@
+"""The page of an evaluation: one self-contained HTML file with pictures, plots, tables and the protocol.
+
+It loads nothing from the network and holds everything it shows; the template lies beside this module.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from ..data.clips import ClipDataset
+from ..hand.mano import HandModel
+from ..network.h2onet import H2ONet
+from .curves import occlusion_plot, pck_plot
+from .examples import Example, draw_examples
+from .exports import write_atomically
+from .published import PUBLISHED
+from .scores import FrameScores
+
+NAMES = {
+    "frames": "frames",
+    "mpjpe_mm": "MPJPE, mm",
+    "pa_mpjpe_mm": "PA-MPJPE, mm",
+    "mpvpe_mm": "MPVPE, mm",
+    "pa_mpvpe_mm": "PA-MPVPE, mm",
+    "joint_auc": "joint AUC",
+    "pa_joint_auc": "joint AUC, aligned",
+    "vertex_auc": "vertex AUC",
+    "pa_vertex_auc": "vertex AUC, aligned",
+    "f_5": "F@5 mm",
+    "f_15": "F@15 mm",
+    "pa_f_5": "F@5 mm, aligned",
+    "pa_f_15": "F@15 mm, aligned",
+    "proper_pa_mpjpe_mm": "PA-MPJPE without reflections, mm",
+    "proper_pa_mpvpe_mm": "PA-MPVPE without reflections, mm",
+    "scale_translation_mpjpe_mm": "MPJPE, scale and translation aligned, mm",
+    "joints_2d_px": "2D error, px of the 128 px crop",
+    "orientation_deg": "orientation error, degrees",
+    "occlusion_accuracy": "occlusion accuracy, fingers",
+    "occlusion_macro_f1": "occlusion macro F1, fingers",
+    "occlusion_majority_accuracy": "accuracy of always saying the commoner class",
+}
+TILES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "pa_f_15", "orientation_deg", "occlusion_accuracy")
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that an evaluation found: the contents of metrics.json, breakdown.json, protocol.json, and per frame."""
+
+    metrics: dict[str, Any]
+    breakdown: dict[str, Any]
+    protocol: dict[str, Any]
+    scores: FrameScores
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page that the caller adds: plots as SVG text, pictures as data URIs, both with their captions."""
+
+    title: str
+    text: str = ""
+    plots: Sequence[str] = ()
+    pictures: Sequence[tuple[str, str]] = field(default=())
+
+
+def text_of(value: Any) -> str:
+    """A value as the page and the terminal print it."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
+    return str(value)
+
+
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """Plain text table of metrics.json for the terminal."""
+    rows = [(NAMES.get(key, key), text_of(value)) for key, value in metrics.items() if value is not None]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value:>10}" for name, value in rows)
+
+
+def write_report(
+    out: Path,
+    result: Result,
+    network: H2ONet,
+    samples: ClipDataset,
+    hand: HandModel,
+    *,
+    extra: Sequence[Section] = (),
+    title: str | None = None,
+) -> Path:
+    """Write `out`/report.html; returns its path. `network` and `samples` are those that gave the scores."""
+    scores = result.scores
+    plots = [
+        pck_plot(
+            {
+                "joints, aligned": scores.joint_errors_pa,
+                "joints": scores.joint_errors,
+                "vertices, aligned": scores.vertex_errors_pa,
+            }
+        ),
+        occlusion_plot(result.breakdown.get("occluded_fingers", {})),
+    ]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["show"] = text_of
+    template = environment.from_string(resources.files(__package__).joinpath("report.html").read_text("utf-8"))
+    page = template.render(
+        title=title or f"{result.protocol['dataset']} {result.protocol['split']}: {len(scores)} frames",
+        tiles=[(NAMES[key], result.metrics[key]) for key in TILES if result.metrics.get(key) is not None],
+        metrics=[(NAMES.get(key, key), value) for key, value in result.metrics.items() if value is not None],
+        rows=draw_examples(network, samples, scores, hand, chosen_frames(scores)),
+        plots=[plot for plot in plots if plot],
+        breakdown=tables_of(result.breakdown),
+        protocol=result.protocol,
+        extra=extra,
+        published=PUBLISHED if result.protocol["dataset"] in {"dexycb", "ho3d-v2"} else (),
+        dataset=result.protocol["dataset"],
+    )
+    path = out / "report.html"
+    write_atomically(path, lambda file: file.write(page.encode()) and None)
+    return path
+
+
+def chosen_frames(scores: FrameScores, each: int = 4) -> dict[str, list[int]]:
+    """Positions of frames to show: the best, the middling, the worst, and those with most hidden fingers."""
+    error = scores.joint_errors_pa.mean(1)
+    order = [int(i) for i in np.argsort(error) if np.isfinite(error[i])]
+    if not order:
+        return {"frames": list(range(min(each, len(scores))))}
+    # Neighbouring frames look alike: take every group from a spread of its range.
+    span = max(len(order) // 10, each)
+    middle = max(len(order) // 2 - span // 2, 0)
+    groups = {
+        "typical": spread(order[middle : middle + span], each),
+        "best": spread(order[:span], each),
+        "worst": spread(order[-span:][::-1], each),
+    }
+    hidden = np.where(scores.occluded[:, :5] == 1, 1, 0).sum(1)
+    ranked = [int(i) for i in np.argsort(-hidden, kind="stable") if hidden[i] >= 2]
+    if ranked:
+        groups["most hidden fingers"] = spread(ranked[: max(len(ranked) // 3, each)], each)
+    return groups
+
+
+def spread(positions: list[int], count: int) -> list[int]:
+    """At most `count` of the positions, evenly spaced."""
+    if len(positions) <= count:
+        return positions
+    return [positions[int(i)] for i in np.linspace(0, len(positions) - 1, count)]
+
+
+def tables_of(breakdown: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
+    """Every group of breakdown.json as (title, header, rows)."""
+    tables = []
+    for title, rows in breakdown.items():
+        flat = (
+            {f"{name}, {state}": row for name, states in rows.items() for state, row in states.items()}
+            if title == "finger"
+            else rows
+        )
+        if not flat:
+            continue
+        columns = list(next(iter(flat.values())))
+        header = [NAMES.get(column, column.replace("_", " ")) for column in columns]
+        body = [[name, *(row.get(column) for column in columns)] for name, row in flat.items()]
+        tables.append((title.replace("_", " "), ["", *header], body))
+    return tables
+
+
+__all__ = ["Example", "Result", "Section", "metrics_table", "write_report"]
