@@ -1,0 +1,180 @@
+"""Pictures of labels for a person: the photo, the hand's parts over it, a chip per label, and sheets of such cards.
+
+Pictures are (h, w, 3) uint8 RGB. A card shows the hand's surroundings twice: as photographed, with the outline of the
+dataset's hand mask, and with the model's parts in colour. What the camera sees is filled; what an object hides is
+striped.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..data.frame import Frame
+from ..hand.camera import project
+from ..hand.errors import InputError
+from ..hand.parts import LABELS, NOTHING, PARTS
+from ..hand.zbuffer import rasterize, viewport_of
+from .label import FrameLabels
+from .objects import ObjectLibrary
+from .occlusion import CAUSES, UNKNOWN
+from .pose import Hands, Posed, pose_frames
+
+PART_COLOURS = np.array(
+    [(230, 140, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 101, 167), (170, 176, 190)], np.uint8
+)
+"""(6, 3) RGB, thumb to palm: Okabe and Ito's palette, told apart also by the colour-blind."""
+
+_PANEL, _MARGIN, _CHIP, _CAPTION = 384, 8, 66, 30
+_PAPER, _INK, _QUIET = (250, 250, 248), (34, 36, 40), (128, 132, 138)
+_HIDDEN, _SEEN, _OUTLINE = (201, 56, 48), (38, 132, 78), (255, 255, 255)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_label(
+    frame: Frame, photo: np.ndarray, labels: FrameLabels, row: int, hands: Hands, objects: ObjectLibrary
+) -> np.ndarray:
+    """A card (h, w, 3) uint8 RGB for one labelled frame: photo, part overlay, chips with label and cause, caption.
+
+    photo: (height, width, 3) uint8 RGB of the frame; row: the frame's row in `labels`.
+    Raises InputError when the photo has another size, or the frame has neither pose nor mesh.
+    """
+    if photo.shape != (frame.height, frame.width, 3):
+        raise InputError(f"{frame.image}: expected a photo of {frame.height}x{frame.width}x3, found {photo.shape}")
+    if frame.mano_pose is None and frame.vertices is None:
+        raise InputError(f"{frame.image}: there is no pose to draw")
+    posed = pose_frames([frame], hands)
+    x0, y0, side = _square(posed.own_2d[0], frame.width, frame.height)
+    scale = _PANEL / side
+    move = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
+    flags = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    seen = cv2.warpAffine(photo, move, (_PANEL, _PANEL), flags=flags, borderValue=(60, 60, 60))
+    left, right = seen.copy(), seen
+    if frame.hand_mask is not None:
+        mask = cv2.warpAffine(frame.hand_mask.astype(np.uint8), move, (_PANEL, _PANEL), flags=cv2.INTER_NEAREST)
+        outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(left, outline, -1, _OUTLINE, 1, cv2.LINE_AA)
+    part, hidden = _parts_on_panel(frame, posed, hands, objects, np.array([x0, y0]), scale)
+    _tint(right, part, hidden)
+    width = 2 * _PANEL + 3 * _MARGIN
+    card = np.full((_CAPTION + _PANEL + _CHIP + 3 * _MARGIN, width, 3), _PAPER, np.uint8)
+    _caption(card, frame, labels, row)
+    for i, panel in enumerate((left, right)):
+        x = _MARGIN + i * (_PANEL + _MARGIN)
+        card[_CAPTION : _CAPTION + _PANEL, x : x + _PANEL] = panel
+    _chips(card, labels, row, _CAPTION + _PANEL + _MARGIN)
+    return card
+
+
+def worst_first(labels: FrameLabels) -> list[int]:
+    """Rows to look at first: the worst agreement with the mask, then the most occluded parts; unlabelled rows are left
+    out.
+
+    Agreements count in steps of 0.05, so that near-equal ones are ordered by what is hidden.
+    """
+    rows = np.flatnonzero(labels.labelled | (labels.cause[:, 0] != UNKNOWN))
+    agreement = np.round(np.nan_to_num(labels.mask_iou[rows], nan=1.0) * 20)
+    occluded = (labels.occluded[rows] == 1).sum(axis=1)
+    return [int(row) for row in rows[np.lexsort((rows, -occluded, agreement))]]
+
+
+def contact_sheet(cards: Sequence[np.ndarray], columns: int = 2) -> np.ndarray:
+    """Cards of one size side by side, row by row, (h, w, 3) uint8 RGB. Raises InputError without cards."""
+    if not cards:
+        raise InputError("contact sheet: expected at least one labelled frame, found none")
+    height, width = cards[0].shape[:2]
+    columns = min(columns, len(cards))
+    rows = -(-len(cards) // columns)
+    sheet = np.full((rows * (height + _MARGIN), columns * (width + _MARGIN), 3), 226, np.uint8)
+    for i, card in enumerate(cards):
+        y, x = i // columns * (height + _MARGIN), i % columns * (width + _MARGIN)
+        sheet[y + _MARGIN // 2 : y + _MARGIN // 2 + height, x + _MARGIN // 2 : x + _MARGIN // 2 + width] = card
+    return sheet
+
+
+def write_picture(path: str | Path, picture: np.ndarray) -> Path:
+    """Write an RGB picture as PNG or JPEG (by suffix); returns the path. Raises InputError when it cannot be
+    written."""
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InputError(f"{path}: expected a name ending in .png or .jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), picture[..., ::-1]):
+        raise InputError(f"{path}: the picture could not be written; is the folder writable?")
+    return path
+
+
+def _square(points: np.ndarray, width: int, height: int) -> tuple[float, float, float]:
+    """Corner and side, px, of a square round the hand with a margin; at least 96 px."""
+    x0, y0, x1, y1 = viewport_of(points, width, height)
+    side = max(96.0, 1.35 * max(x1 - x0, y1 - y0))
+    return (x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side
+
+
+def _parts_on_panel(
+    frame: Frame, posed: Posed, hands: Hands, objects: ObjectLibrary, corner: np.ndarray, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Part ids (p, p) of the hand drawn at the panel's resolution, and where an object hides them (p, p) bool."""
+    model = hands.own(frame.side)
+    points, z = (posed.own_2d[0] - corner) * scale, posed.own[0][:, 2]
+    hand = rasterize(points, z, model.faces, width=_PANEL, height=_PANEL)
+    front = np.zeros_like(hand.inverse_depth[0])
+    for item in frame.objects:
+        mesh = objects.get(item.name)
+        if mesh is not None and np.any(item.pose[:, :3]):
+            vertices = mesh.vertices @ item.pose[:, :3].T + item.pose[:, 3]
+            on_panel = (project(vertices, frame.intrinsics) - corner) * scale
+            drawn = rasterize(on_panel, vertices[:, 2], mesh.faces, width=_PANEL, height=_PANEL)
+            front = np.maximum(front, drawn.inverse_depth[0])
+    face = hand.face[0]
+    part = np.where(face >= 0, model.parts.face[face], NOTHING).astype(np.uint8)
+    return part, front > hand.inverse_depth[0]
+
+
+def _tint(panel: np.ndarray, part: np.ndarray, hidden: np.ndarray) -> None:
+    """Colour the parts in place: filled where seen, striped where hidden, dark lines between parts."""
+    y, x = np.indices(part.shape)
+    shown = (part != NOTHING) & (~hidden | ((x + y) // 5 % 2 == 0))
+    weight = np.where(hidden, 0.55, 0.66)[shown][:, None]
+    colour = PART_COLOURS[part[shown]]
+    panel[shown] = (weight * colour + (1 - weight) * panel[shown]).astype(np.uint8)
+    edges = np.zeros(part.shape, bool)
+    edges[:, 1:] |= part[:, 1:] != part[:, :-1]
+    edges[1:] |= part[1:] != part[:-1]
+    panel[edges] = (0.3 * panel[edges]).astype(np.uint8)
+
+
+def _text(card: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int], scale: float = 0.42) -> None:
+    cv2.putText(card, text, (x, y), _FONT, scale, colour, 1, cv2.LINE_AA)
+
+
+def _caption(card: np.ndarray, frame: Frame, labels: FrameLabels, row: int) -> None:
+    iou = labels.mask_iou[row]
+    agreement = "no mask" if np.isnan(iou) else f"mask agreement {iou:.2f}"
+    (width, _), _ = cv2.getTextSize(agreement, _FONT, 0.42, 1)
+    end = card.shape[1] - _MARGIN - width
+    name = f"{frame.image}  ({frame.side})"
+    while cv2.getTextSize(name, _FONT, 0.42, 1)[0][0] > end - 2 * _MARGIN:
+        name = "..." + name[4:]
+    _text(card, name, _MARGIN, 20, _INK)
+    _text(card, agreement, end, 20, _HIDDEN if iou < 0.7 else _QUIET)
+
+
+def _chips(card: np.ndarray, labels: FrameLabels, row: int, top: int) -> None:
+    """One chip per label: colour bar, name, occluded or visible by the h2onet rule; per depth rule share and cause."""
+    width = (card.shape[1] - 2 * _MARGIN) // len(LABELS)
+    for i, name in enumerate(LABELS):
+        x = _MARGIN + i * width
+        state = int(labels.occluded[row, i])
+        word, colour = {0: ("visible", _SEEN), 1: ("occluded", _HIDDEN)}.get(state, ("unknown", _QUIET))
+        tint = tuple(int(245 + 0.12 * (c - 245)) for c in colour)
+        cv2.rectangle(card, (x, top), (x + width - 6, top + _CHIP - 4), tint, -1)
+        bar = tuple(int(c) for c in PART_COLOURS[i]) if i < len(PARTS) else _INK
+        cv2.rectangle(card, (x, top), (x + width - 6, top + 5), bar, -1)
+        _text(card, name, x + 6, top + 22, _INK, 0.44)
+        _text(card, word, x + 6, top + 39, colour, 0.4)
+        if i < len(PARTS) and labels.cause[row, i] != UNKNOWN:
+            cause = int(labels.cause[row, i])
+            short = "" if cause == 0 else f" {CAUSES[cause].removesuffix(' the image').removeprefix('own ')}"
+            _text(card, f"{100 * labels.visible_fraction[row, i]:.0f}%{short}", x + 6, top + 55, _QUIET, 0.38)
