@@ -132,7 +132,7 @@ def _numbering(mesh: HandMesh, weights: np.ndarray) -> np.ndarray:
     """
     place = np.full(len(mesh.vertices), -1)
     for name, numbers in TIP_VERTICES.items():
-        pulp, nail, nail_side = mesh.tips[name][3], mesh.tips[name][1], mesh.tips[name][2]
+        pulp, nail, nail_side = mesh.tips[name][4], mesh.tips[name][1], mesh.tips[name][2]
         place[list(numbers)] = [mesh.tips[name][0], pulp, nail, nail_side][: len(numbers)]
     place[list(WRIST_LOOP)] = mesh.wrist
     left = np.setdiff1d(np.arange(len(place)), place)

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.sparse import coo_array, csr_array
 
 from .standin_shape import (
     FINGER_ORDER,
     Finger,
+    finger_coordinates,
     fingers,
     hand_surface,
     profile,
@@ -30,11 +32,11 @@ ACROSS = ("little", "ring", "middle", "index")  # from the little finger's side 
 SEGMENTS = 10
 # Rings of the palm's sleeve: (place between wrist 0 and webs 1, vertices). The last is the row of the fingers' bases.
 _SLEEVE = (
-    (0.0, 16), (0.10, 17), (0.20, 18), (0.305, 20), (0.41, 20), (0.515, 21), (0.615, 23), (0.715, 25), (0.815, 27),
-    (0.91, 28), (1.0, 28),
+    (0.0, 16), (0.10, 16), (0.20, 17), (0.305, 19), (0.41, 19), (0.515, 20), (0.615, 22), (0.715, 24), (0.815, 26),
+    (0.91, 26), (1.0, 28),
 )  # fmt: skip
 _HOLE = 8  # vertices of the sleeve that the thumb replaces
-_INTERVALS = {"index": (3, 4, 3), "middle": (3, 4, 3), "ring": (2, 4, 4), "little": (2, 4, 4)}  # base-2-3-last ring
+_INTERVALS = (3, 4, 3)  # rings of a finger: webs to second joint, to third joint, to the last ring
 _ANGLES = np.deg2rad(-54.0 + 36.0 * np.arange(SEGMENTS))  # from the nail's side towards the index side
 _WRIST_PLANE = 110.0
 
@@ -79,6 +81,15 @@ class _Builder:
                 self.faces.append((a[i % len(a)], b[j % len(b)], b[(j + 1) % len(b)]))
                 j += 1
 
+    def weld(self, a: list[int], b: list[int]) -> None:
+        """Two triangles per segment between two rings of a finger, their diagonals alike on its two sides."""
+        for i in range(SEGMENTS):
+            j = (i + 1) % SEGMENTS
+            if 2 <= i <= 6:
+                self.faces += [(a[i], b[i], b[j]), (a[i], b[j], a[j])]
+            else:
+                self.faces += [(a[i], b[i], a[j]), (a[j], b[i], b[j])]
+
 
 def build_mesh() -> HandMesh:
     """The whole rest mesh of the right hand, in construction order."""
@@ -86,7 +97,7 @@ def build_mesh() -> HandMesh:
     rings = _sleeve(builder)
     tips = {}
     for k, name in enumerate(ACROSS):
-        tips[name] = _finger_tube(builder, fingers()[name], _base_loop(rings[-1], k), _INTERVALS[name])
+        tips[name] = _finger_tube(builder, fingers()[name], _base_loop(rings[-1], k))
     tips["thumb"] = _thumb(builder, fingers()["thumb"])
     return _finish(builder, tips, rings[0])
 
@@ -104,7 +115,7 @@ def _sleeve(builder: _Builder) -> list[list[int]]:
             before = len(rings[-2])
             builder.zip_loops(rings[-2], rings[-1], np.arange(before + 1) / before, np.arange(count + 1) / count)
     neighbours = pairwise(ACROSS)
-    rings[-1] += builder.add(np.array([web_point(fingers()[a], fingers()[b]) for a, b in neighbours]), 0.5)
+    rings[-1] += builder.add(np.array([web_point(a, b) for a, b in neighbours]), 0.1)
     return rings
 
 
@@ -135,7 +146,7 @@ def _equal_steps(loop: np.ndarray) -> np.ndarray:
 def _knuckle_loop() -> np.ndarray:
     """The 28 vertices round the row of finger bases: corner, two dorsal, corner ... over the back, then the palm."""
     f = fingers()
-    inner = [web_point(f[a], f[b]) for a, b in pairwise(ACROSS)]
+    inner = [web_point(a, b) for a, b in pairwise(ACROSS)]
     little, index = f["little"], f["index"]
     ends = [
         little.joints[0] + 11.5 * little.direction[0] - 8.0 * little.lateral[0],
@@ -164,7 +175,7 @@ def _base_loop(ring: list[int], k: int) -> list[int]:
     return [*back, index_side, *front, little_side]
 
 
-def _ring_at(finger: Finger, along: float, angles: np.ndarray) -> np.ndarray:
+def _ring_at(finger: Finger, along: float, angles: np.ndarray, lean: float = 0.0) -> np.ndarray:
     """Skin points of a finger at arc length `along` (mm) and `angles` round its axis."""
     bone = int(np.clip(np.searchsorted(finger.reach, along, side="right") - 1, 0, 2))
     centre = finger.joints[bone] + (along - finger.reach[bone]) * finger.direction[bone]
@@ -174,33 +185,40 @@ def _ring_at(finger: Finger, along: float, angles: np.ndarray) -> np.ndarray:
     up, side = np.cos(angles), np.sin(angles)
     radius = shrink / np.sqrt((up / np.where(up > 0, dorsal, palmar)) ** 2 + (side / width) ** 2)
     around = up[:, None] * finger.dorsal[bone] + side[:, None] * finger.lateral[bone]
-    return centre + radius[:, None] * around
+    return centre + radius[:, None] * (around + lean * side[:, None] * finger.direction[bone])
 
 
-def _finger_tube(builder: _Builder, finger: Finger, base: list[int], intervals: tuple[int, int, int]) -> list[int]:
+def _finger_tube(builder: _Builder, finger: Finger, base: list[int]) -> list[int]:
     """Rings and cap of one finger, welded to its base loop; returns the tip's vertices."""
-    origin = np.mean([builder.points[v] for v in base], axis=0)
-    start = float((origin - finger.joints[0]) @ finger.direction[0])
+    along, _, side = finger_coordinates(finger, np.array([builder.points[v] for v in base]))
     last = _last_ring(finger)
-    stops = (start, finger.reach[1], finger.reach[2], last)
-    along = np.concatenate([np.linspace(stops[i], stops[i + 1], intervals[i] + 1)[1:] for i in range(3)])
-    return _tube(builder, finger, base, along, 0.35)
+    stops = (float(along.mean()), finger.reach[1], finger.reach[2], last)
+    rings = np.concatenate([np.linspace(stops[i], stops[i + 1], _INTERVALS[i] + 1)[1:] for i in range(3)])
+    # The webs on a finger's two sides lie at different depths: its first rings lean as its base does.
+    lean = float((along[4] - along[9]) / (side[4] - side[9]))
+    leans = lean * np.clip((finger.reach[1] - rings) / (finger.reach[1] - rings[0]), 0.0, 1.0)
+    return _tube(builder, finger, base, rings, 0.15, leans)
 
 
 def _last_ring(finger: Finger) -> float:
-    return tip_start(finger) + 0.52 * (finger.reach[3] - tip_start(finger))
+    return tip_start(finger) + 0.5 * (finger.reach[3] - tip_start(finger))
 
 
-def _tube(builder: _Builder, finger: Finger, base: list[int], along: np.ndarray, free: float) -> list[int]:
+def _tube(
+    builder: _Builder, finger: Finger, base: list[int], along: np.ndarray, free: float, leans: np.ndarray
+) -> list[int]:
     before, tube = base, FINGER_ORDER.index(finger.name)
     even = np.arange(SEGMENTS + 1) / SEGMENTS
     for k, s in enumerate(along):
-        ring = builder.add(_ring_at(finger, float(s), _ANGLES), max(0.0, free - 0.15 * k), tube)
-        builder.zip_loops(before, ring, np.arange(len(before) + 1) / len(before), even)
+        ring = builder.add(_ring_at(finger, float(s), _ANGLES, float(leans[k])), max(0.0, free - 0.2 * k), tube)
+        if len(before) == SEGMENTS:
+            builder.weld(before, ring)
+        else:
+            builder.zip_loops(before, ring, np.arange(len(before) + 1) / len(before), even)
         before = ring
     start, end = tip_start(finger), finger.reach[3]
     cap_angles = np.deg2rad(-36.0 + 72.0 * np.arange(5))
-    cap = builder.add(_ring_at(finger, start + 0.89 * (end - start), cap_angles), 0.0, tube)
+    cap = builder.add(_ring_at(finger, start + 0.87 * (end - start), cap_angles), 0.0, tube)
     for j in range(5):  # every vertex of the cap faces one edge of the last ring
         a, b, c = before[2 * j], before[2 * j + 1], before[(2 * j + 2) % SEGMENTS]
         d, e = cap[j], cap[(j + 1) % 5]
@@ -225,13 +243,13 @@ def _thumb(builder: _Builder, thumb: Finger) -> list[int]:
     if len(loop) != len(following):
         raise RuntimeError("the thumb's hole is not one loop")
     last = _last_ring(thumb)
-    along = np.concatenate([np.linspace(24.0, thumb.reach[2], 6), np.linspace(thumb.reach[2], last, 6)[1:]])
+    along = np.concatenate([np.linspace(15.0, thumb.reach[2], 7), np.linspace(thumb.reach[2], last, 6)[1:]])
     first = _ring_at(thumb, float(along[0]), _ANGLES)
     shifts = [
         np.linalg.norm(points[np.roll(loop, -k)][:: len(loop) // 5][:5] - first[::2], axis=1).sum()
         for k in range(len(loop))
     ]
-    return _tube(builder, thumb, np.roll(loop, -int(np.argmin(shifts))).tolist(), along, 1.0)
+    return _tube(builder, thumb, np.roll(loop, -int(np.argmin(shifts))).tolist(), along, 1.0, np.zeros(len(along)))
 
 
 def _finish(builder: _Builder, tips: dict[str, list[int]], wrist: list[int]) -> HandMesh:
@@ -248,18 +266,21 @@ def _finish(builder: _Builder, tips: dict[str, list[int]], wrist: list[int]) -> 
     return HandMesh(points, faces, tip_numbers, number[wrist].tolist(), np.array(builder.tube)[used])
 
 
-def relax(points: np.ndarray, faces: np.ndarray, free: np.ndarray, rounds: int) -> np.ndarray:
-    """Slide vertices along the skin towards the middle of their neighbours, `free` (V,) of the way."""
-    from scipy.sparse import coo_array
-
-    edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0)
+def neighbour_average(faces: np.ndarray, count: int) -> csr_array:
+    """The sparse (V, V) matrix that replaces every vertex's value by the mean of its neighbours'."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = np.unique(np.sort(edges, axis=1), axis=0)
     both = np.concatenate([edges, edges[:, ::-1]])
-    neighbours = coo_array((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(len(points),) * 2).tocsr()
-    degree = neighbours.sum(axis=1)
+    degree = np.bincount(both[:, 0], minlength=count)
+    return coo_array((1.0 / degree[both[:, 0]], (both[:, 0], both[:, 1])), shape=(count, count)).tocsr()
+
+
+def relax(points: np.ndarray, faces: np.ndarray, free: np.ndarray, rounds: int) -> np.ndarray:
+    """Slide vertices along the skin towards the middle of their neighbours, `free` (V,) of the way each round."""
+    average = neighbour_average(faces, len(points))
     moving = np.flatnonzero(free > 0)
     points = points.copy()
     for _ in range(rounds):
-        pull = ((neighbours @ points) / degree[:, None] - points)[moving]
-        points[moving] += 0.5 * free[moving, None] * pull
+        points[moving] += 0.5 * free[moving, None] * (average @ points - points)[moving]
         points[moving] = project(hand_surface, points[moving])[0]
     return points

@@ -6,28 +6,23 @@ Right hand; lengths in millimetres as in `standin_shape`, angles in radians; joi
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
 
-from .standin_mesh import HandMesh
-from .standin_shape import FINGER_ORDER, PARENTS, Finger, finger_coordinates, fingers, skeleton
+from .standin_mesh import HandMesh, neighbour_average
+from .standin_shape import FINGER_ORDER, Finger, finger_coordinates, fingers, skeleton
 
 # Half lengths (mm) of the zones in which the skin passes from one bone to the next, at the second and third joint.
-_BEND = {"index": (6.5, 5.5), "middle": (6.5, 5.5), "little": (5.0, 4.5), "ring": (6.5, 5.5), "thumb": (8.0, 7.0)}
+_BEND = {"index": (8.5, 6.5), "middle": (8.5, 6.5), "little": (6.5, 5.5), "ring": (8.5, 6.5), "thumb": (9.5, 8.5)}
 _LARGEST_BEND = np.deg2rad(100.0)
-
-
-def neighbour_average(faces: np.ndarray, count: int) -> csr_array:
-    """The sparse (V, V) matrix that replaces every vertex's value by the mean of its neighbours'."""
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    edges = np.unique(np.sort(edges, axis=1), axis=0)
-    both = np.concatenate([edges, edges[:, ::-1]])
-    degree = np.bincount(both[:, 0], minlength=count)
-    return coo_array((1.0 / degree[both[:, 0]], (both[:, 0], both[:, 1])), shape=(count, count)).tocsr()
 
 
 def _ease(x: np.ndarray) -> np.ndarray:
     x = np.clip(x, 0.0, 1.0)
     return x * x * (3 - 2 * x)
+
+
+def _pass(x: np.ndarray) -> np.ndarray:
+    """From one bone to the next: half straight, which folds the inner skin least, and half eased."""
+    return 0.5 * np.clip(x, 0.0, 1.0) + 0.5 * _ease(x)
 
 
 def skin_weights(mesh: HandMesh) -> np.ndarray:
@@ -39,8 +34,8 @@ def skin_weights(mesh: HandMesh) -> np.ndarray:
         along, _, _ = finger_coordinates(fingers()[name], points)
         second, third = _BEND[name]
         reach = fingers()[name].reach
-        past_second = _ease((along - reach[1]) / (2 * second) + 0.5)
-        past_third = _ease((along - reach[2]) / (2 * third) + 0.5)
+        past_second = _pass((along - reach[1]) / (2 * second) + 0.5)
+        past_third = _pass((along - reach[2]) / (2 * third) + 0.5)
         first = 1 + 3 * k
         weights[:, first] = share[:, k] * (1 - past_second)
         weights[:, first + 1] = share[:, k] * past_second * (1 - past_third)
@@ -66,7 +61,7 @@ def _finger_share(mesh: HandMesh) -> np.ndarray:
     thumb = f["thumb"]
     along, height, side = finger_coordinates(thumb, points)
     distance = np.hypot(height, side)
-    own = _ease((along + 12.0) / 30.0) * _ease((34.0 - distance) / 22.0)
+    own = _ease((along + 14.0) / 34.0) * _ease((40.0 - distance) / 29.0)
     share = near * begun * (1 - own[:, None])
     share[:, 4] = own
     for k in range(5):
@@ -181,8 +176,3 @@ def _lost_by_blending(arm: np.ndarray, share: np.ndarray, axis: np.ndarray, angl
     wanted = np.stack([rotation(axis, angle * s) @ a for a, s in zip(arm, share, strict=True)])
     blended = (1 - share)[:, None, None] * np.eye(3) + share[:, None, None] * rotation(axis, angle)
     return np.linalg.solve(blended, wanted[..., None])[..., 0] - arm
-
-
-def parents() -> np.ndarray:
-    """MANO's parents (16,), -1 for the wrist."""
-    return PARENTS.copy()

@@ -47,14 +47,14 @@ _DORSAL = {  # where the nail looks; the thumb is turned towards the fingers
 }
 # Half widths and half thicknesses along a finger; position in bones from the first joint (3 = tip).
 _PROFILE_AT = (-0.6, 0.0, 0.55, 1.0, 1.5, 2.0, 2.45, 3.0)
-_PROFILE_WIDTH = (9.0, 9.4, 8.6, 8.9, 7.9, 7.7, 7.5, 6.9)
-_PROFILE_DORSAL = (7.6, 8.4, 7.3, 7.7, 6.4, 6.3, 5.4, 4.6)
-_PROFILE_PALMAR = (9.0, 9.4, 9.0, 7.7, 7.9, 6.7, 7.6, 6.4)
+_PROFILE_WIDTH = (9.4, 9.8, 9.3, 9.4, 8.5, 8.4, 8.2, 7.8)
+_PROFILE_DORSAL = (7.6, 8.6, 7.7, 8.3, 6.9, 7.0, 6.0, 5.4)
+_PROFILE_PALMAR = (9.0, 9.6, 9.4, 7.5, 8.5, 6.8, 8.1, 7.0)
 _THUMB_WIDTH = (11.5, 12.0, 11.8, 11.4, 9.6, 10.2, 10.6, 9.4)
 _THUMB_DORSAL = (9.5, 9.5, 9.0, 9.4, 7.8, 8.4, 6.6, 5.4)
 _THUMB_PALMAR = (12.0, 12.5, 12.0, 10.4, 9.2, 8.2, 9.2, 7.6)
 _GIRTH = {"index": 1.0, "middle": 1.02, "little": 0.86, "ring": 0.97, "thumb": 1.0}
-_ROUNDED_TIP = {"index": 11.5, "middle": 12.0, "little": 10.0, "ring": 11.5, "thumb": 15.0}
+_ROUNDED_TIP = {"index": 9.5, "middle": 10.0, "little": 8.5, "ring": 9.5, "thumb": 12.5}
 
 
 @dataclass(frozen=True)
@@ -165,13 +165,30 @@ def _blend(a: np.ndarray, b: np.ndarray, reach: float) -> np.ndarray:
     return np.minimum(a, b) - h * h * reach / 4
 
 
-def web_point(a: Finger, b: Finger) -> np.ndarray:
-    """Where the skin between two neighbouring fingers starts (3,), mm: the middle of the web's front."""
-    return (_web_end(a) + _web_end(b)) / 2 + 6.5 * (a.direction[0] + b.direction[0]) / 2
+# Where the skin between two neighbouring fingers ends (x), and half its thickness.
+_WEB_FRONT = {("index", "middle"): -13.0, ("middle", "ring"): -8.0, ("ring", "little"): 8.0}
+_WEB_RADIUS = 6.0
 
 
-def _web_end(finger: Finger) -> np.ndarray:
-    return finger.joints[0] + 0.40 * finger.reach[1] * finger.direction[0] + np.array([0.0, -2.5, 0.0])
+def web_point(a: str, b: str) -> np.ndarray:
+    """The middle of the front of the web between two neighbouring fingers (3,), mm."""
+    ends = _web_ends(*((a, b) if (a, b) in _WEB_FRONT else (b, a)))
+    return (ends[0] + ends[1]) / 2 - np.array([_WEB_RADIUS, 0.0, 0.0])
+
+
+def _web_ends(a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
+    """The two points inside the fingers' bases between which the web is stretched."""
+    x = _WEB_FRONT[a, b] + _WEB_RADIUS
+    first, second = (fingers()[name] for name in (a, b))
+    below = np.array([0.0, -2.5, 0.0])
+    return tuple(
+        finger.joints[0] + (x - finger.joints[0][0]) / finger.direction[0][0] * finger.direction[0] + below
+        for finger in (first, second)
+    )  # type: ignore[return-value]
+
+
+def _base_end(finger: Finger) -> np.ndarray:
+    return finger.joints[0] + 0.3 * finger.reach[1] * finger.direction[0] + np.array([0.0, -2.0, 0.0])
 
 
 _CARPUS = {"index": (88, 3.5, 17), "middle": (88, 5.5, 9), "ring": (88, 4.5, 0), "little": (88, 1, -9)}
@@ -186,10 +203,12 @@ def sleeve_surface(points: np.ndarray) -> np.ndarray:
         finger, radius = f[name], _KNUCKLE_RADIUS[name]
         knuckle = finger.joints[0] + np.array([0.0, -1.6, 0.0])
         skin = _blend(skin, _cone(points, np.array(_CARPUS[name]), knuckle, 12.5, radius, 1.0), 9.0)
-        skin = _blend(skin, _cone(points, knuckle, _web_end(finger), radius, 9.2 * _GIRTH[name], 1.0), 6.0)
-    for a, b in (("index", "middle"), ("middle", "ring"), ("ring", "little")):
-        skin = _blend(skin, _cone(points, _web_end(f[a]), _web_end(f[b]), 6.5, 6.5, 1.0), 6.0)
-    return _blend(skin, _cone(points, np.array([82.0, -6, -8]), np.array([38.0, -8, -32]), 13.5, 10.5, 1.0), 10.0)
+        skin = _blend(skin, _cone(points, knuckle, _base_end(finger), radius, 9.2 * _GIRTH[name], 1.0), 6.0)
+    for a, b in _WEB_FRONT:
+        skin = _blend(skin, _cone(points, *_web_ends(a, b), _WEB_RADIUS, _WEB_RADIUS, 1.0), 6.0)
+    heel = np.array([84.0, -5, -10]), np.array([62.0, -7, -25]), np.array([36.0, -7, -35])  # the little finger's side
+    skin = _blend(skin, _cone(points, heel[0], heel[1], 13.5, 12.5, 1.0), 10.0)
+    return _blend(skin, _cone(points, heel[1], heel[2], 12.5, 10.5, 1.0), 10.0)
 
 
 def palm_surface(points: np.ndarray) -> np.ndarray:
@@ -197,7 +216,7 @@ def palm_surface(points: np.ndarray) -> np.ndarray:
     thumb = fingers()["thumb"].joints
     thenar = _cone(points, np.array([80.0, -7, 19]), thumb[1] + np.array([2.0, -1.0, -2.0]), 14.5, 12.0, 1.0)
     skin = _blend(sleeve_surface(points), thenar, 12.0)
-    return _blend(skin, _cone(points, np.array([48.0, -4, 26]), np.array([40.0, -10, 46]), 8.0, 5.5, 1.0), 14.0)
+    return _blend(skin, _cone(points, np.array([46.0, -3, 26]), np.array([42.0, -12, 46]), 8.5, 6.0, 1.0), 18.0)
 
 
 def hand_surface(points: np.ndarray) -> np.ndarray:

@@ -138,17 +138,21 @@ def mean_pose() -> np.ndarray:
 def sample_poses() -> dict[str, np.ndarray]:
     """Named finger poses (45,), full axis-angle: flat, rest, fist, point, pinch, spread, hook, thumb up."""
     four = ("index", "middle", "ring", "little")
-    closed = {name: _bend(name, 1.35, 1.6, 0.9) for name in four}
+    closed = {name: _bend(name, 1.35, 1.65, 0.9) for name in four}
+    # Closed fingers lean towards the thumb's ball.
+    closed["ring"] = closed["ring"] + _turn("ring", "dorsal", 0.12)
+    closed["little"] = closed["little"] + _turn("little", "dorsal", 0.3)
     tucked = opposition(0.9) + _bend("thumb", 0.25, 0.5, 0.9)
     fist = sum(closed.values(), tucked)
     spread = _turn("index", "dorsal", 0.2) - _turn("ring", "dorsal", 0.15) - _turn("little", "dorsal", 0.25)
-    pinch = _bend("index", 0.85, 0.75, 0.45) + sum(_bend(name, 0.35, 0.4, 0.2) for name in four[1:])
+    # Chosen so that the pads of thumb and index finger touch.
+    pinch = _bend("index", 0.9, 0.81, 0.47) + opposition(0.89) + _bend("thumb", 0.0, 0.13, 0.24)
     return {
         "flat": np.zeros(45),
         "rest": mean_pose(),
         "fist": fist,
         "point": fist - closed["index"] + _bend("index", 0.1, 0.05, 0.0),
-        "pinch": pinch + opposition(0.9) + _bend("thumb", 0.1, 0.25, 0.35),
+        "pinch": sum((_bend(name, 0.35, 0.45, 0.25) for name in four[1:]), pinch),
         "spread": spread + _turn("thumb", "dorsal", 0.25),
         "hook": sum((_bend(name, 0.1, 1.5, 0.9) for name in four), np.zeros(45)),
         "thumb up": sum(closed.values(), np.zeros(45)),
