@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -12,16 +13,15 @@ from ..hand.errors import InputError
 from .metrics import pck_curve
 
 BLUE, ORANGE, GREY = "#2f6db5", "#d9792b", "#8a8f98"
-STYLE = {"fontsize": 9}
 
 
-def figure(title: str, x: str, y: str) -> tuple[Figure, "object"]:
+def figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     """An empty plot in the page's style; drawn without pyplot, so that no display or global state is involved."""
     drawing = Figure(figsize=(5.0, 3.1), layout="constrained")
     axes = drawing.add_subplot()
     axes.set_title(title, fontsize=10, loc="left")
-    axes.set_xlabel(x, **STYLE)
-    axes.set_ylabel(y, **STYLE)
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(y, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)

@@ -49,8 +49,8 @@ def evaluate_clips(
 ) -> dict[str, Any]:
     """Score a checkpoint on every frame of a clip store; returns what metrics.json holds.
 
-    Also writes breakdown.json, protocol.json and, with `report`, report.html with the `extra` sections in it. Raises InputError for a checkpoint or store that cannot be
-    read, a network whose mesh is not the hand's, and exports that the clips cannot give.
+    Also writes breakdown.json, protocol.json and, with `report`, report.html with the `extra` sections in it. Raises
+    InputError for a checkpoint or store that cannot be read and for exports that the clips cannot give.
     """
     out, store = Path(out), ClipStore.open(clips)
     check_exports(store, ho3d_json, dexycb_txt)
@@ -169,4 +169,4 @@ def groups_of(store: ClipStore, rows: NDArray[np.int64]) -> dict[str, NDArray]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """A readable JSON file that appears whole."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()) and None)
+    write_atomically(path, lambda file: file.write(text.encode()))

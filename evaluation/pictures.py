@@ -64,7 +64,7 @@ def heat_colors(values: NDArray, maximum: float) -> NDArray[np.float64]:
 
 def enlarged(picture: Picture, factor: int) -> Picture:
     """The picture enlarged by a whole factor; its intrinsics grow by the same factor."""
-    return cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def data_uri(picture: Picture, *, quality: int = 88) -> str:

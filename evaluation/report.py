@@ -16,7 +16,7 @@ from ..data.clips import ClipDataset
 from ..hand.mano import HandModel
 from ..network.h2onet import H2ONet
 from .curves import occlusion_plot, pck_plot
-from .examples import Example, draw_examples
+from .examples import draw_examples
 from .exports import write_atomically
 from .published import PUBLISHED
 from .scores import FrameScores
@@ -107,7 +107,7 @@ def write_report(
     ]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["show"] = text_of
-    template = environment.from_string(resources.files(__package__).joinpath("report.html").read_text("utf-8"))
+    template = environment.from_string(resources.files("h2onet.evaluation").joinpath("report.html").read_text("utf-8"))
     page = template.render(
         title=title or f"{result.protocol['dataset']} {result.protocol['split']}: {len(scores)} frames",
         tiles=[(NAMES[key], result.metrics[key]) for key in TILES if result.metrics.get(key) is not None],
@@ -121,7 +121,7 @@ def write_report(
         dataset=result.protocol["dataset"],
     )
     path = out / "report.html"
-    write_atomically(path, lambda file: file.write(page.encode()) and None)
+    write_atomically(path, lambda file: file.write(page.encode()))
     return path
 
 
@@ -169,6 +169,3 @@ def tables_of(breakdown: dict[str, Any]) -> list[tuple[str, list[str], list[list
         body = [[name, *(row.get(column) for column in columns)] for name, row in flat.items()]
         tables.append((title.replace("_", " "), ["", *header], body))
     return tables
-
-
-__all__ = ["Example", "Result", "Section", "metrics_table", "write_report"]

@@ -61,8 +61,8 @@ def concatenated(parts: list[FrameScores]) -> FrameScores:
 
 def current(values: Tensor | NDArray, windows: bool) -> NDArray:
     """The current frame's values of a batch that may hold windows (frame axis second)."""
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    return np.array(array[:, 0] if windows else array)
+    array = np.array(values.detach().cpu() if isinstance(values, Tensor) else values)
+    return array[:, 0] if windows else array
 
 
 def true_vertices(
