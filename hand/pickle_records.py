@@ -28,6 +28,8 @@ _ALLOWED: dict[tuple[str, str], str] = {
     ("copy_reg", "_reconstructor"): "reconstructor",
     ("copyreg", "_reconstructor"): "reconstructor",
     ("_codecs", "encode"): "encode",
+    ("__builtin__", "bytes"): "bytes",
+    ("builtins", "bytes"): "bytes",
 }
 for _core in _NUMPY:
     _ALLOWED[(f"{_core}multiarray", "_reconstruct")] = "numpy_reconstruct"
@@ -107,6 +109,8 @@ def reduce_global(function: Any, arguments: Any) -> Any:
     if kind == "encode" and len(arguments) == 2 and arguments[1] in ("latin1", "latin-1", "iso-8859-1"):
         if isinstance(arguments[0], str):
             return arguments[0].encode("latin-1")
+    elif kind == "bytes" and arguments == ():  # how Python 3 writes empty bytes for Python 2
+        return b""
     elif kind in _OBJECTS and arguments == ():
         return function.new(())
     raise Refused(f"it calls {function.label} with unexpected arguments")
