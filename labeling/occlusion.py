@@ -29,8 +29,10 @@ MIN_VERTICES = 30
 MIN_MASK_RATIO = 0.40
 FACING_COSINE = 0.1
 DEPTH_TOLERANCE = 0.005  # m
-JOINT_SKIN = np.array([0.030] + 20 * [0.020])
-"""(21,) m: how deep below the hand's first surface a joint may lie and still count as seen (wrist, then fingers)."""
+JOINT_SKIN = np.array([0.030] + 4 * [0.020] + 4 * [0.020, 0.015, 0.015, 0.015])
+"""(21,) m: how deep below the hand's first surface a joint may lie and still count as seen. Wrist 30 mm; thumb and
+first finger joints 20 mm; the other finger joints and fingertips 15 mm, about a finger's thickness, so that a
+fingertip counts as seen from both sides and a joint behind another finger does not."""
 
 CAUSES = ("none", "object", "own hand", "outside the image")
 """The codes of `cause`: 0 nothing is hidden, 1 an object, 2 the hand itself, 3 the border of the image; 255 unknown."""

@@ -26,9 +26,10 @@ PART_COLOURS = np.array(
 )
 """(6, 3) RGB, thumb to palm: Okabe and Ito's palette, told apart also by the colour-blind."""
 
-_PANEL, _MARGIN, _CHIP, _CAPTION = 384, 8, 66, 30
+_PANEL, _MARGIN, _CHIP, _CAPTION = 384, 8, 80, 30
 _PAPER, _INK, _QUIET = (250, 250, 248), (34, 36, 40), (128, 132, 138)
 _HIDDEN, _SEEN, _OUTLINE = (201, 56, 48), (38, 132, 78), (255, 255, 255)
+_SHORT = dict(zip(range(len(CAUSES)), ("nothing", "object", "own hand", "border"), strict=True))
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -176,5 +177,5 @@ def _chips(card: np.ndarray, labels: FrameLabels, row: int, top: int) -> None:
         _text(card, word, x + 6, top + 39, colour, 0.4)
         if i < len(PARTS) and labels.cause[row, i] != UNKNOWN:
             cause = int(labels.cause[row, i])
-            short = "" if cause == 0 else f" {CAUSES[cause].removesuffix(' the image').removeprefix('own ')}"
-            _text(card, f"{100 * labels.visible_fraction[row, i]:.0f}%{short}", x + 6, top + 55, _QUIET, 0.38)
+            _text(card, f"{100 * labels.visible_fraction[row, i]:.0f}% seen", x + 6, top + 55, _QUIET, 0.38)
+            _text(card, "" if cause == 0 else f"by {_SHORT[cause]}", x + 6, top + 70, _QUIET, 0.38)

@@ -18,9 +18,9 @@ WIDTH, HEIGHT = 640, 480
 INTRINSICS = np.array([[614.0, 0.0, 320.0], [0.0, 612.0, 240.0], [0.0, 0.0, 1.0]])
 # The flat hand runs along the image's x axis: its back or its palm towards the camera.
 OPEN, TURNED = np.array([-np.pi / 2, 0, 0]), np.array([np.pi / 2, 0, 0])
-# Every finger joint bent by 80 degrees (the thumb's stay): a fist.
+# The fingers (not the thumb) bent by 80, 80 and 20 degrees: a fist.
 BEND = np.zeros((15, 3))
-BEND[:12, 2] = np.radians(80)
+BEND[:12, 2] = np.radians(4 * [80, 80, 20])
 
 
 @dataclass
