@@ -1,0 +1,193 @@
+"""`h2o demo`: the whole way on a synthesized sample, for a newcomer without any licensed file.
+
+It composes the rooms as the four commands do: synthesize, prepare labels, build clips, train the demo chain, evaluate
+on held-out sequences, and write one page. Everything lies below one folder; an interrupted demo goes on where it stood.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from .data.clips import contact_sheet
+from .data.synthesize import SynthesizeSettings, synthesize
+from .evaluation.curves import read_history, training_plot
+from .evaluation.evaluate import evaluate_clips
+from .evaluation.pictures import data_uri
+from .evaluation.report import Section, metrics_table
+from .hand.errors import InputError
+from .pipeline.build_clips import build_clips
+from .pipeline.prepare_labels import LabelSettings, prepare_labels
+from .training.chains import CHAINS, train_all
+
+log = logging.getLogger(__name__)
+
+CHAIN = "demo-multi"
+SPLITS = ("train", "val", "test")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How much is synthesized: recordings, frames and cameras of each (DexYCB's setup s0 splits them)."""
+
+    sequences: int = 16
+    frames: int = 36
+    cameras: int = 3
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """The page, the scores on held-out sequences, and the seconds that every step took."""
+
+    page: Path
+    metrics: dict
+    seconds: dict[str, float]
+
+    def __str__(self) -> str:
+        spent = ", ".join(f"{name} {value:.0f} s" for name, value in self.seconds.items())
+        return f"{metrics_table(self.metrics)}\n\n{spent}\nopen {self.page}"
+
+
+def run_demo(
+    out: Path,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    overwrite: bool = False,
+    size: DemoSize | None = None,
+    overrides: tuple[str, ...] = (),
+) -> DemoResult:
+    """Run everything below `out` and return the page's path. InputError where `out` holds something else.
+
+    `overrides` (key=value) go to every stage of the training chain.
+    """
+    prepare_folder(out, overwrite)
+    size = size or DemoSize()
+    seconds: dict[str, float] = {}
+
+    def step(name: str, function: Callable[[], T]) -> T:
+        log.info("%s ...", name)
+        started = time.monotonic()
+        result = function()
+        seconds[name] = time.monotonic() - started
+        return result
+
+    sample = out / "DEX_YCB"
+    if not sample.exists():
+        chosen = SynthesizeSettings(
+            out=sample, sequences=size.sequences, frames=size.frames, cameras=size.cameras, seed=seed, workers=workers
+        )
+        print(step("synthesize", lambda: synthesize(chosen)))
+    for split in SPLITS:
+        print(step(f"label {split}", lambda split=split: prepare_labels(label_settings(out, split, workers))))
+    for split in SPLITS:
+        build = lambda split=split: build_clips(
+            out / split / "labels.zarr", out / split / "clips.zarr", workers=workers
+        )  # noqa: E731
+        print(step(f"clips {split}", build))
+    results = step("train", lambda: train_stages(out, overrides))
+    for result in results:
+        print(result)
+    metrics = step("evaluate", lambda: score(out))
+    return DemoResult(out / "report.html", metrics, seconds)
+
+
+def prepare_folder(out: Path, overwrite: bool) -> None:
+    """Make the folder; with `overwrite` empty it, but only if it is a demo's."""
+    marker = out / "demo.txt"
+    if out.exists() and any(out.iterdir()):
+        if not marker.exists():
+            raise InputError(f"{out}: is not empty and holds no demo; give another --out")
+        if overwrite:
+            shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text("Written by `h2o demo`; `h2o demo --overwrite` deletes this folder.\n")
+
+
+def label_settings(out: Path, split: str, workers: int | None) -> LabelSettings:
+    """Options of prepare-labels for one split of the sample, with a contact sheet."""
+    sample = out / "DEX_YCB"
+    return LabelSettings(
+        dataset="dexycb",
+        root=sample,
+        split=split,
+        mano=sample / "mano",
+        out=out / split / "labels.zarr",
+        workers=workers,
+        sheet=out / split / "labels.png",
+    )
+
+
+def train_stages(out: Path, overrides: tuple[str, ...]) -> list:
+    """The demo chain: single-frame stage 1, multi-frame stage 1, multi-frame stage 2."""
+    return train_all(
+        CHAIN,
+        out / "train" / "clips.zarr",
+        out / "runs",
+        val_clips=out / "val" / "clips.zarr",
+        overrides=overrides,
+    )
+
+
+def score(out: Path) -> dict:
+    """Score the last stage on the test split and write the page with every step's pictures."""
+    sheet = contact_sheet(out / "test" / "clips.zarr", out / "test" / "clips.png", windows=4)
+    sections = [
+        Section(
+            "The sample",
+            "A synthetic dataset in DexYCB's exact layout: the hand is a licence-free stand-in in MANO's format, the "
+            "objects have the sizes of YCB objects. Every number below comes from this small sample; none can be "
+            "compared with published ones.",
+        ),
+        Section(
+            "Labels",
+            "The parts of the hand over the photograph, what is hidden, and why; the frames that hide most come first.",
+            pictures=[("test frames with part overlay, labels and causes", picture(out / "test" / "labels.png"))],
+        ),
+        Section(
+            "Clips",
+            "What the network sees: the current frame and two past ones, with 2D joints and labels.",
+            pictures=[("random windows of the test split", picture(sheet))],
+        ),
+        Section("Training", "Loss of every step and validation error of every epoch.", plots=training_plots(out)),
+    ]
+    last = out / "runs" / CHAINS[CHAIN][-1] / "best"
+    return evaluate_clips(last, out / "test" / "clips.zarr", out, extra=sections)
+
+
+def training_plots(out: Path) -> list[str]:
+    """Two plots of every stage: loss over steps, validation errors over steps."""
+    plots = []
+    for stage in CHAINS[CHAIN]:
+        history = read_history(out / "runs" / stage)
+        training = [line for line in history if line["kind"] == "train"]
+        validation = [line for line in history if line["kind"] == "val"]
+        plots += [
+            training_plot(f"{stage}: loss", training, "step", {"loss": "training"}, "loss"),
+            training_plot(
+                f"{stage}: validation",
+                validation,
+                "step",
+                {"pa_mpjpe_mm": "PA-MPJPE", "pa_mpvpe_mm": "PA-MPVPE", "mpjpe_mm": "MPJPE"},
+                "mm",
+            ),
+        ]
+    return [plot for plot in plots if plot]
+
+
+def picture(path: Path) -> str:
+    """A PNG as a JPEG data URI for the page, at most 1600 px wide."""
+    image = cv2.imread(str(path))
+    if image is None:
+        raise InputError(f"{path}: expected a picture, could not be read")
+    if image.shape[1] > 1600:
+        scale = 1600 / image.shape[1]
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return data_uri(np.ascontiguousarray(np.asarray(image, np.uint8)[..., ::-1]))
