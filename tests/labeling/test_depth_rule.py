@@ -107,7 +107,8 @@ def test_an_object_touching_a_fingertip(stage, side, hides, gap):
 
 
 def test_a_closed_fist_hides_its_fingertips_by_itself(stage, poses):
-    """Seen from the back of the hand, the bent fingers lie behind palm and knuckles (the little one beside the palm)."""
+    """Seen from the back of the hand, the bent fingers lie behind palm and knuckles (the little one beside the
+    palm)."""
     labels = stage.label(stage.frame(stage.pose(poses["open"], poses["bend"])))
     assert (labels.joint_visible[0, [8, 12, 16]] == 0).all()
     assert (labels.joint_visible[0, [5, 9, 13, 17]] == 1).all()
