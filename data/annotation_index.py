@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from ..hand.errors import InputError
+from .annotated_frames import decode_annotation
 from .dexycb_splits import SERIALS, SUBJECTS, in_split, positions
 from .frame import CameraSequence
 from .ho3d_lists import Entry, by_sequence, read_list, released_ranges, select

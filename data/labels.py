@@ -11,6 +11,7 @@ middle, ring, little, palm, global; 1 = occluded, 0 = visible, 255 = unknown. Nu
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,8 +36,10 @@ COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     "occluded": ("u1", (7,)),
     "visible_vertices": ("i4", (6,)),
     "visible_fraction": ("f4", (6,)),
+    "hidden_fraction": ("f4", (6, 3)),
     "cause": ("u1", (6,)),
     "joint_visible": ("u1", (21,)),
+    "mask_iou": ("f4", ()),
     "is_left": ("?", ()),
     "has_pose": ("?", ()),
     "intrinsics": ("f8", (3, 3)),
@@ -83,6 +86,10 @@ class LabelStore:
         labels._index = labels.store.index
         return labels
 
+    def close(self) -> None:
+        """Let another run write."""
+        self.store.close()
+
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def commit(self, key: str, rows: Mapping[str, np.ndarray], attrs: Mapping[str, Any]) -> bool:
@@ -96,8 +103,15 @@ class LabelStore:
         sequences = [
             {"key": key, "frames": finished[key]["n_frames"], "sha256": finished[key]["sha256"]} for key in keys
         ]
-        self.store.write_index(self._blocks(keys), {**attrs, "sequences": sequences, "labels": list(LABELS)})
+        facts = {"sequences": sequences, "labels": list(LABELS), "made_from": _digest([finished[key] for key in keys])}
+        self.store.write_index(self._blocks(keys), {**attrs, **facts})
         self._index, self._rows = None, None
+
+    def is_current(self, keys: Iterable[str]) -> bool:
+        """Whether the index is there and was made from exactly these sequences as they are now."""
+        finished = self.store.finished()
+        facts = [finished.get(key) for key in keys]
+        return self.store.has_index and self.store.index.attrs["made_from"] == _digest(facts)
 
     def _blocks(self, keys: list[str], rows_per_block: int = 16384) -> Iterator[Rows]:
         pending: list[Rows] = []
@@ -181,6 +195,10 @@ class LabelStore:
                 path.write_text(json.dumps(dict(zip(LABELS, map(int, occluded), strict=True))), "utf-8")
             written += 1
         return written
+
+
+def _digest(facts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def checked_columns(rows: Mapping[str, np.ndarray]) -> Rows:

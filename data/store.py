@@ -188,6 +188,14 @@ class SequenceStore:
             )
             return durable.publish(temporary, target)
 
+    def discard(self, key: str) -> None:
+        """Forget a finished sequence, so that it can be made again; harmless when it is not there."""
+        folder = self._folder(key)
+        if folder.exists():
+            retired = folder.parent / f"{durable.RETIRED}{folder.name}-{uuid.uuid4().hex}"
+            folder.rename(retired)
+            shutil.rmtree(retired)
+
     def read(self, key: str) -> tuple[Rows, dict[str, Any]]:
         """Per-frame arrays and attributes of a finished sequence; the checksum of rows without blobs is verified."""
         attrs = group_attributes(self._folder(key))
@@ -236,6 +244,12 @@ class SequenceStore:
                 total += rows_length(block)
             group.attrs.update({**attrs, "frames": total, "state": "complete"})
             durable.replace(temporary, target)
+
+    @property
+    def has_index(self) -> bool:
+        """Whether the index was written: the store was finished at least once."""
+        attrs = group_attributes(self.path / "index")
+        return attrs is not None and attrs.get("state") == "complete"
 
     @property
     def index(self) -> Index:

@@ -1,0 +1,225 @@
+"""One task of `h2o prepare-labels`: read a camera sequence, label its frames in batches, commit its columns.
+
+Runs in worker processes. Hand models, renderer and object meshes are loaded once per process, from paths, so that a
+restarted worker finds them again. Nothing but counts travels back. Metres, pixels, OpenCV camera frame.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.columns import Rows
+from ..data.datasets import iter_frames
+from ..data.dexycb_splits import YCB_NAMES
+from ..data.frame import CameraSequence, Failure, Frame, Skipped
+from ..data.ho3d import channel_counts
+from ..data.labels import LabelStore, empty_columns
+from ..data.store import SequenceStore
+from ..hand.camera import project
+from ..hand.zbuffer import viewport_of
+from ..labeling.label import FrameLabels, label_frames
+from ..labeling.objects import ObjectLibrary
+from ..labeling.pose import Hands, load_hands
+from ..labeling.raster import Mesh, Renderer, View, make_renderer
+
+BATCH = 128
+_LABEL_COLUMNS = (
+    "labelled",
+    "occluded",
+    "visible_vertices",
+    "visible_fraction",
+    "hidden_fraction",
+    "cause",
+    "joint_visible",
+    "mask_iou",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all sequences of a run share: paths and names, nothing loaded."""
+
+    out: str
+    mano: str
+    sides: tuple[str, ...]
+    objects: str | None
+    renderer: str
+    vertices: bool  # the dataset gives meshes instead of poses
+
+
+@dataclass(frozen=True)
+class SequenceResult:
+    """What came of a sequence, as the run's summary needs it."""
+
+    rows: int
+    labelled: int
+    skipped: dict[str, int]
+    failures: int
+
+
+@lru_cache(maxsize=2)
+def _tools(
+    mano: str, sides: tuple[str, ...], objects: str | None, renderer: str
+) -> tuple[Hands, ObjectLibrary, Renderer]:
+    return load_hands(mano, sides), ObjectLibrary(objects), make_renderer(renderer)
+
+
+@dataclass
+class _Report:
+    """What is said about a sequence beside its columns; all of it is the same however often the task runs."""
+
+    skipped: Counter[str] = field(default_factory=Counter)
+    failures: list[list[str]] = field(default_factory=list)
+    missing_objects: Counter[str] = field(default_factory=Counter)
+    without_objects: int = 0
+    rendered_masks: int = 0
+    channels: tuple[int, int, int] | None = None
+
+    def fail(self, failure: Failure) -> None:
+        self.failures.append([failure.path, failure.reason])
+
+
+def label_sequence(job: Job, sequence: CameraSequence) -> SequenceResult:
+    """Label one camera sequence and commit it to the store at `job.out`. Idempotent."""
+    tools = _tools(job.mano, job.sides, job.objects, job.renderer)
+    report = _Report()
+    parts = []
+    frames = _usable(sequence, report)
+    while batch := list(islice(frames, BATCH)):
+        parts.append(_label_batch(batch, tools, report, job.vertices))
+    empty = empty_columns(0, vertices=job.vertices)
+    rows = {name: np.concatenate([part[name] for part in parts]) if parts else empty[name] for name in empty}
+    if sequence.dataset != "dexycb" and sequence.split != "test" and len(sequence):
+        report.channels = channel_counts(sequence, int(sequence.numbers[0]))
+    LabelStore(SequenceStore(job.out)).commit(sequence.key, rows, _attributes(sequence, rows, report))
+    labelled = int(rows["labelled"].sum())
+    return SequenceResult(len(rows["frame"]), labelled, dict(report.skipped), len(report.failures))
+
+
+def _attributes(sequence: CameraSequence, rows: Rows, report: _Report) -> dict[str, Any]:
+    agreement = rows["mask_iou"][np.isfinite(rows["mask_iou"])]
+    return {
+        "listed": len(sequence),
+        "labelled": int(rows["labelled"].sum()),
+        "skipped": dict(sorted(report.skipped.items())),
+        "failures": report.failures,
+        "missing_objects": dict(sorted(report.missing_objects.items())),
+        "frames_without_objects": report.without_objects,
+        "rendered_masks": report.rendered_masks,
+        "mask_iou": float(agreement.mean()) if len(agreement) else None,
+        "mask_channel_pixels": report.channels,
+    }
+
+
+def _usable(sequence: CameraSequence, report: _Report) -> Iterator[Frame]:
+    for item in iter_frames(sequence):
+        if isinstance(item, Skipped):
+            report.skipped[item.reason] += 1
+        elif isinstance(item, Failure):
+            report.fail(item)
+        else:
+            yield item
+
+
+def _label_batch(
+    frames: list[Frame], tools: tuple[Hands, ObjectLibrary, Renderer], report: _Report, vertices: bool
+) -> Rows:
+    """Columns of the frames that could be labelled, in order; the others are reported."""
+    given = [frame.hand_mask is not None for frame in frames]
+    frames = [frame if mask else _with_rendered_mask(frame, tools) for frame, mask in zip(frames, given, strict=True)]
+    masked = [frame.hand_mask is not None for frame in frames]
+    rows = _frame_columns(frames, vertices)
+    keep = np.ones(len(frames), bool)
+    for with_mask, rules in ((True, ("h2onet", "depth")), (False, ("depth",))):
+        places = [i for i, mask in enumerate(masked) if mask == with_mask]
+        labels = label_frames([frames[i] for i in places], *tools, rules=rules)
+        _take(rows, places, labels)
+        for i, failure in labels.failures:
+            keep[places[i]] = False
+            report.fail(failure)
+        report.missing_objects.update(name for _, name in labels.missing_objects)
+    for i, frame in enumerate(frames):
+        if masked[i] and not given[i]:
+            report.rendered_masks += 1
+            rows["mask_iou"][i] = np.nan  # a mask that was rendered says nothing about itself
+        report.without_objects += not frame.objects
+    return {name: values[keep] for name, values in rows.items()}
+
+
+def _take(rows: Rows, places: list[int], labels: FrameLabels) -> None:
+    for name in _LABEL_COLUMNS:
+        rows[name][places] = getattr(labels, name)
+
+
+def _with_rendered_mask(frame: Frame, tools: tuple[Hands, ObjectLibrary, Renderer]) -> Frame:
+    """A mask for frames of datasets that release meshes but no segmentation (HO3D evaluation).
+
+    The hand as rendered, less what the objects hide: what a perfect segmentation would show. Only where every object is
+    known, with its mesh; otherwise the frame keeps no mask, and the h2onet rule stays unknown.
+    """
+    hands, library, renderer = tools
+    if frame.vertices is None or not frame.objects or library.missing({item.name for item in frame.objects}):
+        return frame
+    if not np.isfinite(frame.vertices).all() or not np.isfinite(frame.intrinsics).all():
+        return frame
+    points = project(frame.vertices, frame.intrinsics)
+    view = View(frame.intrinsics, frame.width, frame.height, viewport_of(points, frame.width, frame.height))
+    hand = renderer.inverse_depth([Mesh(frame.vertices, hands.own(frame.side).faces, points)], view)
+    front = renderer.inverse_depth(list(_object_meshes(frame, library)), view)
+    mask = np.zeros((frame.height, frame.width), bool)
+    x0, y0, x1, y1 = view.viewport
+    mask[y0:y1, x0:x1] = (hand > 0) & (hand >= front)
+    return replace(frame, hand_mask=mask)
+
+
+def _object_meshes(frame: Frame, library: ObjectLibrary) -> Iterable[Mesh]:
+    for item in frame.objects:
+        mesh = library.get(item.name)
+        assert mesh is not None
+        vertices = mesh.vertices @ item.pose[:, :3].T + item.pose[:, 3]
+        yield Mesh(vertices, mesh.faces, project(vertices, frame.intrinsics))
+
+
+def _frame_columns(frames: list[Frame], vertices: bool) -> Rows:
+    """What the dataset says about the frames; labels still unknown."""
+    rows = empty_columns(len(frames), vertices=vertices)
+    for i, frame in enumerate(frames):
+        rows["frame"][i], rows["dataset_index"][i] = frame.number, frame.index
+        rows["is_left"][i], rows["has_pose"][i] = frame.side == "left", frame.mano_pose is not None
+        values = {
+            "intrinsics": frame.intrinsics,
+            "mano_pose": frame.mano_pose,
+            "mano_shape": frame.mano_shape,
+            "translation": frame.translation,
+            "joints": frame.joints,
+            "joints_2d": frame.joints_2d,
+            "root": frame.root,
+            "box": frame.box,
+            "vertices": frame.vertices if vertices else None,
+        }
+        if frame.grasped >= 0:
+            held = frame.objects[frame.grasped]
+            rows["object_id"][i] = YCB_NAMES.index(held.name) + 1 if held.name in YCB_NAMES else 0
+            values["object_pose"] = held.pose
+        for name, value in values.items():
+            if value is not None:
+                rows[name][i] = value
+    return rows
+
+
+def hand_sides(sequences: Iterable[CameraSequence]) -> tuple[str, ...]:
+    """The sides whose models a run needs: HO3D has right hands only, DexYCB both."""
+    return ("right", "left") if any(sequence.dataset == "dexycb" for sequence in sequences) else ("right",)
+
+
+def path_or_none(folder: Path | None) -> str | None:
+    """An absolute path as text, for settings and workers with another working directory."""
+    return None if folder is None else str(folder.expanduser().resolve())

@@ -1,0 +1,129 @@
+"""The options of `h2o prepare-labels`: checked, turned into camera sequences, and into what makes two runs the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..data.datasets import list_sequences
+from ..data.frame import CameraSequence
+from ..data.labels import refuse_inside
+from ..hand.arrays import load_arrays
+from ..hand.errors import InputError
+from ..labeling.occlusion import RULES
+from .label_sequence import Job
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """The options of `h2o prepare-labels`. `limit` stops after that many listed frames, in the dataset's order."""
+
+    dataset: str
+    root: Path
+    split: str
+    mano: Path | str
+    out: Path
+    setup: str = "s0"
+    annotations: Path | str = "raw"
+    objects: Path | None = None
+    renderer: str = "auto"
+    workers: int | None = None
+    scheduler: str | None = None
+    json: Path | None = None
+    sheet: Path | None = None
+    limit: int | None = None
+    overwrite: bool = False
+    seg_channel: str = "red"
+
+
+def checked(settings: LabelSettings) -> LabelSettings:
+    """Absolute paths and the default folder of object models. InputError for what cannot work."""
+    root = Path(settings.root).expanduser()
+    for option, path in (("--out", settings.out), ("--json", settings.json), ("--sheet", settings.sheet)):
+        if path is not None:
+            refuse_inside(path, root, option)
+    if settings.limit is not None and settings.limit < 1:
+        raise InputError(f"--limit {settings.limit}: expected a positive number of frames")
+    objects = settings.objects
+    if objects is None and (root / "models").is_dir():
+        objects = root / "models"
+    if objects is None:
+        log.warning(
+            "no object models (no %s, no --objects): the depth rule stays unknown where objects are", root / "models"
+        )
+    elif not Path(objects).is_dir():
+        raise InputError(f"--objects {objects}: no such folder; expected <NAME>/textured_simple.obj in it")
+    mano = settings.mano if str(settings.mano) == "standin" else Path(settings.mano).expanduser().resolve()
+    return replace(settings, root=root.resolve(), objects=objects, mano=mano, out=Path(settings.out).expanduser())
+
+
+def listed(settings: LabelSettings) -> list[CameraSequence]:
+    """The camera sequences of checked settings, cut to `limit` frames."""
+    annotations = settings.annotations
+    if str(annotations) != "raw":
+        annotations = Path(annotations).expanduser().resolve()
+    sequences = list_sequences(
+        settings.dataset,
+        settings.root,
+        settings.split,
+        settings.setup,
+        annotations,
+        settings.mano,
+        settings.seg_channel,
+    )
+    return limited(sequences, settings.limit)
+
+
+def limited(sequences: Sequence[CameraSequence], limit: int | None) -> list[CameraSequence]:
+    """The first `limit` listed frames in the dataset's order: whole sequences, the last one cut."""
+    if limit is None:
+        return list(sequences)
+    found, left = [], limit
+    for sequence in sequences:
+        if left <= 0:
+            break
+        found.append(_head(sequence, left) if len(sequence) > left else sequence)
+        left -= len(sequence)
+    return found
+
+
+def _head(sequence: CameraSequence, frames: int) -> CameraSequence:
+    ranges, released = sequence.ranges, sequence.released
+    return replace(
+        sequence,
+        numbers=sequence.numbers[:frames],
+        indices=sequence.indices[:frames],
+        ranges=None if ranges is None else ranges[:frames],
+        released=None if released is None else released[:frames],
+    )
+
+
+def identity(settings: LabelSettings, sequences: Sequence[CameraSequence], job: Job) -> dict[str, Any]:
+    """The settings that decide what is in the store: a run with others may not resume it."""
+    return {
+        "dataset": settings.dataset,
+        "root": str(settings.root),
+        "split": settings.split,
+        "setup": settings.setup if settings.dataset == "dexycb" else None,
+        "annotations": _file_identity(settings.annotations),
+        "mano": {side: load_arrays(job.mano, side).sha256 for side in job.sides},
+        "objects": job.objects,
+        "renderer": job.renderer,
+        "rules": RULES,
+        "seg_channel": None if settings.dataset == "dexycb" else settings.seg_channel,
+        "limit": settings.limit,
+        "released_ground_truth": job.vertices,
+        "frames_listed": sum(map(len, sequences)),
+    }
+
+
+def _file_identity(annotations: Path | str) -> Any:
+    if str(annotations) == "raw":
+        return "raw"
+    path = Path(annotations).expanduser().resolve()
+    return {"path": str(path), "bytes": path.stat().st_size}

@@ -1,0 +1,151 @@
+"""What a labelling run says about itself: the store's attributes, warnings, `failures.jsonl`, the printed summary."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.dexycb_splits import YCB_NAMES
+from ..data.durable import writing_file
+from ..data.frame import CameraSequence, Failure
+from ..data.labels import LabelStore, image_pattern
+from ..hand.arrays import load_arrays
+from ..labeling.occlusion import CAUSES
+from .label_sequence import hand_sides
+from .label_settings import LabelSettings
+
+LOW_AGREEMENT = 0.5
+"""Mean overlap (intersection over union) of rendered and dataset masks below which a sequence is warned about."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run leaves in the store: rows, how many of them labelled, frames without a hand by reason, failures."""
+
+    frames: int
+    labelled: int
+    skipped: dict[str, int]
+    failures: int
+    seconds: float
+    out: Path
+    done_now: int = 0
+    warnings: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        """For the end of the command."""
+        lines = [f"{self.out}: {self.frames} frames, {self.labelled} labelled, {self.failures} failed"]
+        lines += [f"  without a hand: {count} ({reason})" for reason, count in sorted(self.skipped.items())]
+        lines += [f"  note: {warning}" for warning in self.warnings]
+        return "\n".join([*lines, f"  {self.done_now} sequences in {self.seconds:.1f} s"])
+
+
+def finish_labels(
+    settings: LabelSettings, labels: LabelStore, sequences: Sequence[CameraSequence], lost: Sequence[Failure]
+) -> None:
+    """Write the index over the finished sequences with the attributes that describe the whole run."""
+    finished = labels.store.finished()
+    keys = [sequence.key for sequence in sequences if sequence.key in finished]
+    facts = [finished[key] for key in keys]
+    arrays = {side: load_arrays(settings.mano, side) for side in hand_sides(sequences)}
+    agreement = [fact["mask_iou"] for fact in facts if fact["mask_iou"] is not None]
+    stored = labels.store.attrs["settings"]
+    attrs = {
+        **{
+            name: stored[name]
+            for name in ("dataset", "split", "setup", "root", "annotations", "objects", "renderer", "rules")
+        },
+        "image": image_pattern(settings.dataset, settings.split),
+        "mano": {side: {"source": hand.source, "sha256": hand.sha256} for side, hand in arrays.items()},
+        "mano_path": str(settings.mano),
+        "mask": _mask_source(settings, facts),
+        "causes": list(CAUSES),
+        "object_names": list(YCB_NAMES),
+        "labelled": sum(fact["labelled"] for fact in facts),
+        "skipped": dict(sorted(_sum(facts, "skipped").items())),
+        "failures": sum(len(fact["failures"]) for fact in facts) + len(lost),
+        "missing_objects": dict(sorted(_sum(facts, "missing_objects").items())),
+        "frames_without_objects": sum(fact["frames_without_objects"] for fact in facts),
+        "mask_iou_median": float(np.median(agreement)) if agreement else None,
+        "warnings": warnings_of(keys, facts),
+        "lost_sequences": sorted(failure.path for failure in lost),
+    }
+    labels.finish(keys, attrs)
+
+
+def _mask_source(settings: LabelSettings, facts: Sequence[dict[str, Any]]) -> str:
+    if settings.dataset == "dexycb":
+        return "seg == 255"
+    if settings.split != "test":
+        return f"seg {settings.seg_channel} > 200, enlarged by nearest neighbour"
+    if any(fact["rendered_masks"] for fact in facts):
+        return "rendered: released hand mesh in front of the object meshes (HO3D has no evaluation segmentation)"
+    return "none"
+
+
+def _sum(facts: Sequence[dict[str, Any]], name: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for fact in facts:
+        total.update(fact[name])
+    return total
+
+
+def warnings_of(keys: Sequence[str], facts: Sequence[dict[str, Any]]) -> list[str]:
+    """What a person should look at: low mask agreement, objects without meshes or without poses."""
+    found = []
+    agreement = {key: fact["mask_iou"] for key, fact in zip(keys, facts, strict=True) if fact["mask_iou"] is not None}
+    low = sorted((value, key) for key, value in agreement.items() if value < LOW_AGREEMENT)
+    if low:
+        channels = dict(zip(keys, facts, strict=True))[low[0][1]]["mask_channel_pixels"]
+        hint = f"; its seg has {channels} pixels above 200 in red, green, blue" if channels else ""
+        found.append(
+            f"rendered and dataset hand masks agree badly in {len(low)} of {len(agreement)} sequences (mean overlap"
+            f" {low[0][0]:.2f} in {low[0][1]}, median of all {np.median(list(agreement.values())):.2f}): wrong MANO"
+            f" files, calibration or mask channel?{hint}"
+        )
+    missing = _sum(facts, "missing_objects")
+    if missing:
+        names = ", ".join(f"{name} ({count} frames)" for name, count in sorted(missing.items()))
+        found.append(f"no mesh for {names}: the depth rule is unknown there; give --objects DIR")
+    bare = sum(fact["frames_without_objects"] for fact in facts)
+    if bare:
+        found.append(f"{bare} frames have no object pose: the depth rule sees only the hand there")
+    return found
+
+
+def write_failures(out: Path, labels: LabelStore, lost: Sequence[Failure]) -> None:
+    """Rewrite this store's rows of `failures.jsonl` beside it; rows of other stores stay. No file without rows."""
+    path = out.parent / "failures.jsonl"
+    rows = []
+    if path.is_file():
+        rows = [
+            line for line in path.read_text("utf-8").splitlines() if line and json.loads(line).get("store") != out.name
+        ]
+    failures = [pair for attrs in labels.store.finished().values() for pair in attrs["failures"]]
+    failures += [[failure.path, failure.reason] for failure in lost]
+    rows += [json.dumps({"store": out.name, "file": file, "reason": reason}) for file, reason in failures]
+    if rows:
+        with writing_file(path) as file:
+            file.write("".join(row + "\n" for row in rows).encode())
+    else:
+        path.unlink(missing_ok=True)
+
+
+def summary_of(out: Path, labels: LabelStore, lost: Sequence[Failure], done: int, seconds: float) -> Summary:
+    """The summary of a finished run."""
+    attrs = labels.attrs
+    return Summary(
+        frames=attrs["frames"],
+        labelled=attrs["labelled"],
+        skipped=attrs["skipped"],
+        failures=attrs["failures"],
+        seconds=seconds,
+        out=out,
+        done_now=done - len(lost),
+        warnings=tuple(attrs["warnings"]),
+    )

@@ -1,0 +1,95 @@
+"""`h2o prepare-labels`: the frames of a dataset split become labels.zarr.
+
+Finished camera sequences are kept whatever happens; the same command run again goes on where it stopped, and tries
+those again that had failures. What failed is in the store and, derived from it, in `failures.jsonl` beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from ..data.frame import CameraSequence, Failure
+from ..data.labels import LabelStore
+from ..labeling.raster import make_renderer
+from .cluster import connect, run_tasks
+from .label_sequence import Job, hand_sides, label_sequence, path_or_none
+from .label_settings import LabelSettings, checked, identity, listed
+from .label_summary import Summary, finish_labels, summary_of, write_failures
+
+log = logging.getLogger(__name__)
+
+
+def prepare_labels(settings: LabelSettings) -> Summary:
+    """Label every annotated frame of a split. InputError for bad input (nothing written); failures are counted."""
+    started = time.monotonic()
+    settings = checked(settings)
+    sequences = listed(settings)
+    job = _job(settings, sequences)
+    labels = LabelStore.create(settings.out, identity(settings, sequences, job), settings.overwrite)
+    try:
+        tasks = _tasks(labels, sequences)
+        lost = _run(settings, job, tasks) if tasks else []
+        if not labels.is_current(sequence.key for sequence in sequences):
+            finish_labels(settings, labels, sequences, lost)
+        write_failures(settings.out, labels, lost)
+        if settings.json is not None:
+            log.info("%d label files written below %s", labels.export_json(settings.json), settings.json)
+    finally:
+        labels.close()
+    return summary_of(settings.out, labels, lost, len(tasks), time.monotonic() - started)
+
+
+def _job(settings: LabelSettings, sequences: Sequence[CameraSequence]) -> Job:
+    renderer = make_renderer(settings.renderer)
+    name = renderer.name
+    renderer.close()
+    vertices = any(sequence.released is not None for sequence in sequences)
+    sides = hand_sides(sequences)
+    return Job(str(settings.out.resolve()), str(settings.mano), sides, path_or_none(settings.objects), name, vertices)
+
+
+def _tasks(labels: LabelStore, sequences: Sequence[CameraSequence]) -> list[CameraSequence]:
+    """Sequences to do: unfinished ones, and finished ones with failures, which may have been repaired."""
+    finished = labels.store.finished()
+    again = [sequence.key for sequence in sequences if finished.get(sequence.key, {}).get("failures")]
+    for key in again:
+        labels.store.discard(key)
+    if finished:
+        log.info(
+            "%d of %d sequences are done, %d of them had failures and are tried again",
+            len(finished),
+            len(sequences),
+            len(again),
+        )
+    return [sequence for sequence in sequences if sequence.key not in finished or sequence.key in again]
+
+
+def _run(settings: LabelSettings, job: Job, tasks: list[CameraSequence]) -> list[Failure]:
+    """Run the tasks; returns those that no worker survived."""
+    workers = settings.workers
+    if workers is None and settings.scheduler is None and len(tasks) == 1:
+        workers = 1
+    lost, done = [], 0
+    try:
+        with connect(workers, settings.scheduler) as client:
+            results = run_tasks(
+                client,
+                partial(label_sequence, job),
+                tasks,
+                label="labels",
+                frames_of=len,
+                name_of=lambda task: task.key,
+            )
+            for _, result in results:
+                done += 1
+                if isinstance(result, Failure):
+                    lost.append(result)
+    except KeyboardInterrupt:
+        log.warning(
+            "stopped: %d of %d sequences were finished now; the same command goes on from here", done, len(tasks)
+        )
+        raise
+    return lost
