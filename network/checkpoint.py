@@ -27,9 +27,8 @@ from .official_files import (
     check_names,
     check_shapes,
     export_official,
-    from_official,
-    hierarchy_from,
     load_backbone,
+    load_official,
     own_names,
     read_tensors,
 )
@@ -65,8 +64,7 @@ def load_checkpoint(path: str | Path, hierarchy: str | Path | Hierarchy | None =
     with torch.random.fork_rng(devices=[]):
         if folder is not None:
             return _load_folder(folder)
-        tensors = read_tensors(path)
-        return from_official(path, tensors, hierarchy_from(hierarchy, path))
+        return load_official(path, hierarchy)
 
 
 def save_checkpoint(

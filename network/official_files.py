@@ -114,10 +114,13 @@ def _without_aliases(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor
     return kept
 
 
-def from_official(path: Path, tensors: dict[str, Tensor], hierarchy: Hierarchy) -> H2ONet:
-    """A model from official tensors (as `read_tensors` gives them) and the authors' hierarchy; float32, eval mode."""
-    tensors = _without_aliases(path, tensors)
+def load_official(path: Path, source: str | Path | Hierarchy | None) -> H2ONet:
+    """The network of an official file, float32, eval mode; source: transform.pkl or what `load_hierarchy` gives of
+    it.
+    """
+    tensors = _without_aliases(path, read_tensors(path))
     config = _config_of(path, tensors)
+    hierarchy = _hierarchy(source, path)
     if not is_mano_topology(hierarchy.faces[0]):
         raise InputError(
             f"{path}: official checkpoints need MANO's mesh hierarchy, found another topology; pass transform.pkl"
@@ -134,6 +137,15 @@ def from_official(path: Path, tensors: dict[str, Tensor], hierarchy: Hierarchy) 
     check_shapes(path, {theirs: state[ours] for ours, theirs in names.items()}, tensors)
     model.load_state_dict(state | {ours: tensors[theirs] for ours, theirs in names.items()})
     return model.eval()
+
+
+def _hierarchy(source: str | Path | Hierarchy | None, path: Path) -> Hierarchy:
+    if source is None:
+        raise InputError(
+            f"{path}: an official checkpoint does not hold its mesh hierarchy, found none given; "
+            "pass hierarchy=... (--hierarchy), the authors' transform.pkl"
+        )
+    return load_hierarchy(source) if isinstance(source, str | Path) else source
 
 
 def _config_of(path: Path, tensors: Mapping[str, Tensor]) -> NetworkConfig:
@@ -213,13 +225,3 @@ def load_backbone(path: str | Path, model: H2ONet) -> LoadReport:
     model.load_state_dict({ours: tensors[theirs] for ours, theirs in found.items()}, strict=False)
     unused = tuple(sorted(set(tensors) - set(found.values())))
     return LoadReport(path, tuple(sorted(found)), tuple(sorted(set(names) - set(found))), unused)
-
-
-def hierarchy_from(source: str | Path | Hierarchy | None, path: Path) -> Hierarchy:
-    """The hierarchy that an official file needs: given, read from transform.pkl, or InputError when there is none."""
-    if source is None:
-        raise InputError(
-            f"{path}: an official checkpoint does not hold its mesh hierarchy, found none given; "
-            "pass hierarchy=... (--hierarchy), the authors' transform.pkl"
-        )
-    return load_hierarchy(source) if isinstance(source, str | Path) else source

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import perceptron
+from .layers import perceptron, start_relu_layers
 
 BOTTOM_PIXELS = 16  # the bottom feature is 4x4
 
@@ -29,6 +29,7 @@ class OrientationFeature(nn.Module):
             nn.Linear(16 * c, 8 * c),
             nn.ReLU(inplace=True),
         )
+        start_relu_layers((*self.reduce, *self.mix))
 
     def forward(self, mesh: Tensor, orientation: Tensor) -> Tensor:
         """mesh, orientation (B, 8c, 4, 4); returns (B, 8c). No gradient flows into `mesh`."""
