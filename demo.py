@@ -88,10 +88,8 @@ def run_demo(
     for split in SPLITS:
         print(step(f"label {split}", lambda split=split: prepare_labels(label_settings(out, split, workers))))
     for split in SPLITS:
-        build = lambda split=split: build_clips(
-            out / split / "labels.zarr", out / split / "clips.zarr", workers=workers
-        )  # noqa: E731
-        print(step(f"clips {split}", build))
+        labels, clips = out / split / "labels.zarr", out / split / "clips.zarr"
+        print(step(f"clips {split}", lambda source=labels, to=clips: build_clips(source, to, workers=workers)))
     results = step("train", lambda: train_stages(out, overrides))
     for result in results:
         print(result)
