@@ -1,0 +1,118 @@
+"""HandOccNet's annotation JSON, written from a raw tree: the converter for DexYCB and HO3D (DATA.md B, C.7).
+
+Metres, pixels, OpenCV camera frame, joint order of DATA.md A.6. `pose[3:]` has the hand mean removed, because the
+layers that read these files add it. The file is written as a stream and appears only when it is whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import numpy as np
+
+from ..hand.errors import InputError
+from .datasets import iter_frames, list_sequences
+from .durable import writing_file
+from .frame import CameraSequence, Failure, Frame, Skipped
+from .hand_arrays import hand_basis
+from .labels import refuse_inside
+
+log = logging.getLogger(__name__)
+
+
+def write_annotations(dataset: str, root: str | Path, split: str, setup: str, mano: str | Path, out: str | Path) -> int:
+    """Convert a raw tree to `out`, outside of it; returns the number of annotations.
+
+    DexYCB: every frame with a hand, `image_id` = the toolkit's dataset index. HO3D `train`: all of train.txt (with what
+    this project holds out as `val`), `test`: evaluation.txt, both in the list's order, as H2ONet's loaders need.
+    InputError for bad input or when nothing is found.
+    """
+    refuse_inside(out, root, "--out")
+    return write_annotation_file(dataset, root, split, setup, mano, out)
+
+
+def write_annotation_file(
+    dataset: str, root: str | Path, split: str, setup: str, mano: str | Path, out: str | Path
+) -> int:
+    """The same without the rule that nothing is written inside a dataset: for who makes a dataset."""
+    sequences = list_sequences(dataset, root, split, setup, mano=mano)
+    if dataset != "dexycb" and split == "train":
+        sequences += list_sequences(dataset, root, "val", setup, mano=mano)
+    skipped: Counter[str] = Counter()
+    out = Path(out).expanduser()
+    with writing_file(out) as target, tempfile.TemporaryFile(dir=out.parent) as spool:
+        places = np.array(list(_spooled(sequences, spool, skipped)), np.int64).reshape(-1, 4)
+        if not len(places):
+            raise InputError(
+                f"{root}: no frame of {split} has an annotation ({dict(skipped)}); check --root and --split"
+            )
+        places = places[np.argsort(places[:, 0], kind="stable")]
+        target.write(b'{"images": [')
+        _copy(spool, places[:, 1:3], target)
+        target.write(b'], "annotations": [')
+        _copy(spool, places[:, 2:4], target)
+        target.write(b"]}")
+    for reason, count in sorted(skipped.items()):
+        log.warning("%s: %d frames left out: %s", out, count, reason)
+    return len(places)
+
+
+def _spooled(
+    sequences: Iterable[CameraSequence], spool: IO[bytes], skipped: Counter[str]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Write image and annotation of every frame to the spool; yields (index, start, middle, end)."""
+    position = 0
+    for sequence in sequences:
+        for item in iter_frames(sequence, masks=False):
+            if isinstance(item, Skipped):
+                skipped[item.reason] += 1
+            elif isinstance(item, Failure):
+                skipped["not readable"] += 1
+                log.warning("%s: %s", item.path, item.reason)
+            else:
+                image = msgspec.json.encode(image_entry(item))
+                annotation = msgspec.json.encode(annotation_entry(item, sequence.mano))
+                spool.write(image + annotation)
+                middle, end = position + len(image), position + len(image) + len(annotation)
+                yield item.index, position, middle, end
+                position = end
+
+
+def _copy(spool: IO[bytes], ranges: np.ndarray, target: IO[bytes]) -> None:
+    for number, (start, end) in enumerate(ranges.tolist()):
+        spool.seek(start)
+        target.write((b", " if number else b"") + spool.read(end - start))
+
+
+def image_entry(frame: Frame) -> dict[str, Any]:
+    """The entry of `images`. HO3D's file names leave out the folder of the split."""
+    name = frame.image if frame.dataset == "dexycb" else frame.image.partition("/")[2]
+    return {"id": frame.index, "file_name": name, "width": frame.width, "height": frame.height}
+
+
+def annotation_entry(frame: Frame, mano: str | None) -> dict[str, Any]:
+    """The entry of `annotations`, field for field as DATA.md B (DexYCB) and C.7 (HO3D) have it."""
+    k = frame.intrinsics
+    entry: dict[str, Any] = {
+        "id": frame.index,
+        "image_id": frame.index,
+        "cam_param": {"focal": [float(k[0, 0]), float(k[1, 1])], "princpt": [float(k[0, 2]), float(k[1, 2])]},
+    }
+    if frame.mano_pose is None:
+        assert frame.box is not None
+        x0, y0, x1, y1 = frame.box.tolist()
+        return entry | {"root_joint_cam": frame.root.tolist(), "bbox": [x0, y0, x1 - x0, y1 - y0]}
+    assert frame.joints is not None and frame.joints_2d is not None and frame.mano_shape is not None
+    mean = hand_basis(mano, frame.side).mean
+    pose = np.concatenate([frame.mano_pose[:3], frame.mano_pose[3:] - mean])
+    entry["joints_coord_cam"] = frame.joints.tolist()
+    entry["mano_param"] = {"pose": pose.tolist(), "shape": frame.mano_shape.tolist()}
+    if frame.dataset == "dexycb":
+        entry |= {"joints_img": frame.joints_2d.tolist(), "hand_type": frame.side}
+    return entry
