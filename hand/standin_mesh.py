@@ -14,13 +14,13 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
+from .standin_outline import ACROSS, along_loop, knuckle_loop, last_ring, ring_at, wrist_loop
 from .standin_shape import (
     FINGER_ORDER,
     Finger,
     finger_coordinates,
     fingers,
     hand_surface,
-    profile,
     project,
     sleeve_surface,
     tip_start,
@@ -28,17 +28,16 @@ from .standin_shape import (
 )
 
 VERTICES = 778
-ACROSS = ("little", "ring", "middle", "index")  # from the little finger's side to the index finger's
 SEGMENTS = 10
 # Rings of the palm's sleeve: (place between wrist 0 and webs 1, vertices). The last is the row of the fingers' bases.
 _SLEEVE = (
-    (0.0, 16), (0.10, 16), (0.20, 17), (0.305, 19), (0.41, 19), (0.515, 20), (0.615, 22), (0.715, 24), (0.815, 26),
-    (0.91, 26), (1.0, 28),
+    (0.0, 16), (0.10, 16), (0.20, 17), (0.305, 20), (0.41, 20), (0.515, 21), (0.615, 23), (0.715, 23), (0.815, 24),
+    (0.91, 25), (1.0, 28),
 )  # fmt: skip
 _HOLE = 8  # vertices of the sleeve that the thumb replaces
-_INTERVALS = (3, 4, 3)  # rings of a finger: webs to second joint, to third joint, to the last ring
+# Steps of a finger's rings: from its base to the second joint, to the third, to the last ring.
+_STEPS = {"index": (3, 4, 3), "middle": (3, 4, 3), "ring": (3, 4, 3), "little": (2, 4, 4)}
 _ANGLES = np.deg2rad(-54.0 + 36.0 * np.arange(SEGMENTS))  # from the nail's side towards the index side
-_WRIST_PLANE = 110.0
 
 
 @dataclass(frozen=True)
@@ -104,66 +103,18 @@ def build_mesh() -> HandMesh:
 
 def _sleeve(builder: _Builder) -> list[list[int]]:
     """The palm's rings from the wrist to the webs; the last one carries three extra vertices inside the webs."""
-    wrist, webs = _wrist_loop(64), _knuckle_loop()
+    wrist, webs = wrist_loop(64), knuckle_loop()
     rings = []
     for place, count in _SLEEVE:
         u = np.arange(count) / count
-        ring = (1 - place) * _along_loop(wrist, u) + place * _along_loop(webs, u)
+        ring = (1 - place) * along_loop(wrist, u) + place * along_loop(webs, u)
         ring, _ = project(sleeve_surface, ring, steps=6) if 0 < place < 1 else (ring, ring)
         rings.append(builder.add(ring, 0.0 if place == 0 else 1.0))
         if len(rings) > 1:
             before = len(rings[-2])
             builder.zip_loops(rings[-2], rings[-1], np.arange(before + 1) / before, np.arange(count + 1) / count)
-    neighbours = pairwise(ACROSS)
-    rings[-1] += builder.add(np.array([web_point(a, b) for a, b in neighbours]), 0.1)
+    rings[-1] += builder.add(np.array([web_point(a, b) for a, b in pairwise(ACROSS)]), 0.4)
     return rings
-
-
-def _along_loop(loop: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Points of a closed loop at positions `u` in [0, 1), each vertex of the loop taking an equal share."""
-    closed = np.concatenate([loop, loop[:1]])
-    at = np.arange(len(closed)) / len(loop)
-    return np.stack([np.interp(u, at, closed[:, c]) for c in range(3)], axis=1)
-
-
-def _wrist_loop(count: int) -> np.ndarray:
-    """The open end: from the little finger's side over the back to the thumb's side and back along the palm side."""
-    angle = 2 * np.pi * np.arange(count) / count
-    loop = np.stack([np.full(count, _WRIST_PLANE), 3.5 + 19 * np.sin(angle), 5 - 27 * np.cos(angle)], axis=1)
-    for _ in range(8):
-        loop = project(sleeve_surface, loop)[0]
-        loop[:, 0] = _WRIST_PLANE
-    return _equal_steps(loop)
-
-
-def _equal_steps(loop: np.ndarray) -> np.ndarray:
-    closed = np.concatenate([loop, loop[:1]])
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    at = length[-1] * np.arange(len(loop)) / len(loop)
-    return np.stack([np.interp(at, length, closed[:, c]) for c in range(3)], axis=1)
-
-
-def _knuckle_loop() -> np.ndarray:
-    """The 28 vertices round the row of finger bases: corner, two dorsal, corner ... over the back, then the palm."""
-    f = fingers()
-    inner = [web_point(a, b) for a, b in pairwise(ACROSS)]
-    little, index = f["little"], f["index"]
-    ends = [
-        little.joints[0] + 11.5 * little.direction[0] - 8.0 * little.lateral[0],
-        index.joints[0] + 16.0 * index.direction[0] + 9.0 * index.lateral[0],
-    ]
-    corners = [ends[0], *inner, ends[1]]
-    back, front = [], []
-    for k, name in enumerate(ACROSS):
-        finger = f[name]
-        for share in (0.0, 1 / 3, 2 / 3):
-            point = (1 - share) * corners[k] + share * corners[k + 1]
-            lift = 0.0 if share == 0.0 else 3.0
-            back.append(point + finger.dorsal[0] * (6.0 + lift) - (0.5 + lift) * finger.direction[0])
-            front.append(point - finger.dorsal[0] * (6.5 + lift) - 0.5 * finger.direction[0])
-    back.append(ends[1] + 6.0 * index.dorsal[0])
-    front.append(ends[1] - 6.5 * index.dorsal[0])
-    return np.array([ends[0], *back, ends[1], *front[::-1]])
 
 
 def _base_loop(ring: list[int], k: int) -> list[int]:
@@ -175,42 +126,26 @@ def _base_loop(ring: list[int], k: int) -> list[int]:
     return [*back, index_side, *front, little_side]
 
 
-def _ring_at(finger: Finger, along: float, angles: np.ndarray, lean: float = 0.0) -> np.ndarray:
-    """Skin points of a finger at arc length `along` (mm) and `angles` round its axis."""
-    bone = int(np.clip(np.searchsorted(finger.reach, along, side="right") - 1, 0, 2))
-    centre = finger.joints[bone] + (along - finger.reach[bone]) * finger.direction[bone]
-    width, dorsal, palmar = (float(v[0]) for v in profile(finger, np.array([along])))
-    start = tip_start(finger)
-    shrink = np.sqrt(1 - (max(along - start, 0) / (finger.reach[3] - start)) ** 2)
-    up, side = np.cos(angles), np.sin(angles)
-    radius = shrink / np.sqrt((up / np.where(up > 0, dorsal, palmar)) ** 2 + (side / width) ** 2)
-    around = up[:, None] * finger.dorsal[bone] + side[:, None] * finger.lateral[bone]
-    return centre + radius[:, None] * (around + lean * side[:, None] * finger.direction[bone])
-
-
 def _finger_tube(builder: _Builder, finger: Finger, base: list[int]) -> list[int]:
     """Rings and cap of one finger, welded to its base loop; returns the tip's vertices."""
-    along, _, side = finger_coordinates(finger, np.array([builder.points[v] for v in base]))
-    last = _last_ring(finger)
-    stops = (float(along.mean()), finger.reach[1], finger.reach[2], last)
-    rings = np.concatenate([np.linspace(stops[i], stops[i + 1], _INTERVALS[i] + 1)[1:] for i in range(3)])
+    base_along, _, _ = finger_coordinates(finger, np.array([builder.points[v] for v in base]))
+    first, second, third = _STEPS[finger.name]
     # The webs on a finger's two sides lie at different depths: its first rings lean as its base does.
-    lean = float((along[4] - along[9]) / (side[4] - side[9]))
-    leans = lean * np.clip((finger.reach[1] - rings) / (finger.reach[1] - rings[0]), 0.0, 1.0)
-    return _tube(builder, finger, base, rings, 0.15, leans)
+    share = np.arange(1, first + 1)[:, None] / first
+    rings = [
+        *((1 - share) * base_along + share * finger.reach[1]),
+        *np.linspace(finger.reach[1], finger.reach[2], second + 1)[1:],
+        *np.linspace(finger.reach[2], last_ring(finger), third + 1)[1:],
+    ]
+    return _tube(builder, finger, base, rings, 0.15)
 
 
-def _last_ring(finger: Finger) -> float:
-    return tip_start(finger) + 0.5 * (finger.reach[3] - tip_start(finger))
-
-
-def _tube(
-    builder: _Builder, finger: Finger, base: list[int], along: np.ndarray, free: float, leans: np.ndarray
-) -> list[int]:
+def _tube(builder: _Builder, finger: Finger, base: list[int], along: list, free: float) -> list[int]:
+    """Weld rings at `along` to the loop `base`, then the cap: the tip's vertices, the most distal first."""
     before, tube = base, FINGER_ORDER.index(finger.name)
     even = np.arange(SEGMENTS + 1) / SEGMENTS
     for k, s in enumerate(along):
-        ring = builder.add(_ring_at(finger, float(s), _ANGLES, float(leans[k])), max(0.0, free - 0.2 * k), tube)
+        ring = builder.add(ring_at(finger, np.broadcast_to(s, SEGMENTS), _ANGLES), max(0.0, free - 0.2 * k), tube)
         if len(before) == SEGMENTS:
             builder.weld(before, ring)
         else:
@@ -218,7 +153,7 @@ def _tube(
         before = ring
     start, end = tip_start(finger), finger.reach[3]
     cap_angles = np.deg2rad(-36.0 + 72.0 * np.arange(5))
-    cap = builder.add(_ring_at(finger, start + 0.87 * (end - start), cap_angles), 0.0, tube)
+    cap = builder.add(ring_at(finger, np.full(5, start + 0.87 * (end - start)), cap_angles), 0.0, tube)
     for j in range(5):  # every vertex of the cap faces one edge of the last ring
         a, b, c = before[2 * j], before[2 * j + 1], before[(2 * j + 2) % SEGMENTS]
         d, e = cap[j], cap[(j + 1) % 5]
@@ -242,14 +177,13 @@ def _thumb(builder: _Builder, thumb: Finger) -> list[int]:
         loop.append(following[loop[-1]])
     if len(loop) != len(following):
         raise RuntimeError("the thumb's hole is not one loop")
-    last = _last_ring(thumb)
-    along = np.concatenate([np.linspace(15.0, thumb.reach[2], 7), np.linspace(thumb.reach[2], last, 6)[1:]])
-    first = _ring_at(thumb, float(along[0]), _ANGLES)
+    along = [*np.linspace(15.0, thumb.reach[2], 7), *np.linspace(thumb.reach[2], last_ring(thumb), 6)[1:]]
+    first = ring_at(thumb, np.full(SEGMENTS, along[0]), _ANGLES)
     shifts = [
         np.linalg.norm(points[np.roll(loop, -k)][:: len(loop) // 5][:5] - first[::2], axis=1).sum()
         for k in range(len(loop))
     ]
-    return _tube(builder, thumb, np.roll(loop, -int(np.argmin(shifts))).tolist(), along, 1.0, np.zeros(len(along)))
+    return _tube(builder, thumb, np.roll(loop, -int(np.argmin(shifts))).tolist(), along, 1.0)
 
 
 def _finish(builder: _Builder, tips: dict[str, list[int]], wrist: list[int]) -> HandMesh:

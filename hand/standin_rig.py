@@ -87,7 +87,7 @@ def joint_regressor(vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
     regressor = np.zeros((16, len(vertices)))
     for joint, place in enumerate(skeleton()):
         if joint == 0:
-            near = np.abs(vertices[:, 0] - place[0]) < 18.0
+            near = (np.abs(vertices[:, 0] - place[0]) < 18.0) & (np.linalg.norm(vertices - place, axis=1) < 38.0)
             spread = np.abs(vertices[:, 0] - place[0]) / 10.0
         else:
             finger = fingers()[FINGER_ORDER[(joint - 1) // 3]]

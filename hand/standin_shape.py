@@ -166,7 +166,7 @@ def _blend(a: np.ndarray, b: np.ndarray, reach: float) -> np.ndarray:
 
 
 # Where the skin between two neighbouring fingers ends (x), and half its thickness.
-_WEB_FRONT = {("index", "middle"): -13.0, ("middle", "ring"): -8.0, ("ring", "little"): 8.0}
+_WEB_FRONT = {("index", "middle"): -13.0, ("middle", "ring"): -8.0, ("ring", "little"): 12.0}
 _WEB_RADIUS = 6.0
 
 
