@@ -43,46 +43,61 @@ def decimate(vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.nd
 def place_on_surface(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest point of a surface to each of `points` `(N, 3)`: its face id `(N,)` and barycentric weights `(N, 3)`.
 
-    Weights are at least 0 and sum to 1. Ties go to the lower face id.
+    Weights are at least 0, sum to 1 and are multiples of 1e-6. Ties go to the lower face id.
     """
-    corners = np.asarray(vertices, dtype=np.float64)[faces]
-    a, b, c = corners.transpose(1, 0, 2)
-    normal = np.cross(b - a, c - a)
+    triangles = _Triangles(np.asarray(vertices, dtype=np.float64)[faces])
     face = np.empty(len(points), dtype=np.int64)
     weights = np.empty((len(points), 3))
     for i, point in enumerate(np.asarray(points, dtype=np.float64)):
-        candidates = _nearest_weights(point, corners, normal)
-        offsets = np.einsum("fk,fkc->fc", candidates, corners) - point
-        face[i] = np.einsum("fc,fc->f", offsets, offsets).argmin()
-        weights[i] = candidates[face[i]]
+        candidates = triangles.nearest_weights(point)
+        offsets = np.einsum("fk,fkc->fc", candidates, triangles.corners) - point
+        distance = np.einsum("fc,fc->f", offsets, offsets)
+        # Faces round a shared vertex are equally near but for rounding, which must not choose between them.
+        face[i] = np.flatnonzero(distance <= distance.min() + (1e-8 * triangles.extent) ** 2)[0]
+        weights[i] = np.round(candidates[face[i]], 6)
+        weights[i, weights[i].argmax()] += 1.0 - weights[i].sum()
     return face, weights
 
 
-def _nearest_weights(point: np.ndarray, corners: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Barycentric weights `(F, 3)` of the point of each triangle `(F, 3, 3)` that is nearest to `point` `(3,)`.
+class _Triangles:
+    """Triangles `(F, 3, 3)` with the products that finding nearest points on them needs again and again."""
 
-    The foot of the perpendicular when it lies inside, else the nearest of the points on the three edges.
-    """
-    a, b, c = corners.transpose(1, 0, 2)
-    area = np.maximum(np.einsum("fc,fc->f", normal, normal), 1e-300)
-    inside = np.stack(
-        [np.einsum("fc,fc->f", np.cross(q - p, point - p), normal) / area for p, q in ((b, c), (c, a), (a, b))], axis=1
-    )
-    edges = []
-    for i, j in ((0, 1), (1, 2), (2, 0)):
-        start, along = corners[:, i], corners[:, j] - corners[:, i]
-        length = np.maximum(np.einsum("fc,fc->f", along, along), 1e-300)
-        t = np.clip(np.einsum("fc,fc->f", point - start, along) / length, 0.0, 1.0)
-        weights = np.zeros((len(corners), 3))
-        weights[:, i], weights[:, j] = 1.0 - t, t
-        edges.append(weights)
-    options = np.stack(edges)
-    offsets = np.einsum("efk,fkc->efc", options, corners) - point
-    nearest = np.einsum("efc,efc->ef", offsets, offsets).argmin(axis=0)
-    on_edge = options[nearest, np.arange(len(corners))]
-    use_inside = (inside >= 0.0).all(axis=1) & (area > 1e-300)
-    inside = inside / np.where(use_inside, inside.sum(axis=1), 1.0)[:, None]
-    return np.where(use_inside[:, None], inside, on_edge)
+    def __init__(self, corners: np.ndarray) -> None:
+        self.corners = corners
+        self.extent = float(np.ptp(corners.reshape(-1, 3), axis=0).max())
+        self.along = corners[:, [1, 2, 0]] - corners  # edges a-b, b-c, c-a
+        self.squared = np.einsum("fec,fec->fe", self.along, self.along)
+        self.uu, self.vv = self.squared[:, 0], self.squared[:, 2]
+        self.uv = -np.einsum("fc,fc->f", self.along[:, 0], self.along[:, 2])
+        self.area = self.uu * self.vv - self.uv**2
+        self.has_area = self.area > 1e-12 * self.uu * self.vv
+
+    def nearest_weights(self, point: np.ndarray) -> np.ndarray:
+        """Barycentric weights `(F, 3)` of the point of each triangle that is nearest to `point` `(3,)`.
+
+        The foot of the perpendicular when it lies inside, else the nearest of the points on the three edges.
+        """
+        offset = point - self.corners
+        along = np.einsum("fec,fec->fe", offset, self.along)
+        pu, pv = along[:, 0], -np.einsum("fc,fc->f", offset[:, 0], self.along[:, 2])
+        area = np.where(self.has_area, self.area, 1.0)
+        b = (self.vv * pu - self.uv * pv) / area
+        c = (self.uu * pv - self.uv * pu) / area
+        inside = np.stack([1.0 - b - c, b, c], axis=1)
+        t = np.clip(along / np.maximum(self.squared, 1e-300), 0.0, 1.0)
+        gap = offset - t[..., None] * self.along
+        edge = np.einsum("fec,fec->fe", gap, gap).argmin(axis=1)
+        row = np.arange(len(self.corners))
+        on_edge = np.zeros_like(inside)
+        on_edge[row, edge] = 1.0 - t[row, edge]
+        on_edge[row, (edge + 1) % 3] = t[row, edge]
+        use_inside = self.has_area & (inside >= 0.0).all(axis=1)
+        return np.where(use_inside[:, None], inside, on_edge)
+
+
+def _rounded(cost: float) -> float:
+    """Nine digits: costs that are equal by symmetry stay equal on a machine that rounds its sums otherwise."""
+    return float(f"{cost:.8e}")
 
 
 class _Collapser:
@@ -124,7 +139,7 @@ class _Collapser:
                 if self.around[a] & self.around[b] == {i}:
                     along = self.vertices[b] - self.vertices[a]
                     upright = np.cross(along, normal / area)
-                    length = float(np.linalg.norm(upright))
+                    length = float(np.linalg.norm(upright))  # not zero: the face has an area
                     for vertex in (a, b):
                         self._add_plane(vertex, upright / length, self.vertices[a], _BOUNDARY_WEIGHT * length**2)
 
@@ -150,7 +165,7 @@ class _Collapser:
             length = _LENGTH_WEIGHT * float(along @ along)
             for gone, kept in ((vertex, other), (other, vertex)):
                 place = self.points[kept]
-                cost = max(float(place @ quadric @ place), 0.0) / weight + length
+                cost = _rounded(max(float(place @ quadric @ place), 0.0) / weight + length)
                 heapq.heappush(heap, (cost, gone, kept, self.version[gone], self.version[kept]))
 
     def _on_boundary(self, vertex: int) -> bool:

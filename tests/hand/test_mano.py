@@ -90,6 +90,14 @@ def test_gradients_reach_pose_shape_and_translation(arrays):
     assert torch.autograd.gradcheck(lambda *x: hand(*x).joints, (pose, shape, translation))
 
 
+def test_every_tensor_moves_to_the_device(arrays, batch):
+    """torch's meta device has shapes but no values, and refuses to mix with any other device."""
+    hand = HandModel(arrays).to("meta")
+    mesh = hand(*(torch.tensor(x, dtype=torch.float32, device="meta") for x in batch))
+    assert mesh.vertices.device.type == mesh.joints.device.type == "meta" and mesh.joints.shape == (6, 21, 3)
+    assert {b.device.type for b in hand.buffers()} == {"meta"}
+
+
 def test_nothing_to_train_and_nothing_licensed_in_a_checkpoint(arrays):
     hand = HandModel(arrays)
     assert list(hand.parameters()) == [] and hand.state_dict() == {}
