@@ -31,7 +31,7 @@ from ..labeling.pose import Hands, load_hands
 from ..labeling.raster import Mesh, Renderer, View, make_renderer
 
 BATCH = 128
-_LABEL_COLUMNS = (
+LABEL_COLUMNS = (
     "labelled",
     "occluded",
     "visible_vertices",
@@ -41,6 +41,7 @@ _LABEL_COLUMNS = (
     "joint_visible",
     "mask_iou",
 )
+"""Columns that the rules fill, named alike in `FrameLabels` and labels.zarr."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _label_batch(
 
 
 def _take(rows: Rows, places: list[int], labels: FrameLabels) -> None:
-    for name in _LABEL_COLUMNS:
+    for name in LABEL_COLUMNS:
         rows[name][places] = getattr(labels, name)
 
 

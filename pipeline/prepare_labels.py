@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from ..data.frame import CameraSequence, Failure
 from ..data.labels import LabelStore
@@ -17,6 +18,7 @@ from ..labeling.raster import make_renderer
 from .cluster import connect, run_tasks
 from .label_sequence import Job, hand_sides, label_sequence, path_or_none
 from .label_settings import LabelSettings, checked, identity, listed
+from .label_sheet import write_sheet
 from .label_summary import Summary, finish_labels, summary_of, write_failures
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ def prepare_labels(settings: LabelSettings) -> Summary:
         write_failures(settings.out, labels, lost)
         if settings.json is not None:
             log.info("%d label files written below %s", labels.export_json(settings.json), settings.json)
+        if settings.sheet is not None:
+            log.info("contact sheet: %s", write_sheet(Path(settings.sheet), labels, sequences, job))
     finally:
         labels.close()
     return summary_of(settings.out, labels, lost, len(tasks), time.monotonic() - started)

@@ -1,0 +1,73 @@
+"""`--sheet`: a picture of the frames of a labels.zarr that a person should look at first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..data.datasets import iter_frames
+from ..data.frame import CameraSequence, Frame
+from ..data.labels import LabelStore
+from ..hand.errors import InputError
+from ..labeling.label import FrameLabels
+from ..labeling.objects import ObjectLibrary
+from ..labeling.overlay import contact_sheet, draw_label, worst_first, write_picture
+from ..labeling.pose import load_hands
+from .label_sequence import LABEL_COLUMNS, Job
+
+CARDS = 24
+_PER_SEQUENCE = 2
+
+
+def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequence], job: Job) -> Path:
+    """Draw up to 24 labelled frames, worst first, at most two of a camera sequence. InputError when there is none."""
+    columns = _columns(labels, slice(None))
+    hands, objects = load_hands(job.mano, job.sides), ObjectLibrary(job.objects)
+    by_key = {sequence.key: sequence for sequence in sequences}
+    cards = []
+    for row in _chosen(worst_first(columns), labels["sequence_id"]):
+        key = labels.sequences[int(labels["sequence_id"][row])]
+        frame = _frame(by_key[key], int(labels["frame"][row]))
+        photo = cv2.imread(str(Path(by_key[key].root) / labels.image(row)), cv2.IMREAD_COLOR)
+        if frame is None or photo is None:
+            continue
+        cards.append(draw_label(frame, photo[..., ::-1], _columns(labels, slice(row, row + 1)), 0, hands, objects))
+        if len(cards) == CARDS:
+            break
+    if not cards:
+        raise InputError(f"--sheet {path}: no labelled frame with a readable photo; there is nothing to draw")
+    return write_picture(path, contact_sheet(cards))
+
+
+def _columns(labels: LabelStore, rows: slice) -> FrameLabels:
+    columns = {name: labels[name][rows] for name in LABEL_COLUMNS}
+    unknown = np.full((len(columns["labelled"]), 6), -1, np.int32)
+    return FrameLabels(**columns, camera_facing=unknown, failures=(), missing_objects=())
+
+
+def _chosen(rows: Sequence[int], sequence_id: np.ndarray) -> list[int]:
+    """The rows in order, with what goes beyond two of a sequence moved to the end."""
+    taken: dict[int, int] = {}
+    first, later = [], []
+    for row in rows:
+        sequence = int(sequence_id[row])
+        taken[sequence] = taken.get(sequence, 0) + 1
+        (first if taken[sequence] <= _PER_SEQUENCE else later).append(row)
+    return first + later
+
+
+def _frame(sequence: CameraSequence, number: int) -> Frame | None:
+    row = np.flatnonzero(sequence.numbers == number)[:1]
+    ranges, released = sequence.ranges, sequence.released
+    one = replace(
+        sequence,
+        numbers=sequence.numbers[row],
+        indices=sequence.indices[row],
+        ranges=None if ranges is None else ranges[row],
+        released=None if released is None else released[row],
+    )
+    return next((item for item in iter_frames(one) if isinstance(item, Frame)), None)
