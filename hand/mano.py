@@ -104,8 +104,9 @@ class HandModel(torch.nn.Module):
             hand_pose=rotations[:, 1:],
             transl=translation,
         )
-        fingertips = posed.vertices[:, list(tip_vertices(tips, self.side))]
-        joints = torch.cat([posed.joints, fingertips], dim=1)[:, list(JOINTS_FROM_MANO)]
+        fingertips = [posed.vertices[:, vertex] for vertex in tip_vertices(tips, self.side)]
+        joints = torch.cat([posed.joints, torch.stack(fingertips, dim=1)], dim=1)
+        joints = torch.stack([joints[:, row] for row in JOINTS_FROM_MANO], dim=1)  # slices: no indices to move
         return HandMesh(posed.vertices, joints)
 
     def root(self, mano_shape: torch.Tensor) -> torch.Tensor:
@@ -162,6 +163,9 @@ def _smplx_layer(arrays: HandArrays, dtype: torch.dtype) -> _Layer:
         "lbs_weights": arrays.weights,
     }
     del layer.vertex_joint_selector  # the landmarks of the whole body, which the hand layer never reads
+    # smplx asks a buffer for each joint's parent: on a GPU that would wait for the device 15 times per call.
+    del layer.parents
+    object.__setattr__(layer, "parents", arrays.parents.copy())
     for name, rounded in list(layer.named_buffers()):
         buffer = torch.tensor(exact[name], dtype=dtype) if name in exact else rounded
         # Not persistent: MANO's licensed arrays must never travel in a checkpoint of a model that holds a hand.
