@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data import durable
+from ..data import durable, photos
 from ..data.clip_store import SCHEMA, SCHEMA_VERSION, write_index
 from ..data.crops import MAX_SCALE
 from ..data.frame import Failure
 from ..data.labels import LabelStore, refuse_inside
-from ..data.photos import CODECS, LOSSLESS, best_codec, turbojpeg
+from ..data.photos import CODECS, LOSSLESS, best_codec
 from ..data.store import SequenceStore, folder_of
 from ..hand.errors import InputError
 from .cluster import connect, run_tasks
@@ -74,10 +74,10 @@ def build_clips(
     """
     began = time.perf_counter()
     source = LabelStore.open(labels)
-    photos = Path(root if root is not None else source.attrs["root"])
-    refuse_inside(out, photos, "--out")
+    folder = Path(root if root is not None else source.attrs["root"])
+    refuse_inside(out, folder, "--out")
     settings = _settings(source, codec, max_scale)
-    tasks = _tasks(source, Path(labels), photos, Path(out), settings)
+    tasks = _tasks(source, Path(labels), folder, Path(out), settings)
     _find_photos(tasks, source)
 
     store = SequenceStore.create(out, settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
@@ -91,7 +91,7 @@ def build_clips(
                     client, cut_sequence, waiting, label="cut hands", frames_of=_frames_of, name_of=_name_of
                 ):
                     (lost if isinstance(result, Failure) else results).append(result)
-        summary = _finish(store, source, tasks, settings, photos, Path(labels), lost)
+        summary = _finish(store, source, tasks, settings, folder, Path(labels), lost)
     finally:
         store.close()
     cpu = 1e3 * sum(result.cpu for result in results) / max(1, sum(result.frames for result in results))
@@ -116,7 +116,7 @@ def _settings(source: LabelStore, codec: str, max_scale: float) -> dict[str, Any
     if codec not in CODECS:
         raise InputError(f"codec: expected auto, {' or '.join(CODECS)}, found {codec!r}")
     if codec == LOSSLESS and best_codec(attrs["image"]) != LOSSLESS:
-        why = "libturbojpeg is missing" if turbojpeg() is None else f"photos {attrs['image']} are no JPEGs"
+        why = "libturbojpeg is missing" if photos.turbojpeg() is None else f"photos {attrs['image']} are no JPEGs"
         raise InputError(f"codec {LOSSLESS}: {why}; use codec auto")
     if not max_scale >= 1.0:
         raise InputError(f"max_scale: expected 1 or more, found {max_scale}")

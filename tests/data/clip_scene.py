@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
 from h2onet.data.labels import LabelStore, empty_columns, image_pattern
 from h2onet.hand.camera import project
 
@@ -22,9 +21,11 @@ OTHER = "20200813-subject-02/20200813_145612/840412060917"
 
 @dataclass(frozen=True)
 class Scene:
-    """What to make: frame numbers per camera sequence. `mirrored` makes the mirror image of the same scene and labels."""
+    """Frame numbers per camera sequence, and more. `mirrored` makes the mirror image of scene and labels."""
 
-    sequences: dict[str, tuple[int, ...]] = field(default_factory=lambda: {KEY: tuple(range(12)), OTHER: tuple(range(9))})
+    sequences: dict[str, tuple[int, ...]] = field(
+        default_factory=lambda: {KEY: tuple(range(12)), OTHER: tuple(range(9))}
+    )
     dataset: str = "dexycb"
     split: str = "train"
     left: bool = False

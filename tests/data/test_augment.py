@@ -6,15 +6,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-
 from h2onet.data.augment import NOTHING, Augmentation, Draw, Hands, mirror_left, patch, photo_affine, turn
 from h2onet.data.crops import crop_from_photo
 from h2onet.hand.camera import project
 from h2onet.hand.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.hand.rotations import matrix_from_axis_angle
+from hypothesis import given
+from hypothesis import strategies as st
 
 WIDTH = np.array([640, 640])
 INTRINSICS = np.array([[613.1, 0.0, 313.0], [0.0, 605.9, 245.0], [0.0, 0.0, 1.0]])  # unequal focal lengths on purpose
@@ -39,7 +38,7 @@ def boxes_of(hands):
 
 
 def projected(hands):
-    """Projection with every element of the (3, 3) matrix: turned intrinsics of unequal focal lengths are not triangular."""
+    """Projection with the whole (3, 3) matrix: turned intrinsics of unequal focal lengths are not triangular."""
     points = (hands.joints + hands.root[:, None]) @ np.swapaxes(hands.intrinsics, 1, 2)
     return points[..., :2] / points[..., 2:]
 
