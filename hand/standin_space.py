@@ -14,7 +14,7 @@ from .standin_rig import flexion_axis
 from .standin_shape import FINGER_ORDER, WRIST, fingers
 
 # RMS displacement (mm) of a vertex per unit of each component.
-_SHAPE_SIZE = (4.0, 2.6, 1.6, 1.3, 1.1, 0.9, 0.8, 0.7, 0.5, 0.4)
+_SHAPE_SIZE = (4.0, 2.4, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.25, 0.2)
 
 
 def shape_components(vertices: np.ndarray, normals: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -22,15 +22,15 @@ def shape_components(vertices: np.ndarray, normals: np.ndarray, weights: np.ndar
     raw = [
         vertices - WRIST * np.array([0.55, 1.0, 1.0]),
         sum(_stretch(vertices, weights, name) for name in ("index", "middle", "ring", "little")),
-        normals,
-        (vertices - WRIST) * np.array([0.0, 0.0, 1.0]) * _palm(weights),
+        normals * (0.55 + 0.45 * weights[:, :1]),
+        _palm_width(vertices, weights),
         _stretch(vertices, weights, "thumb"),
         _palm_length(vertices, weights),
         _stretch(vertices, weights, "index") + _stretch(vertices, weights, "little")
         - _stretch(vertices, weights, "middle") - _stretch(vertices, weights, "ring"),
         _stretch(vertices, weights, "index") - _stretch(vertices, weights, "little"),
         normals * weights[:, [3, 6, 9, 12, 15]].sum(axis=1)[:, None],
-        normals * (_palm(weights)[:, 0] * np.clip(-normals[:, 1], 0, 1))[:, None],
+        normals * (weights[:, 0] * np.clip(-normals[:, 1], 0, 1))[:, None],
     ]  # fmt: skip
     basis = np.zeros((10, vertices.size))
     for k, field in enumerate(raw):
@@ -41,9 +41,12 @@ def shape_components(vertices: np.ndarray, normals: np.ndarray, weights: np.ndar
     return (basis * scale[:, None]).reshape(10, -1, 3).transpose(1, 2, 0)
 
 
-def _palm(weights: np.ndarray) -> np.ndarray:
-    """Share of the palm in each vertex, counting what the fingers' first joints carry along half (778, 1)."""
-    return weights[:, :1]
+def _palm_width(vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Displacements that widen the palm from its middle; the fingers move along with their first joints."""
+    sideways = weights[:, 0] * (vertices[:, 2] - WRIST[2])
+    for k, finger in enumerate(fingers().values()):
+        sideways += weights[:, 1 + 3 * k : 4 + 3 * k].sum(axis=1) * (finger.joints[0][2] - WRIST[2])
+    return sideways[:, None] * np.array([0.0, 0.0, 1.0])
 
 
 def _stretch(vertices: np.ndarray, weights: np.ndarray, name: str) -> np.ndarray:
@@ -144,7 +147,7 @@ def sample_poses() -> dict[str, np.ndarray]:
     closed["little"] = closed["little"] + _turn("little", "dorsal", 0.3)
     tucked = opposition(0.9) + _bend("thumb", 0.25, 0.5, 0.9)
     fist = sum(closed.values(), tucked)
-    spread = _turn("index", "dorsal", 0.2) - _turn("ring", "dorsal", 0.15) - _turn("little", "dorsal", 0.25)
+    spread = _turn("index", "dorsal", 0.2) - _turn("ring", "dorsal", 0.12) - _turn("little", "dorsal", 0.3)
     # Chosen so that the pads of thumb and index finger touch.
     pinch = _bend("index", 0.9, 0.81, 0.47) + opposition(0.89) + _bend("thumb", 0.0, 0.13, 0.24)
     return {
