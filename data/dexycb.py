@@ -41,11 +41,10 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> 
     the toolkit's only when the download is complete, which is warned about once. InputError when nothing is there.
     """
     found: list[CameraSequence] = []
-    index, missing, subjects = 0, 0, 0
+    index, missing = 0, 0
     for subject in sorted(subjects_of(setup, split)):
         folder = root / SUBJECTS[subject]
         names = _sequence_names(folder)
-        subjects += bool(names)
         wanted = [name for name, position in names.items() if position_in_split(setup, split, position)]
         complete = sum(position_in_split(setup, split, position) for position in range(100))
         missing += max(0, complete - len(wanted))
@@ -59,7 +58,12 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> 
                     found.append(CameraSequence("dexycb", str(root), split, setup, key, numbers, indices, mano=mano))
                 index += frames
     if not found:
-        have = "no subject folders such as " + SUBJECTS[0] if not subjects else f"nothing of {setup} {split}"
+        here = [name for name in SUBJECTS if (root / name).is_dir()]
+        have = (
+            f"nothing of {setup} {split} ({len(here)} subjects)"
+            if here
+            else f"no subject folders such as {SUBJECTS[0]}"
+        )
         raise InputError(
             f"{root}: holds {have}; expected <SUBJECT>/<SEQUENCE>/<SERIAL>/ as DexYCB has it: check --root"
         )
