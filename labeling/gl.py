@@ -26,6 +26,7 @@ FAR = 100.0
 _SMALL = 256
 _CODES = (40, 200)
 _TO_OPENGL = np.array([1.0, -1.0, -1.0])
+_FAILURES = (ImportError, AttributeError, TypeError, ValueError, IndexError, OSError, AssertionError, RuntimeError)
 _NO_GL = (
     "renderer pyrender: OpenGL through EGL does not work here ({reason}); install the Debian packages libegl1 libgl1 "
     "libgl1-mesa-dri libxrender1, or use --renderer cpu (same labels, no system libraries)"
@@ -41,12 +42,12 @@ class GlRenderer:
     def __init__(self) -> None:
         """Open an EGL context; PYOPENGL_PLATFORM is set here because PyOpenGL reads it when it is first imported."""
         os.environ["PYOPENGL_PLATFORM"] = "egl"
-        failures: tuple[type[Exception], ...] = (ImportError, AttributeError, OSError, AssertionError, RuntimeError)
+        # Without its libraries PyOpenGL fails in many ways, an AttributeError on None among them.
+        failures: tuple[type[Exception], ...] = _FAILURES
         try:
             from OpenGL.error import Error
 
-            # Without libraries PyOpenGL fails in many ways, an AttributeError on None among them.
-            failures = (*failures, Error, ValueError, IndexError, TypeError)
+            failures = (*_FAILURES, Error)
             import pyrender
 
             self._pyrender: Any = pyrender

@@ -3,8 +3,8 @@
 Metres; object vertices in the object's own frame until `place` moves them into the OpenCV camera frame.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,6 @@ class ObjectMesh:
     radius: float
 
 
-@lru_cache(maxsize=64)
 def _load(path: Path) -> ObjectMesh:
     """Read a mesh file as it is: no merging, because that reorders vertices."""
     import trimesh  # slow to import, and only needed with objects
@@ -51,16 +50,20 @@ class ObjectLibrary:
     def __init__(self, folder: str | Path | None):
         """Remember the folder; raises InputError when it is named but does not exist."""
         self.folder = None if folder is None else Path(folder)
+        self._found: dict[str, ObjectMesh | None] = {}
         if self.folder is not None and not self.folder.is_dir():
             raise InputError(f"{self.folder}: expected the folder of object models, found none; pass --objects DIR")
 
     def get(self, name: str) -> ObjectMesh | None:
-        """The mesh of the object called `name` (YCB folder name), None when its file is missing."""
-        if self.folder is None:
-            return None
-        path = self.folder / name / MESH_FILE
-        return _load(path) if path.is_file() else None
+        """The mesh of the object called `name` (YCB folder name), None when its file is missing.
 
-    def missing(self, names: list[str] | set[str]) -> list[str]:
+        Raises InputError for a file that holds no triangle mesh. What was found, or not, is kept with the library.
+        """
+        if name not in self._found:
+            path = None if self.folder is None else self.folder / name / MESH_FILE
+            self._found[name] = _load(path) if path is not None and path.is_file() else None
+        return self._found[name]
+
+    def missing(self, names: Iterable[str]) -> list[str]:
         """Those of the names that have no mesh, sorted."""
         return sorted(name for name in set(names) if self.get(name) is None)
