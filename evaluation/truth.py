@@ -36,7 +36,9 @@ def truth_hand(stores: Sequence[str], mano: str | Path | None = None) -> HandMod
 
 
 def _recorded_hand(path: str) -> tuple[str, str]:
-    recorded = ClipStore.open(path).attrs.get("mano")
+    recorded = (ClipStore.open(path).attrs.get("mano") or {}).get("right")
     if not isinstance(recorded, dict) or not {"source", "sha256"} <= recorded.keys():
-        raise InputError(f"{path}: does not record the MANO it was labelled with; build the clips again")
+        raise InputError(
+            f"{path}: does not record the right hand's MANO that it was labelled with; build the clips again"
+        )
     return str(recorded["source"]), str(recorded["sha256"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..data.augment import Augmentation
 from ..data.clips import ClipDataset, ClipStore, Window, window_of
 from ..hand.errors import InputError
-from ..hand.mano import HandModel, load_arrays
+from ..hand.mano import HandModel
 from ..network.checkpoint import initialise, load_backbone
 from ..network.h2onet import H2ONet, NetworkConfig, build_network
 from .recipe import DATASETS, Recipe
@@ -63,33 +63,6 @@ def shown_clips(recipe: Recipe, clips: Clips) -> ClipDataset:
     """Training samples without augmentation, for the sample pictures of a run without validation clips."""
     paths = paths_of(clips)
     return ClipDataset(paths, frames=_windows(recipe, paths, train=False), require_pose=True)
-
-
-def truth_hand(stores: Sequence[str], mano: str | Path | None) -> HandModel:
-    """The right hand that the clips were labelled with, checked by its hash; `mano` overrides where it lies.
-
-    InputError when the stores name different hands, the recorded file is gone, or `mano` is another one.
-    """
-    recorded = {path: _recorded_hand(path) for path in stores}
-    first = stores[0]
-    for path, (_, sha256) in recorded.items():
-        if sha256 != recorded[first][1]:
-            raise InputError(f"{path}: labelled with another MANO than {first}; build both from one --mano")
-    source, sha256 = recorded[first]
-    try:
-        arrays = load_arrays(mano if mano is not None else source, "right")
-    except InputError as error:
-        if mano is not None:
-            raise
-        raise InputError(
-            f"{first}: was labelled with {source}, which cannot be read ({error}); say where it is with --mano"
-        ) from None
-    if arrays.sha256 != sha256:
-        raise InputError(
-            f"{arrays.source}: is not the MANO that {first} was labelled with (sha256 {arrays.sha256[:12]}, expected "
-            f"{sha256[:12]}); pass that one with --mano"
-        )
-    return HandModel.from_arrays(arrays)
 
 
 def fresh_network(recipe: Recipe, hand: HandModel, hierarchy: str | Path | None) -> H2ONet:
@@ -145,13 +118,6 @@ def _windows(recipe: Recipe, paths: Sequence[str], *, train: bool) -> dict[str, 
         return None
     datasets = {ClipStore.open(path).dataset for path in paths}
     return {name: window_of(name, train=train, past=recipe.frames - 1) for name in datasets}
-
-
-def _recorded_hand(path: str) -> tuple[str, str]:
-    recorded = ClipStore.open(path).attrs.get("mano")
-    if not isinstance(recorded, dict) or not {"source", "sha256"} <= recorded.keys():
-        raise InputError(f"{path}: does not record the MANO it was labelled with; build the clips again")
-    return str(recorded["source"]), str(recorded["sha256"])
 
 
 def _resolved(path: str) -> str:

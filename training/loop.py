@@ -7,6 +7,7 @@ and what it refuses training/inputs.py's, the loop training/run.py's, one step t
 from pathlib import Path
 
 from ..data.batches import loader
+from ..evaluation.truth import truth_hand
 from ..network.checkpoint import load_checkpoint, load_training_state
 from . import inputs, machine
 from .distributed import from_environment, joined
@@ -45,7 +46,7 @@ def train(
     resumed = folder.check(recipe, resume=resume, overwrite=overwrite)
     samples = inputs.training_clips(recipe, clips)
     validation = inputs.validation_clips(recipe, val_clips, clips)
-    hand = inputs.truth_hand([*samples.paths, *(validation.paths if validation else [])], mano)
+    hand = truth_hand([*samples.paths, *(validation.paths if validation else [])], mano)
     machine.prepare(recipe, chosen, processes.rank)
     batches = loader(
         samples,
