@@ -1,0 +1,113 @@
+"""ONNX files: the numbers of PyTorch at every batch size, a stream that encodes each frame once, clean refusals."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from h2onet.hand.errors import InputError
+from h2onet.hand.mano import load_hand
+from h2onet.inference import export
+from h2onet.inference.export import export_onnx
+from h2onet.network.checkpoint import checkpoint_hash, save_checkpoint
+from h2onet.network.h2onet import H2ONet, NetworkConfig, build_network
+
+
+def network(frames: int, oriented: bool = True) -> H2ONet:
+    torch.manual_seed(0)
+    return build_network(NetworkConfig(frames=frames, width=0.125, oriented=oriented), load_hand("standin")).eval()
+
+
+def pictures(*leading: int) -> torch.Tensor:
+    return torch.rand(*leading, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def session():
+    """session(path) -> run(inputs by name) -> outputs by name, through onnxruntime on one thread."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+
+    def open_file(path: Path):
+        opened = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in opened.get_outputs()]
+        return lambda inputs: dict(zip(names, opened.run(names, inputs), strict=True)), opened
+
+    return open_file
+
+
+@torch.inference_mode()
+def test_a_stream_through_onnx_is_the_window_in_pytorch(session, tmp_path: Path):
+    model = network(frames=3).train()  # saved while training: the export must still be of eval mode
+    with torch.no_grad():
+        model.correction_head.layers[6].weight.normal_(0, 0.01)
+        model.fusion.head.linear.weight.normal_(0, 0.01)
+    paths = export_onnx(save_checkpoint(tmp_path / "best", model), tmp_path / "out" / "model.onnx")
+    assert [path.name for path in paths] == ["model.backbone.onnx", "model.fusion.onnx"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.backbone.onnx", "model.fusion.onnx"]
+    encode, _ = session(paths[0])
+    fuse, opened = session(paths[1])
+    inputs = [given.name for given in opened.get_inputs()]
+    video = pictures(6)
+    seen = [encode({"images": frame[None].numpy()}) for frame in video]
+    model.eval()
+    for t in (4, 5):
+        window = [seen[t], seen[t - 2], seen[t - 4]]
+        found = fuse({name: np.stack([frame[name] for frame in window], 1) for name in inputs})
+        wanted = model(torch.stack([video[t], video[t - 2], video[t - 4]])[None])
+        np.testing.assert_allclose(found["vertices"], wanted.vertices, atol=1e-5)
+        np.testing.assert_allclose(found["joints"], wanted.joints, atol=1e-5)
+        np.testing.assert_allclose(found["fused_canonical_vertices"], wanted.canonical_vertices[:, 0], atol=1e-5)
+        np.testing.assert_allclose(window[0]["occlusion_logits"], wanted.occlusion_logits[:, 0], atol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_single_frame_file_takes_any_batch(session, tmp_path: Path):
+    model = network(frames=1, oriented=False)
+    folder = save_checkpoint(tmp_path / "best", model)
+    (path,) = export_onnx(folder, tmp_path / "model.onnx")
+    run, opened = session(path)
+    for batch in (1, 3, 8):
+        found, wanted = run({"images": pictures(batch).numpy()}), model(pictures(batch))
+        assert set(found) == {"vertices", "canonical_vertices", "joints", "joints_2d"}  # no rotation: not oriented
+        for name, value in found.items():
+            np.testing.assert_allclose(value, getattr(wanted, name), atol=1e-5, err_msg=name)
+    facts = json.loads(opened.get_modelmeta().custom_metadata_map["h2onet"])
+    assert facts["checkpoint_sha256"] == checkpoint_hash(folder)
+    assert facts["network"]["width"] == 0.125
+
+
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else find(name))
+    with pytest.raises(InputError, match=r"onnx, onnxscript, onnxruntime.*pip install h2onet\[onnx\]"):
+        export_onnx(tmp_path / "best", tmp_path / "model.onnx")
+
+
+def test_other_file_names_and_bad_checkpoints_are_refused(tmp_path: Path):
+    pytest.importorskip("onnxscript")
+    with pytest.raises(InputError, match=r"expected the name of an \.onnx file"):
+        export_onnx(tmp_path / "best", tmp_path / "model")
+    with pytest.raises(InputError, match="check the path"):
+        export_onnx(tmp_path / "best", tmp_path / "out" / "model.onnx")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_differs_from_pytorch_is_not_left_behind(tmp_path: Path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    folder = save_checkpoint(tmp_path / "best", network(frames=1))
+    (tmp_path / "model.onnx").write_bytes(b"the previous export")
+
+    def disagree(*_: object) -> None:
+        raise RuntimeError("differs")
+
+    monkeypatch.setattr(export, "_write", lambda graph, path, facts: path.write_bytes(b"half"))
+    monkeypatch.setattr(export, "_compare", disagree)
+    with pytest.raises(RuntimeError, match="differs"):
+        export_onnx(folder, tmp_path / "model.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "model.onnx"]
+    assert (tmp_path / "model.onnx").read_bytes() == b"the previous export"
