@@ -46,7 +46,7 @@ def nest_key(call):
 
 def nest_unused_state(call):
     matrix = scipy.sparse.csc_matrix(np.eye(2))
-    matrix.extra = call
+    vars(matrix)["extra"] = call
     return matrix
 
 
