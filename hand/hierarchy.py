@@ -180,6 +180,8 @@ def _three_per_row(path: str | Path, level: int, matrix: object) -> scipy.sparse
 def _with_spirals(
     vertices: tuple[np.ndarray, ...], faces: tuple[np.ndarray, ...], upsample: tuple[scipy.sparse.csr_matrix, ...]
 ) -> Hierarchy:
+    for matrix in upsample:
+        matrix.sort_indices()  # one order of a row's columns, so that equal hierarchies have equal hashes
     sizes = tuple(len(level) for level in vertices)
     spirals = tuple(spirals_of(f, v) for f, v in zip(faces[:-1], vertices[:-1], strict=True))
     return Hierarchy(sizes, faces, vertices, spirals, upsample)

@@ -207,6 +207,18 @@ def test_other_files_are_refused(golden, tmp_path, change, said):
     assert str(path) in str(caught.value)
 
 
+def test_a_file_in_the_authors_form_gives_the_same_hierarchy(built, tmp_path):
+    hierarchy = built[2]
+    content = {
+        "vertices": list(hierarchy.vertices),
+        "face": [level.astype(np.uint32) for level in hierarchy.faces],
+        "up_transform": [matrix.tocoo() for matrix in hierarchy.upsample],
+    }
+    path = tmp_path / "transform.pkl"
+    path.write_bytes(pickle.dumps(content, 2))
+    assert load_hierarchy(path).sha256 == hierarchy.sha256
+
+
 def test_no_hierarchy_in_other_pickles(tmp_path):
     path = tmp_path / "list.pkl"
     path.write_bytes(pickle.dumps([1, 2], 2))
