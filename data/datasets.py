@@ -37,7 +37,7 @@ def list_sequences(
     for name, value, allowed in (
         ("--dataset", dataset, DATASETS),
         ("--split", split, SPLITS),
-        ("--setup", setup, SETUPS),
+        ("--setup", setup if dataset == "dexycb" else "s0", SETUPS),
         ("seg_channel", seg_channel, SEG_CHANNELS),
     ):
         if value not in allowed:

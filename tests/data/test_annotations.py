@@ -1,0 +1,275 @@
+"""HandOccNet's annotation JSON: scanning huge files, reading equals the raw tree, writing equals what was written."""
+
+import importlib.util
+import json
+import logging
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from h2onet.data import json_scan
+from h2onet.data.annotation_index import index_annotations
+from h2onet.data.annotations import write_annotations
+from h2onet.data.datasets import iter_frames, list_sequences
+from h2onet.data.dexycb_splits import SERIALS
+from h2onet.data.frame import Failure, Frame, Skipped
+from h2onet.hand.errors import InputError
+from h2onet.hand.mano import load_hand
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+_spec = importlib.util.spec_from_file_location("raw_trees", Path(__file__).with_name("raw_trees.py"))
+assert _spec and _spec.loader
+trees = sys.modules["raw_trees"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(trees)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text('ab"\\{}[]é', max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('k"\\{', max_size=2), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("scan")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    images=st.lists(st.dictionaries(st.text("abc", max_size=2), _json, max_size=3), max_size=4),
+    annotations=st.lists(st.lists(_json, max_size=3), max_size=4),
+    info=_json.filter(lambda value: not isinstance(value, list | dict)),
+    block=st.integers(1, 60),
+    indent=st.sampled_from([None, 1]),
+)
+def test_scanning_finds_every_entry_whatever_the_blocks(scratch, images, annotations, info, block, indent):
+    path = scratch / "any.json"
+    content = {"images": images, "info": info, "numbers": [1, 2], "annotations": annotations, "end": "x"}
+    path.write_text(json.dumps(content, indent=indent, ensure_ascii=False), "utf-8")
+    raw, found = path.read_bytes(), {"images": [], "annotations": []}
+    before = json_scan.BLOCK
+    json_scan.BLOCK = block
+    try:
+        for key, start, end, entry in json_scan.scan_entries(path):
+            assert raw[start:end] == bytes(entry)
+            found[key].append(json.loads(bytes(entry)))
+    finally:
+        json_scan.BLOCK = before
+    assert found == {"images": images, "annotations": annotations}
+
+
+@pytest.mark.parametrize("cut", [1, 7, 200])
+def test_a_truncated_file_is_named(tmp_path, cut):
+    path = tmp_path / "cut.json"
+    path.write_text(json.dumps({"images": [{"id": i} for i in range(90)]})[:-cut])
+    with pytest.raises(InputError, match=r"cut\.json: ends in the middle"):
+        list(json_scan.scan_entries(path))
+
+
+@pytest.fixture(scope="module")
+def dexycb(tmp_path_factory) -> Path:
+    recordings = {
+        ("20200709-subject-01", "20200709_141754"): "right",
+        ("20200709-subject-01", "20200709_141931"): "left",
+    }
+    return trees.write_dexycb(tmp_path_factory.mktemp("dexycb"), recordings, SERIALS[:2])
+
+
+@pytest.fixture(scope="module")
+def ho3d(tmp_path_factory) -> Path:
+    return trees.write_ho3d(tmp_path_factory.mktemp("ho3d"))
+
+
+@pytest.fixture(scope="module")
+def dexycb_json(dexycb, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("json") / "DEX_YCB_s0_train_data.json"
+    assert write_annotations("dexycb", dexycb, "train", "s0", "standin", out) == 12
+    return out
+
+
+def frames(dataset, root, split, annotations="raw"):
+    sequences = list_sequences(dataset, root, split, annotations=annotations, mano="standin")
+    return [item for sequence in sequences for item in iter_frames(sequence)]
+
+
+def assert_same(a: Frame, b: Frame) -> None:
+    assert (a.image, a.side, a.number, a.index, a.sequence, a.grasped) == (
+        b.image,
+        b.side,
+        b.number,
+        b.index,
+        b.sequence,
+        b.grasped,
+    )
+    for name in (
+        "mano_pose",
+        "mano_shape",
+        "translation",
+        "joints",
+        "joints_2d",
+        "root",
+        "intrinsics",
+        "box",
+        "hand_mask",
+    ):
+        x, y = getattr(a, name), getattr(b, name)
+        assert (x is None) == (y is None), name
+        if x is not None:
+            np.testing.assert_allclose(x.astype(float), y.astype(float), atol=2e-6, err_msg=name)
+    assert [o.name for o in a.objects] == [o.name for o in b.objects]
+
+
+def test_dexycb_json_gives_the_frames_of_the_raw_tree(dexycb, dexycb_json):
+    raw = [item for item in frames("dexycb", dexycb, "train") if isinstance(item, Frame)]
+    from_json = frames("dexycb", dexycb, "train", dexycb_json)
+    assert len(raw) == len(from_json) == 12
+    for a, b in zip(raw, from_json, strict=True):
+        assert_same(a, b)
+
+
+def test_dexycb_json_has_exactly_the_fields_of_handoccnets(dexycb, dexycb_json):
+    content = json.loads(dexycb_json.read_text())
+    assert set(content) == {"images", "annotations"}
+    image, annotation = content["images"][1], content["annotations"][1]
+    assert set(image) == {"id", "file_name", "width", "height"} and image["id"] == annotation["image_id"] == 2
+    assert image["file_name"] == f"{trees.SUBJECT}/{trees.SEQUENCE}/{SERIALS[0]}/color_000002.jpg"
+    assert set(annotation) == {
+        *("id", "image_id", "joints_coord_cam", "joints_img", "cam_param", "hand_type", "mano_param"),
+    }
+    truth, model = trees.posed("right", 2), load_hand("standin", "right")
+    expected = np.concatenate([truth.pose[:3], truth.coefficients @ model.hands_components])
+    np.testing.assert_allclose(annotation["mano_param"]["pose"], expected, atol=1e-6)
+    np.testing.assert_allclose(annotation["mano_param"]["shape"], trees.BETAS)
+    assert annotation["cam_param"] == {"focal": [trees.FX, trees.FY], "princpt": [trees.CX, trees.CY]}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_ho3d_json_follows_the_list_and_gives_the_raw_frames(ho3d, tmp_path, split):
+    out = tmp_path / "ho3d.json"
+    lines = (ho3d / ("train.txt" if split == "train" else "evaluation.txt")).read_text().split()
+    assert write_annotations("ho3d-v2", ho3d, split, "", "standin", out) == len(lines)
+    content = json.loads(out.read_text())
+    assert [image["file_name"] for image in content["images"]] == [
+        line.replace("/", "/rgb/") + ".png" for line in lines
+    ]
+    assert [annotation["image_id"] for annotation in content["annotations"]] == list(range(len(lines)))
+    fields = {"joints_coord_cam", "mano_param"} if split == "train" else {"root_joint_cam", "bbox"}
+    assert set(content["annotations"][0]) == {"id", "image_id", "cam_param"} | fields
+    for part in ("train", "val") if split == "train" else ("test",):
+        for a, b in zip(frames("ho3d-v2", ho3d, part), frames("ho3d-v2", ho3d, part, out), strict=True):
+            assert_same(a, b)
+
+
+def test_the_wrong_ho3d_file_is_named(ho3d, tmp_path):
+    write_annotations("ho3d-v2", ho3d, "test", "", "standin", tmp_path / "e.json")
+    with pytest.raises(InputError, match=r"e\.json: is the evaluation file, but --split is train"):
+        list_sequences("ho3d-v2", ho3d, "train", annotations=tmp_path / "e.json")
+
+
+def test_released_ground_truth_goes_with_the_json_too(tmp_path):
+    root = trees.write_ho3d(tmp_path / "ho3d")
+    write_annotations("ho3d-v2", root, "test", "", "standin", tmp_path / "e.json")
+    trees.write_released(root)
+    for frame in frames("ho3d-v2", root, "test", tmp_path / "e.json"):
+        truth = trees.posed("right", frame.number, "ho3d")
+        np.testing.assert_allclose(frame.vertices, truth.vertices, atol=1e-9)
+
+
+def test_any_order_of_entries_is_read_alike(dexycb, dexycb_json, tmp_path):
+    content = json.loads(dexycb_json.read_text())
+    random.Random(5).shuffle(content["annotations"])
+    shuffled = tmp_path / "shuffled.json"
+    shuffled.write_text(json.dumps({"annotations": content["annotations"], "images": content["images"]}, indent=1))
+    for a, b in zip(
+        frames("dexycb", dexycb, "train", dexycb_json), frames("dexycb", dexycb, "train", shuffled), strict=True
+    ):
+        assert_same(a, b)
+
+
+def test_images_without_annotation_are_counted(dexycb, dexycb_json, tmp_path):
+    content = json.loads(dexycb_json.read_text())
+    del content["annotations"][3]
+    (tmp_path / "less.json").write_text(json.dumps(content))
+    items = frames("dexycb", dexycb, "train", tmp_path / "less.json")
+    assert [type(item) for item in items].count(Skipped) == 1
+
+
+def test_a_json_of_another_split_is_warned_about(dexycb, dexycb_json, caplog):
+    with caplog.at_level(logging.WARNING):
+        list_sequences("dexycb", dexycb, "test", annotations=dexycb_json)
+    assert "4 of 4 camera recordings are not of s0 test" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["annotations"].append(c["annotations"][0]), "two annotations"),
+        (lambda c: c["images"].append(c["images"][0]), "occurs twice"),
+        (lambda c: c["annotations"][0].update(image_id=999), "names image 999"),
+        (lambda c: c["images"][0].update(file_name="a.jpg"), "expected SUBJECT/SEQUENCE/SERIAL"),
+        (lambda c: c["images"][0].update(width=320), "expected 640x480"),
+        (lambda c: c["images"][0].pop("id"), "entry 1 is not"),
+        (lambda c: c.update(annotations=[]), "0 annotations"),
+    ],
+)
+def test_broken_files_are_named(dexycb_json, tmp_path, change, message):
+    content = json.loads(dexycb_json.read_text())
+    change(content)
+    (tmp_path / "broken.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message) as caught:
+        index_annotations(tmp_path / "broken.json", "dexycb")
+    assert "broken.json" in str(caught.value)
+
+
+def test_bad_numbers_fail_their_frame_only(dexycb, dexycb_json, tmp_path):
+    content = json.loads(dexycb_json.read_text())
+    content["annotations"][0]["mano_param"]["pose"] = [0.0] * 47
+    content["annotations"][1]["cam_param"]["focal"] = [0.0, 0.0]
+    (tmp_path / "bad.json").write_text(json.dumps(content))
+    reasons = [i.reason for i in frames("dexycb", dexycb, "train", tmp_path / "bad.json") if isinstance(i, Failure)]
+    assert len(reasons) == 2 and "mano_param.pose has shape" in reasons[0] and "expected positive" in reasons[1]
+
+
+def test_without_label_files_masks_are_failures_and_frames_stay(dexycb_json, tmp_path):
+    recordings = {
+        ("20200709-subject-01", "20200709_141754"): "right",
+        ("20200709-subject-01", "20200709_141931"): "left",
+    }
+    root = trees.write_dexycb(tmp_path / "tree", recordings, SERIALS[:2])
+    for path in root.rglob("labels_000002.npz"):
+        path.unlink()
+    items = frames("dexycb", root, "train", dexycb_json)
+    assert sum(isinstance(item, Failure) for item in items) == 4
+    assert [f.hand_mask is None for f in items if isinstance(f, Frame)].count(True) == 4
+
+
+def test_the_file_appears_whole_or_not_at_all(dexycb, tmp_path):
+    with pytest.raises(InputError, match="lies inside the dataset"):
+        write_annotations("dexycb", dexycb, "train", "s0", "standin", dexycb / "annotations" / "x.json")
+    assert not (dexycb / "annotations").exists()
+    with pytest.raises(InputError):
+        write_annotations("dexycb", dexycb, "val", "s0", "standin", tmp_path / "x.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pycocotools_reads_it(dexycb_json):
+    coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed").COCO(str(dexycb_json))
+    for annotation in coco.anns.values():
+        assert coco.loadImgs(annotation["image_id"])[0]["width"] == 640
+
+
+def test_the_golden_json_is_read_like_the_golden_tree(golden):
+    root = golden / "labels/DEX_YCB"
+    mano = golden / "labels/mano"
+    path = root / "annotations/DEX_YCB_s0_test_data.json"
+    sequences = {kind: list_sequences("dexycb", root, "test", annotations=kind, mano=mano) for kind in ("raw", path)}
+    found = {
+        kind: [f for s in some for f in iter_frames(s) if isinstance(f, Frame)] for kind, some in sequences.items()
+    }
+    assert len(found["raw"]) == len(found[path]) == 20
+    for a, b in zip(found["raw"], found[path], strict=True):
+        np.testing.assert_allclose(a.mano_pose, b.mano_pose, atol=1e-6)
+        np.testing.assert_allclose(a.translation, b.translation, atol=1e-6)
+        np.testing.assert_array_equal(a.hand_mask, b.hand_mask)
