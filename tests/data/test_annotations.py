@@ -6,6 +6,7 @@ import logging
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def scratch(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("scan")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     images=st.lists(st.dictionaries(st.text("abc", max_size=2), _json, max_size=3), max_size=4),
     annotations=st.lists(st.lists(_json, max_size=3), max_size=4),
@@ -89,7 +90,7 @@ def dexycb_json(dexycb, tmp_path_factory) -> Path:
     return out
 
 
-def frames(dataset, root, split, annotations="raw"):
+def frames(dataset, root, split, annotations="raw") -> list[Any]:
     sequences = list_sequences(dataset, root, split, annotations=annotations, mano="standin")
     return [item for sequence in sequences for item in iter_frames(sequence)]
 
@@ -122,7 +123,7 @@ def assert_same(a: Frame, b: Frame) -> None:
 
 
 def test_dexycb_json_gives_the_frames_of_the_raw_tree(dexycb, dexycb_json):
-    raw = [item for item in frames("dexycb", dexycb, "train") if isinstance(item, Frame)]
+    raw: list[Any] = [item for item in frames("dexycb", dexycb, "train") if isinstance(item, Frame)]
     from_json = frames("dexycb", dexycb, "train", dexycb_json)
     assert len(raw) == len(from_json) == 12
     for a, b in zip(raw, from_json, strict=True):

@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def tree(made, tmp_path) -> Path:
     return shutil.copytree(made, tmp_path / "dexycb")
 
 
-def frames(root, split="train", **options):
+def frames(root, split="train", **options) -> list[Any]:
     sequences = list_sequences("dexycb", root, split, mano="standin", **options)
     return [item for sequence in sequences for item in iter_frames(sequence)]
 
@@ -105,7 +106,7 @@ def test_a_missing_camera_still_counts_in_the_index(tree):
 @pytest.mark.parametrize(("place", "side"), [(0, "right"), (2, "left")])
 def test_frames_speak_the_projects_conventions(made, place, side):
     sequence = list_sequences("dexycb", made, "train", mano="standin")[place]
-    items = list(iter_frames(sequence))
+    items: list[Any] = list(iter_frames(sequence))
     assert [type(item) for item in items] == [Frame, Skipped, Frame, Frame]
     frame, truth = items[2], trees.posed(side, 2)
     assert (frame.side, frame.number, frame.sequence) == (side, 2, sequence.key)

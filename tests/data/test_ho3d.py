@@ -6,6 +6,7 @@ import pickle
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ def v3(tmp_path) -> Path:
     return trees.write_ho3d(tmp_path / "v3", "v3")
 
 
-def frames(dataset, root, split="train", **options):
+def frames(dataset, root, split="train", **options) -> list[Any]:
     sequences = list_sequences(dataset, root, split, mano="standin", **options)
     return [item for sequence in sequences for item in iter_frames(sequence)]
 
@@ -99,8 +100,10 @@ def test_masks_are_enlarged_by_nearest_neighbour(made):
 
 def test_the_channel_of_the_hand_is_a_setting(v2):
     sequence = list_sequences("ho3d-v2", v2, "train", mano="standin", seg_channel="blue")[0]
-    assert not next(f for f in iter_frames(sequence) if isinstance(f, Frame)).hand_mask.any()
-    red, green, blue = channel_counts(sequence, int(sequence.numbers[0]))
+    assert not frames("ho3d-v2", v2, seg_channel="blue")[0].hand_mask.any()
+    counts = channel_counts(sequence, int(sequence.numbers[0]))
+    assert counts is not None
+    red, green, blue = counts
     assert red > 500 and green == blue == 0
     with pytest.raises(InputError, match="seg_channel"):
         list_sequences("ho3d-v2", v2, "train", seg_channel="pink")

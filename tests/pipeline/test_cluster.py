@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Any
 
 import pytest
 from h2onet.data.frame import Failure
@@ -54,7 +55,7 @@ def make_threads():
     return threads
 
 
-def run(client, function, tasks):
+def run(client, function, tasks) -> dict[Any, Any]:
     return dict(run_tasks(client, function, tasks, label="test", frames_of=lambda _: 1))
 
 
