@@ -33,6 +33,7 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "Python's venv module is missing. On Debian or Ubuntu: apt-get install python3-venv, then run make again."; exit 2; }
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/h2onet
 	@touch $(READY)
 
 # The OpenGL libraries serve only the tests that compare pyrender with the built-in rasteriser (they skip without),
