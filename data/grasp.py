@@ -73,32 +73,31 @@ _PALM_RADIUS = 0.0125
 
 
 def close_fingers(
-    skeleton: Skeleton, bends: np.ndarray, spreads: np.ndarray, distance: Distance
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bend every finger from `bends` (15,) until it touches: bends (15,) rad, and which fingers touch (5,) bool.
+    skeleton: Skeleton, bends: np.ndarray, spreads: np.ndarray, distance: Distance, steps: int = 20
+) -> np.ndarray:
+    """Bend every finger from `bends` (15,) until it touches, in so many steps: bends (15,) rad.
 
     distance: signed distance of points in the hand's frame, m. A phalanx that touches stops the joints before it; those
     after it go on.
     """
     current, moving = bends.copy(), np.ones((5, 3), bool)
     touched = np.zeros(5, bool)
-    steps = np.linspace(0.0, 1.0, 40)[:, None]
     for _ in range(3):
         goal = np.where(moving.ravel(), np.maximum(CLOSED, current), current)
-        path = current + steps * (goal - current)
+        path = current + np.linspace(0.0, 1.0, steps)[:, None] * (goal - current)
         points = phalanx_points(skeleton, path, spreads)
         clearance = distance(points).min(axis=-1) - skeleton.radii + _INDENT  # (K, 5, 3)
         can_move = np.cumsum(moving, axis=1) > 0  # only phalanges after a moving joint can be stopped
         hit = (clearance < 0) & can_move
-        first = np.where(hit.any(axis=0), hit.argmax(axis=0), len(steps))  # (5, 3)
+        first = np.where(hit.any(axis=0), hit.argmax(axis=0), steps)  # (5, 3)
         stop = first.min(axis=1)
-        touched |= stop < len(steps)
-        at = np.clip(stop - 1, 0, len(steps) - 1)
-        current = path.reshape(len(steps), 5, 3)[at, np.arange(5)].ravel()
-        reached = np.where(stop < len(steps), first.argmin(axis=1), 2)
+        touched |= stop < steps
+        at = np.clip(stop - 1, 0, steps - 1)
+        current = path.reshape(steps, 5, 3)[at, np.arange(5)].ravel()
+        reached = np.where(stop < steps, first.argmin(axis=1), 2)
         moving &= np.arange(3) > reached[:, None]
     free = np.repeat(~touched, 3)  # what nothing stopped does not end as a fist
-    return np.where(free, bends + 0.6 * (current - bends), current), touched
+    return np.where(free, bends + 0.6 * (current - bends), current)
 
 
 def _place(
@@ -111,13 +110,18 @@ def _place(
     radii: np.ndarray,
     scene: Distance,
 ) -> np.ndarray | None:
-    """Slide the open hand along `approach` until it touches; the wrist (3,), or None when it never gets near."""
-    back = np.linspace(0.30, -0.08, 96)
-    wrists = target - rotation @ grip_point - back[:, None] * approach
-    clearance = (scene(points @ rotation.T + wrists[:, None]) - radii).min(axis=1)
-    blocked = clearance < 0.0005
-    first = int(blocked.argmax()) if blocked.any() else len(back)
-    return wrists[first - 1] if first > 8 else None
+    """Slide the open hand along `approach` until it touches; the wrist (3,), or None when it never gets near.
+
+    Sphere tracing: the clearance itself says how far the hand may go without missing a touch.
+    """
+    turned = points @ rotation.T - rotation @ grip_point + target
+    back = 0.30
+    for _ in range(24):
+        clearance = float((scene(turned - back * approach) - radii).min())
+        if clearance < 0.001 or back < -0.08:
+            break
+        back -= clearance
+    return target - rotation @ grip_point - back * approach if clearance >= 0.0 and back < 0.25 else None
 
 
 def find_grasp(
@@ -191,7 +195,7 @@ def _try(
     wrist = _place(skeleton, rotation, approach, target, grip_point, points, radii, scene)
     if wrist is None:
         return None
-    closed, _ = close_fingers(skeleton, bends, spreads, lambda p: scene(p @ rotation.T + wrist))
+    closed = close_fingers(skeleton, bends, spreads, lambda p: scene(p @ rotation.T + wrist))
     held = phalanx_points(skeleton, closed, spreads)
     gap = (on_object(held @ rotation.T + wrist).min(axis=-1) - skeleton.radii).min(axis=-1)
     holds = gap < 0.003

@@ -96,7 +96,7 @@ def make_recording(skeleton: Skeleton, grasped: str, length: int, others: int, r
     fingers = finger_rotations(skeleton, bends, np.broadcast_to(grasp.spreads, (len(bends), 5)))
     pose = np.concatenate([Rotation.from_matrix(rotation).as_rotvec(), pose_of(fingers)], axis=1)
     path = np.concatenate(chain(skeleton, fingers), axis=1) @ rotation.transpose(0, 2, 1) + wrist[:, None]
-    names, places = _place_others(grasped, object_pose, path, others, rng)
+    names, places = place_others(grasped, object_pose, path, others, rng)
     still = np.broadcast_to(places, (len(wrist), *places.shape))
     poses = np.concatenate([object_pose[:, None], still], axis=1)
     all_names = (grasped, *names)
@@ -182,7 +182,7 @@ def _carry(rest: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray
     return poses
 
 
-def _place_others(
+def place_others(
     grasped: str, carried: np.ndarray, path: np.ndarray, count: int, rng: np.random.Generator
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Up to `count` other objects that stand clear of the hand's path (F, J, 3) and of the moving object (F, 4, 4)."""

@@ -6,7 +6,7 @@ Everything in the table's frame, metres. Writers of dataset layouts turn it into
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..hand.rotations import matrix_from_axis_angle, move_hand
 from .motion import Recording, make_recording
 from .picture import Shot, geometry_of, skin_colours, take_shot, textures_of
 from .scenes import HEIGHT, WIDTH, Camera, Look, make_backdrop
-from .shading import cast_shadows
+from .shading import cast_shadows, table_shadow_places
 from .skeleton import skeleton_of
 
 STANDIN = "standin"
@@ -77,20 +77,20 @@ def staged_performance(
     """A part of `frames` frames of somebody taking `grasped`.
 
     stage: "entry" begins shortly before the hand is in view, "reach" has the grasp in the middle, "hold" begins just
-    before it. Frames in which fewer than two cameras of `rig` see half of the joints, at the start, have no hand.
+    before it. At the start, frames in which less than half of `rig` sees half of the joints have no hand.
     """
     skeleton = skeleton_of(hand_model(side).arrays, betas)
     whole = perform(make_recording(skeleton, grasped, frames + 100, others, rng))
-    seen = np.sum([joints_in_view(whole.joints, camera) >= 10 for camera in rig], axis=0)
-    entry = int(np.argmax(seen >= min(2, len(rig))))
+    seen = np.mean([joints_in_view(whole.joints, camera) >= 10 for camera in rig], axis=0)
+    entry = int(np.argmax(seen >= 0.5))
     touch = whole.recording.touch
     early = min(int(rng.integers(2, 6)), frames // 4)
     start = {"entry": entry - early, "reach": max(touch - int(0.45 * frames), entry), "hold": touch - 3}[stage]
     start = max(start, 0)
-    whole.recording.present[:entry] = False
+    recording = replace(whole.recording, present=np.arange(len(whole.vertices)) >= entry)
     part = slice(start, start + frames)
     return Performance(
-        whole.recording.frames(start, frames),
+        recording.frames(start, frames),
         whole.vertices[part],
         whole.joints[part],
         whole.root,
@@ -121,6 +121,8 @@ def shoot(
     colours = skin_colours(model.arrays.v_template, model.faces, model.arrays.weights, look.skin)
     textures = textures_of(recording.objects)
     backdrops = [make_backdrop(camera, look) for camera in cameras]
+    middle = np.array([0.0, 0.0, 0.08])
+    places = [table_shadow_places(look, backdrop, middle) for backdrop in backdrops]
     generators = [np.random.default_rng([*seed, i]) for i in range(len(cameras))]
     backward = matrix_from_axis_angle(recording.pose[:, :3])[:, :, 0] * (1.0 if recording.side == "right" else -1.0)
     for frame in range(len(recording.pose)):
@@ -128,6 +130,6 @@ def shoot(
         geometry = geometry_of(
             hand, backward[frame], model.faces, colours, recording.objects, recording.object_poses[frame], look
         )
-        shadows = cast_shadows(geometry, look.lights[0], np.array([0.0, 0.0, 0.08]))
+        shadows = cast_shadows(geometry, look.lights[0], middle)
         for i, camera in enumerate(cameras):
-            yield frame, i, take_shot(geometry, textures, camera, look, backdrops[i], shadows, generators[i])
+            yield frame, i, take_shot(geometry, textures, camera, look, backdrops[i], shadows, places[i], generators[i])

@@ -16,10 +16,10 @@ from ..hand.parts import FINGERS, PARTS, parts_of
 from ..hand.standin import WRIST_LOOP
 from .objects import catalogue, object_mesh, object_texture
 from .scenes import HEIGHT, WIDTH, Backdrop, Camera, Look, linear
-from .shading import Geometry, ShadowMap, paint
+from .shading import Geometry, ShadowMap, develop, paint
 
 HAND = 255
-_RINGS = 9
+_RINGS = 13
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +80,11 @@ def _forearm(hand: np.ndarray, back: np.ndarray, look: Look, colours: np.ndarray
     rings, tones = [], []
     for i in range(_RINGS):
         t = i / (_RINGS - 1)
-        along = 0.34 * t
-        axis = (1 - t) * back + t * (0.45 * back + 0.55 * home)
+        along = 0.62 * t
+        axis = back + min(1.8 * t, 1.0) * (0.25 * back + 0.75 * home - back)
         centre = middle + along * axis / np.linalg.norm(axis)
         clothed = along > look.sleeve_start
-        swell = (1.0 + 0.45 * t) * (1.16 if clothed else 1.0)
+        swell = (1.0 + 0.75 * t) * (1.16 if clothed else 1.0)
         rings.append(centre + (rim - middle) * swell)
         tones.append(np.tile(look.sleeve, (n, 1)) if clothed else colours[loop])
     vertices = np.concatenate(rings)
@@ -161,15 +161,13 @@ def take_shot(
     look: Look,
     backdrop: Backdrop,
     shadows: ShadowMap,
+    places: tuple[np.ndarray, np.ndarray],
     rng: np.random.Generator,
 ) -> Shot:
     """What the camera records of this moment: shaded, a little soft, with exposure and sensor noise."""
-    light, seg, depth = paint(geometry, textures, camera, look, backdrop, shadows)
-    light *= camera.gain.astype(np.float32)
-    np.sqrt(light, out=light)  # display gamma of 2.2 as a root of 2, and a correction: a tenth of the cost of a power
-    light *= 0.955 + 0.045 * light
-    light *= 255.0
-    light = cv2.GaussianBlur(light, (3, 3), 0.55)
+    picture, seg, depth = paint(geometry, textures, camera, look, backdrop, shadows, places)
+    picture = cv2.GaussianBlur(picture, (3, 3), 0.55)
     x, y = int(rng.integers(900 - WIDTH)), int(rng.integers(700 - HEIGHT))
-    light += look.noise * _grain()[y : y + HEIGHT, x : x + WIDTH]
-    return Shot(np.clip(light, 0, 255, out=light).astype(np.uint8), seg, depth)
+    photo = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    develop(picture, _grain()[y : y + HEIGHT, x : x + WIDTH], np.float32(look.noise), photo)
+    return Shot(photo, seg, depth)

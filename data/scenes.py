@@ -14,6 +14,8 @@ import numpy as np
 from .textures import room_wall, table_top
 
 WIDTH, HEIGHT = 640, 480
+MIDDLE = (0.0, 0.0, 0.065)
+"""Where things happen on the table, m."""
 
 _PLACES = (  # azimuth from straight across the table (degrees, positive to the person's right), elevation, distance m
     (-24.0, 38.0, 0.90),
@@ -87,13 +89,20 @@ def look_at(position: np.ndarray, target: np.ndarray, roll: float = 0.0) -> np.n
     return pose
 
 
-def make_rig(rng: np.random.Generator, count: int = 8, spread: float = 0.05) -> tuple[Camera, ...]:
-    """`count` cameras round the table, like DexYCB's: each aims near the middle, missing it by about `spread` m."""
+def make_rig(
+    rng: np.random.Generator,
+    count: int = 8,
+    spread: float = 0.05,
+    centre: tuple[float, float, float] = MIDDLE,
+    far: float = 1.0,
+) -> tuple[Camera, ...]:
+    """`count` cameras round the table, like DexYCB's: each aims at `centre` (m), missing it by about `spread` m; `far`
+    multiplies their distance."""
     cameras = []
     for azimuth, elevation, distance in _PLACES[:count]:
         a, e = np.radians(azimuth + rng.normal(0.0, 4.0)), np.radians(elevation + rng.normal(0.0, 3.0))
-        d = distance * rng.uniform(0.85, 1.08)
-        target = np.append(rng.normal(0.0, spread, 2), rng.uniform(0.03, 0.10))
+        d = far * distance * rng.uniform(0.72, 0.95)
+        target = np.array(centre) + np.append(rng.normal(0.0, spread, 2), rng.uniform(-0.035, 0.035))
         position = target + d * np.array([np.sin(a) * np.cos(e), np.cos(a) * np.cos(e), np.sin(e)])
         fx, fy = 613.5 + rng.normal(0.0, 2.0), 612.5 + rng.normal(0.0, 2.0)
         intrinsics = np.array([[fx, 0, 314 + rng.normal(0, 5)], [0, fy, 244 + rng.normal(0, 5)], [0, 0, 1.0]])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numba import njit
 
@@ -40,18 +41,18 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class ShadowMap:
-    """What the first light sees: `axes` (3, 3) rows right, down, away; nearest (S, S) float32, m along `away`."""
+    """What the first light sees: `axes` (3, 3) rows right, down, away; nearest (S, S) float32, m along `away`; table
+    (S, S) float32, the share of light that reaches the table there."""
 
     axes: np.ndarray
     centre: np.ndarray
     nearest: np.ndarray
+    table: np.ndarray
 
 
 def cast_shadows(geometry: Geometry, light: np.ndarray, centre: np.ndarray) -> ShadowMap:
     """Depths along a parallel light (unit vector towards it), over 0.9 m round `centre` (3,)."""
-    right = np.cross(light, [0.31, 0.95, 0.02])
-    right /= np.linalg.norm(right)
-    axes = np.stack([right, np.cross(-light, right), -light])
+    axes = light_axes(light)
     p = (geometry.vertices - centre) @ axes.T
     pixels = p[:, :2] * (SHADOW_SIZE / _SHADOW_SPAN) + SHADOW_SIZE / 2
     # The z-buffer takes 1/z for linear on the screen. Here depth itself is: hand it z with 1/z = 1 - depth / 4.
@@ -59,7 +60,24 @@ def cast_shadows(geometry: Geometry, light: np.ndarray, centre: np.ndarray) -> S
     seen = rasterize(pixels, z, geometry.faces, width=SHADOW_SIZE, height=SHADOW_SIZE)
     hit = seen.face[0] >= 0
     nearest = np.where(hit, (1.0 - seen.inverse_depth[0]) * 4.0, np.float32(9.0)).astype(np.float32)
-    return ShadowMap(axes, centre, nearest)
+    at = (np.arange(SHADOW_SIZE) + 0.5 - SHADOW_SIZE / 2) * (_SHADOW_SPAN / SHADOW_SIZE)
+    table_depth = -(centre[2] + axes[0, 2] * at + (axes[1, 2] * at)[:, None]) / axes[2, 2]
+    table = cv2.blur((nearest >= table_depth - _BIAS).astype(np.float32), (5, 5))
+    return ShadowMap(axes, centre, nearest, table)
+
+
+def light_axes(light: np.ndarray) -> np.ndarray:
+    """Rows right, down, away (3, 3) of the view from a parallel light."""
+    right = np.cross(light, [0.31, 0.95, 0.02])
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(-light, right), -light])
+
+
+def table_shadow_places(look: Look, backdrop: Backdrop, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where in the shadow map each pixel of a camera's table lies: x and y (H, W) float32, outside for the rest."""
+    p = (backdrop.points - centre) @ light_axes(look.lights[0])[:2].T * (SHADOW_SIZE / _SHADOW_SPAN)
+    places = np.where(backdrop.table[..., None], p + SHADOW_SIZE / 2 - 0.5, -9.0).astype(np.float32)
+    return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
 
 
 class _Mesh(NamedTuple):
@@ -96,8 +114,7 @@ class _Ground(NamedTuple):
 
     colour: np.ndarray
     depth: np.ndarray
-    table: np.ndarray
-    points: np.ndarray
+    share: np.ndarray  # (H, W) float32, of the first light
 
 
 @njit(cache=True, fastmath=True)
@@ -193,9 +210,16 @@ def _surface(px, py, f, mesh, light, out):
 
 
 @njit(cache=True, fastmath=True)
-def _paint(face, depth, mesh, light, ground, samples, picture, seg, metres):
+def _shown(value):
+    """Light as a display value: the usual gamma of 2.2 as a square root with a correction, a tenth of its cost."""
+    root = np.sqrt(value)
+    return root * (0.955 + 0.045 * root)
+
+
+@njit(cache=True, fastmath=True)
+def _paint(face, depth, mesh, light, ground, samples, gain, picture, seg, metres):
     height, width = ground.depth.shape
-    identity, is_table, on = mesh.identity, ground.table, ground.points
+    identity = mesh.identity
     sky = light.ambient[0] + np.maximum(light.directions[1, 2], 0.0) * light.colours[1]
     sun = light.directions[0, 2] * light.colours[0]
     colour = np.empty(3)
@@ -208,20 +232,20 @@ def _paint(face, depth, mesh, light, ground, samples, picture, seg, metres):
                     nothing = False
                 if (f < 0) != (first < 0) or (f >= 0 and identity[f] != identity[first]):
                     same = False
-            share = 1.0
             if nothing or not same or first < 0:
-                if is_table[y, x]:
-                    share = _lit(on[y, x, 0], on[y, x, 1], on[y, x, 2], light)
+                share = ground.share[y, x]
                 for k in range(3):
                     picture[y, x, k] = ground.colour[y, x, k] * (sky[k] + share * sun[k])
             seg[y, x] = identity[first] if first >= 0 else 0
             metres[y, x] = 1.0 / depth[0, y, x] if first >= 0 else ground.depth[y, x]
             if nothing:
+                for k in range(3):
+                    picture[y, x, k] = _shown(picture[y, x, k] * gain[k])
                 continue
             if same:
                 _surface(x + 0.5, y + 0.5, first, mesh, light, colour)
                 for k in range(3):
-                    picture[y, x, k] = colour[k]
+                    picture[y, x, k] = _shown(colour[k] * gain[k])
                 continue
             g0, g1, g2 = picture[y, x, 0], picture[y, x, 1], picture[y, x, 2]
             t0, t1, t2 = 0.0, 0.0, 0.0
@@ -232,15 +256,35 @@ def _paint(face, depth, mesh, light, ground, samples, picture, seg, metres):
                     continue
                 _surface(x + samples[s, 0], y + samples[s, 1], f, mesh, light, colour)
                 t0, t1, t2 = t0 + colour[0], t1 + colour[1], t2 + colour[2]
-            picture[y, x, 0], picture[y, x, 1], picture[y, x, 2] = 0.25 * t0, 0.25 * t1, 0.25 * t2
+            picture[y, x, 0] = _shown(0.25 * t0 * gain[0])
+            picture[y, x, 1] = _shown(0.25 * t1 * gain[1])
+            picture[y, x, 2] = _shown(0.25 * t2 * gain[2])
+
+
+@njit(cache=True)
+def develop(picture, grain, strength, photo):
+    """Display values (H, W, 3) float32 0..1 and unit noise of the same shape to `photo` (H, W, 3) uint8."""
+    height, width, _ = picture.shape
+    for y in range(height):
+        for x in range(width):
+            for k in range(3):
+                value = 255.0 * picture[y, x, k] + strength * grain[y, x, k]
+                photo[y, x, k] = np.uint8(min(max(value, 0.0), 255.0))
 
 
 def paint(
-    geometry: Geometry, textures: np.ndarray, camera: Camera, look: Look, backdrop: Backdrop, shadows: ShadowMap
+    geometry: Geometry,
+    textures: np.ndarray,
+    camera: Camera,
+    look: Look,
+    backdrop: Backdrop,
+    shadows: ShadowMap,
+    places: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture (H, W, 3) float32 linear RGB, seg (H, W) uint8 and depth (H, W) float32 m of what a camera sees.
+    """What a camera sees: picture (H, W, 3) float32 in display values 0..1, seg (H, W) uint8, depth (H, W) float32 m.
 
-    textures: (n, S, S, 3) float32 linear. seg holds `geometry.identity` of the nearest surface at the pixel's centre.
+    textures: (n, S, S, 3) float32 linear; places: of `table_shadow_places`. seg holds `geometry.identity` of the
+    nearest surface at the pixel's centre.
     """
     points, z = camera.project(geometry.vertices)
     seen = rasterize(points, z, geometry.faces, width=WIDTH, height=HEIGHT, samples=SAMPLES)
@@ -261,8 +305,10 @@ def paint(
     )
     scale = SHADOW_SIZE / _SHADOW_SPAN
     light = _Light(look.lights, look.light_colours, look.ambient, shadows.axes, shadows.centre, shadows.nearest, scale)
-    ground = _Ground(backdrop.colour, backdrop.depth, backdrop.table, backdrop.points)
+    share = cv2.remap(shadows.table, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1.0)
+    ground = _Ground(backdrop.colour, backdrop.depth, share)
     picture = np.empty((HEIGHT, WIDTH, 3), np.float32)
     seg, metres = np.empty((HEIGHT, WIDTH), np.uint8), np.empty((HEIGHT, WIDTH), np.float32)
-    _paint(seen.face, seen.inverse_depth, mesh, light, ground, SAMPLES, picture, seg, metres)
+    gain = camera.gain.astype(np.float32)
+    _paint(seen.face, seen.inverse_depth, mesh, light, ground, SAMPLES, gain, picture, seg, metres)
     return picture, seg, metres

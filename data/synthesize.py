@@ -27,9 +27,10 @@ from ..hand.errors import InputError
 from ..hand.standin import write_mano_pickles
 from .objects import write_models
 from .synthesize_dexycb import plan_dexycb
+from .synthesize_ho3d import plan_ho3d
 
 log = logging.getLogger(__name__)
-LAYOUTS = ("dexycb",)
+LAYOUTS = ("dexycb", "ho3d-v2", "ho3d-v3")
 MARKER = "synthetic.json"
 """Written into every synthetic root: says how it was made, and that it may be overwritten."""
 _MOST_CAMERAS = {"dexycb": 8, "ho3d-v2": 5, "ho3d-v3": 5}
@@ -84,7 +85,7 @@ def synthesize(settings: SynthesizeSettings) -> Summary:
     temporary = out.parent / f".tmp-{out.name}-{uuid.uuid4().hex[:8]}"
     try:
         temporary.mkdir(parents=True)
-        plan = plan_dexycb(settings, temporary)
+        plan = (plan_dexycb if settings.layout == "dexycb" else plan_ho3d)(settings, temporary)
         write_models(temporary / "models")
         write_mano_pickles(temporary / "mano")
         photos = _run(plan.tasks, settings)

@@ -6,59 +6,64 @@ A task is small and picklable: it makes its own motion, look and photos from the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .performance import staged_performance, subject_betas
-from .scenes import Camera, make_look, make_rig
-from .sequence_choice import Choice, choose_cameras, choose_sequences
-from .write_dexycb import Place, write_intrinsics, write_recording, write_subject
+from ..hand.errors import InputError
+from .dexycb_splits import SUBJECTS
+from .performance import hand_model, perform, staged_performance, subject_betas
+from .plan import STAGES, Plan
+from .retarget import SIDE, centre_of_action, fit_betas, load_motion, replay, table_of
+from .scenes import MIDDLE, Camera, make_look, make_rig
+from .sequence_choice import Choice, all_choices, choose_cameras, choose_sequences
+from .skeleton import skeleton_of
+from .write_dexycb import MASTER, Place, write_intrinsics, write_recording, write_subject
 
 if TYPE_CHECKING:
     from .synthesize import SynthesizeSettings
 
-_STAGES = ("entry", "reach", "hold")
 
+def subject_rig(
+    seed: int, subject: int, centre: tuple[float, float, float] = MIDDLE, far: float = 1.0
+) -> tuple[Camera, ...]:
+    """The eight cameras as they were calibrated for a subject's session: same lenses, slightly other places.
 
-@dataclass(frozen=True)
-class Plan:
-    """tasks: one call per recording, each returns its number of photos; finish: what can only be written after them."""
-
-    tasks: list[Callable[[], int]]
-    finish: Callable[[], None]
-
-
-def subject_rig(seed: int, subject: int) -> tuple[Camera, ...]:
-    """The eight cameras as they were calibrated for a subject's session: same lenses, slightly other places."""
+    centre, far: see `scenes.make_rig`.
+    """
     lenses = make_rig(np.random.default_rng([seed, 41]))
-    placed = make_rig(np.random.default_rng([seed, 42, subject]))
+    placed = make_rig(np.random.default_rng([seed, 42, subject]), centre=centre, far=far)
     return tuple(
         Camera(lens.intrinsics, place.camera_from_table, place.gain) for lens, place in zip(lenses, placed, strict=True)
     )
 
 
 def plan_dexycb(settings: SynthesizeSettings, root: Path) -> Plan:
-    """Write the calibration and return the recordings still to be made."""
-    choices = choose_sequences(settings.sequences)
-    rigs = {subject: subject_rig(settings.seed, subject) for subject in sorted({c.subject for c in choices})}
-    write_intrinsics(root, next(iter(rigs.values())))
-    for subject, rig in rigs.items():
-        write_subject(root, subject, rig, subject_betas(settings.seed, subject))
-    cameras = choose_cameras(settings.cameras)
-    tasks = []
-    for order, choice in enumerate(choices):
-        place = Place(root, choice.subject, choice.name, cameras)
-        stage = "entry" if settings.frames >= 60 else _STAGES[order % len(_STAGES)]
-        tasks.append(partial(record, place, choice, settings.frames, stage, settings.seed))
+    """Write the calibration and return the recordings still to be made. InputError for an unusable motion file."""
+    tasks = _made_up(settings, root) if settings.motion is None else _replayed(settings, root)
     return Plan(tasks, _nothing)
 
 
 def _nothing() -> None:
     """Nothing to do after the recordings."""
+
+
+def _made_up(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
+    cameras = choose_cameras(settings.cameras)
+    tasks, known = [], set()
+    write_intrinsics(root, subject_rig(settings.seed, 0))
+    for order, choice in enumerate(choose_sequences(settings.sequences)):
+        if choice.subject not in known:
+            known.add(choice.subject)
+            rig = subject_rig(settings.seed, choice.subject)
+            write_subject(root, choice.subject, rig, subject_betas(settings.seed, choice.subject))
+        place = Place(root, choice.subject, choice.name, cameras)
+        stage = "entry" if settings.frames >= 60 else STAGES[order % len(STAGES)]
+        tasks.append(partial(record, place, choice, settings.frames, stage, settings.seed))
+    return tasks
 
 
 def record(place: Place, choice: Choice, frames: int, stage: str, seed: int) -> int:
@@ -69,3 +74,56 @@ def record(place: Place, choice: Choice, frames: int, stage: str, seed: int) -> 
     others = int(rng.integers(1, 4))
     performance = staged_performance(choice.side, betas, choice.grasped, others, frames, rig, stage, rng)
     return write_recording(place, performance, rig, make_look(choice.subject, rng), seed)
+
+
+def _replayed(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
+    """Recorded sequences under their own names; the world is that of the file, the master camera's."""
+    assert settings.motion is not None
+    path = Path(settings.motion)
+    motion = load_motion(path)
+    known = [c for c in all_choices() if c.side == SIDE and _span_name(c) in motion.spans]
+    if not known:
+        raise InputError(
+            f"{path}: sequences: none is a left-hand sequence of DexYCB's list, e.g. 20200709-subject-01/..."
+        )
+    tasks = []
+    cameras = choose_cameras(settings.cameras)
+    prepared: dict[int, tuple[tuple[Camera, ...], np.ndarray, np.ndarray]] = {}
+    write_intrinsics(root, subject_rig(settings.seed, 0))
+    for choice in choose_sequences(settings.sequences, known):
+        if choice.subject not in prepared:
+            world_from_table = table_of(motion, SUBJECTS[choice.subject])
+            centre = centre_of_action(motion, SUBJECTS[choice.subject], world_from_table)
+            centre = tuple(0.6 * centre)  # between the table, where objects wait, and where most of it happens
+            rig = list(subject_rig(settings.seed, choice.subject, centre=centre, far=1.2))
+            rig[MASTER] = replace(rig[MASTER], camera_from_table=world_from_table)
+            betas = fit_betas(motion, SUBJECTS[choice.subject], hand_model(SIDE).arrays)
+            prepared[choice.subject] = tuple(rig), betas, world_from_table
+            write_subject(root, choice.subject, tuple(rig), betas)
+        place = Place(root, choice.subject, choice.name, cameras)
+        tasks.append(partial(record_replay, place, choice, settings, *prepared[choice.subject]))
+    return tasks
+
+
+def _span_name(choice: Choice) -> str:
+    return f"{SUBJECTS[choice.subject]}/{choice.name}"
+
+
+def record_replay(
+    place: Place,
+    choice: Choice,
+    settings: SynthesizeSettings,
+    rig: tuple[Camera, ...],
+    betas: np.ndarray,
+    world_from_table: np.ndarray,
+) -> int:
+    """Write one replayed recording; returns its number of photos."""
+    assert settings.motion is not None
+    rng = np.random.default_rng([settings.seed, 52, choice.subject, choice.position])
+    motion = load_motion(Path(settings.motion))
+    skeleton = skeleton_of(hand_model(SIDE).arrays, betas)
+    others = int(rng.integers(1, 4))
+    recording = replay(
+        motion, _span_name(choice), skeleton, world_from_table, settings.frames, settings.motion_step, others, rng
+    )
+    return write_recording(place, perform(recording), rig, make_look(choice.subject, rng), settings.seed)

@@ -111,7 +111,7 @@ _PATTERNS = {"plain": _plain, "label": _label, "stripes": _stripes, "rings": _ri
 def wood(height: int, width: int, light: np.ndarray, dark: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Wood grain running along the columns, (height, width, 3) uint8."""
     x = np.linspace(0.0, 1.0, width, dtype=np.float32)[None, :]
-    bend = noise(height, width, max(height, width) / 1.5, rng, 2) * 0.04
+    bend = noise(height, width, max(height, width) / 1.2, rng, 2) * 0.012
     fibres = cv2.resize(rng.standard_normal((3, width)).astype(np.float32), (width, height))
     w = 0.5 + 0.35 * np.sin((x + bend) * 2 * np.pi * width / 28.0) + 0.18 * fibres
     return np.clip(light + (dark - light) * w[..., None], 0, 255).astype(np.uint8)
@@ -144,11 +144,11 @@ def table_top(kind: str, rng: np.random.Generator, size: int = 512) -> np.ndarra
 
 def room_wall(rng: np.random.Generator, height: int = 128, width: int = 256) -> np.ndarray:
     """A wall with furniture-like blocks out of focus, (height, width, 3) uint8."""
-    image = np.ones((height, width, 3), np.float32) * rng.uniform(70, 200) + rng.uniform(-18, 18, 3).astype(np.float32)
+    image = np.ones((height, width, 3), np.float32) * rng.uniform(70, 200) + rng.uniform(-8, 8, 3).astype(np.float32)
     for _ in range(int(rng.integers(5, 12))):
         x, y = rng.integers(0, width), rng.integers(0, height)
         w, h = rng.integers(10, 70), rng.integers(10, 80)
-        colour = rng.uniform(20, 235) * np.ones(3) + rng.uniform(-40, 40, 3)
+        colour = rng.uniform(20, 235) * np.ones(3) + rng.uniform(-18, 18, 3)
         cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), tuple(map(float, colour)), -1)
     image = cv2.GaussianBlur(image, (0, 0), 2.5)
     return np.clip(image + 4 * noise(height, width, 40.0, rng)[..., None], 0, 255).astype(np.uint8)
