@@ -11,8 +11,10 @@ from pathlib import Path
 from ..hand.errors import InputError
 from ..network.checkpoint import read_metadata
 from ..network.checkpoint_folder import find_folder
+from .distributed import from_environment, joined
 from .inputs import Clips
 from .loop import train
+from .machine import pick_device
 from .recipe import Recipe, load_recipe
 from .run import TrainResult
 
@@ -58,9 +60,26 @@ def train_all(
             f"chain {name}: its stage 2 first trains on DexYCB for a few epochs (because of NaN); give --warmup-clips "
             "with DexYCB clips, or run the presets one by one without the warm-up"
         )
+    processes = from_environment()
+    # One process group for all stages: a second one on torchrun's address would wait for ever.
+    with joined(processes, pick_device(device, processes.local_rank)):
+        return _run_stages(recipes, clips, Path(out), val_clips, warmup_clips, init, device, mano, hierarchy)
+
+
+def _run_stages(
+    recipes: list[Recipe],
+    clips: Clips,
+    out: Path,
+    val_clips: Clips | None,
+    warmup_clips: Clips | None,
+    init: str | Path | None,
+    device: str,
+    mano: str | Path | None,
+    hierarchy: str | Path | None,
+) -> list[TrainResult]:
     results, start = [], init
     for recipe in recipes:
-        folder = Path(out) / recipe.name
+        folder = out / recipe.name
         if _finished(folder, recipe):
             log.info("%s: finished before, kept", folder)
         else:

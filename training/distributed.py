@@ -6,17 +6,17 @@ statistics of the whole batch: torch's SyncBatchNorm on GPUs, `SharedBatchNorm` 
 for GPUs only. And a step is skipped, or the run left, by all processes or by none.
 """
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.nn.functional import all_reduce
 
 from ..hand.errors import InputError
 
@@ -86,19 +86,51 @@ def gathered(value: T, processes: Processes) -> list[T]:
     return values
 
 
-def shared_network(network: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
-    """The network wrapped for several processes; itself for one. Its batch normalisation must be shared already."""
+def shared_network(
+    network: nn.Module, processes: Processes, device: torch.device, *, idle_parameters: bool = True
+) -> nn.Module:
+    """The network wrapped for several processes; itself for one. Its batch normalisation must be shared already.
+
+    idle_parameters: some get no gradient, as the orientation branch in stage 1.
+    """
     if processes.world == 1:
         return network
-    # Stage 1 leaves the orientation branch without gradients, and the authors' architecture has a block that is never
-    # used.
-    return nn.parallel.DistributedDataParallel(
+    kind: Any = nn.parallel.DistributedDataParallel
+    # Shared batch normalisation keeps the statistics equal: no need to send the first process's before every step.
+    # The option for that has another name since torch 2.13.
+    renamed = "forward_sync_buffers" in inspect.signature(kind).parameters
+    return kind(
         network,
         device_ids=[device.index] if device.type == "cuda" else None,
-        broadcast_buffers=False,
-        find_unused_parameters=True,
+        find_unused_parameters=idle_parameters,
         gradient_as_bucket_view=True,
+        **{"forward_sync_buffers" if renamed else "broadcast_buffers": False},
     )
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; as every process's loss depends on the sum, so does its gradient on all their
+    gradients.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        total = grad_outputs[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Element-wise sum over all processes, differentiable: (...) -> (...)."""
+    total = _Sum.apply(values)
+    assert isinstance(total, Tensor)
+    return total
 
 
 def share_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
@@ -128,12 +160,12 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         shape = [1, -1] + [1] * (input.dim() - 2)
         wide = input if input.dtype == torch.float64 else input.float()
         sums = torch.cat([wide.sum(axes), wide.new_full((1,), input.numel() / input.shape[1])])
-        sums = all_reduce(sums)
+        sums = sum_over_processes(sums)
         count = sums[-1].detach()
         mean = sums[:-1] / count
         # A second pass instead of E[x^2] - E[x]^2, which cancels where the mean is large.
         centred = wide - mean.view(shape)
-        variance = all_reduce(centred.square().sum(axes)) / count
+        variance = sum_over_processes(centred.square().sum(axes)) / count
         self._follow(mean.detach(), variance.detach(), count)
         normal = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:

@@ -51,8 +51,8 @@ def validation_clips(recipe: Recipe, val_clips: Clips | None, clips: Clips) -> C
         store = _check_store(recipe, path)
         if store.attrs.get("split") == "test" and not recipe.select_on_test:
             raise InputError(
-                f"{path}: holds the test split, and choosing a checkpoint on it makes test scores meaningless; give the "
-                "val split (the authors chose on test: --set select_on_test=true does the same)"
+                f"{path}: holds the test split, and choosing a checkpoint on it makes test scores meaningless; give "
+                "the val split (the authors chose on test: --set select_on_test=true does the same)"
             )
     if set(map(_resolved, paths)) & set(map(_resolved, paths_of(clips))):
         log.warning("validation clips are also trained on: the best checkpoint will be the most overfitted one")

@@ -78,8 +78,8 @@ def known_labels(occluded: Tensor) -> Tensor:
 def safe_norm(vectors: Tensor) -> Tensor:
     """Length of vectors (..., 3) -> (...), with gradient 0 (not NaN) at the zero vector."""
     squared = vectors.square().sum(-1)
-    positive = squared > 0
-    return torch.where(positive, squared, 1.0).sqrt() * positive
+    zero = squared == 0  # not `> 0`: NaN must stay NaN, or the guard would not see it
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, squared).sqrt())
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class Run:
             share_batch_norm(self.network, self.device)
         self.guard = Guard(self.network, self.folder.skipped, self.recipe.skip_limit)
         self.stepper = Stepper(
-            shared_network(self.network, self.processes, self.device),
+            shared_network(self.network, self.processes, self.device, idle_parameters=self.recipe.stage == 1),
             self.hand,
             self.recipe,
             self.guard,

@@ -11,6 +11,7 @@ from h2onet.data.clip_store import SCHEMA, SCHEMA_VERSION, write_index
 from h2onet.data.labels import LabelStore, empty_columns, image_pattern
 from h2onet.data.store import SequenceStore
 from h2onet.evaluation.pictures import overlay_mesh
+from h2onet.hand import hierarchy
 from h2onet.hand.camera import project
 from h2onet.hand.mano import HandModel, load_hand
 from h2onet.pipeline.cut_hands import ClipTask, cut_sequence
@@ -34,6 +35,20 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_hierarchy(hand: HandModel):
+    """Every network here is over the same mesh: decimate it once."""
+    built = hierarchy.build_hierarchy(hand.arrays.v_template, hand.faces)
+
+    def same(vertices: np.ndarray, faces: np.ndarray) -> hierarchy.Hierarchy:
+        assert np.array_equal(vertices, hand.arrays.v_template) and np.array_equal(faces, hand.faces)
+        return built
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hierarchy, "build_hierarchy", same)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +94,7 @@ def make_clips(hand: HandModel, tmp_path_factory: pytest.TempPathFactory) -> Mak
                 )
             )
         mano = {"source": source, "sha256": hand.arrays.sha256 if sha256 is None else sha256}
-        write_index(store, keys, {"dataset": dataset, "split": split, "mano": mano, "max_scale": 1.25})
+        write_index(store, keys, {"dataset": dataset, "split": split, "mano": {"right": mano}, "max_scale": 1.25})
         store.close()
         return store.path
 

@@ -1,0 +1,100 @@
+"""What does not fit is refused before anything is written, in one line that says what, where and what to do."""
+
+import shutil
+
+import pytest
+from h2onet.hand.errors import InputError
+from h2onet.hand.mano import load_arrays
+from h2onet.hand.standin import write_mano_pickles
+from h2onet.training.chains import train_all
+from h2onet.training.loop import train
+
+
+def _refused(match: str, recipe, clips, out, **options) -> None:
+    with pytest.raises(InputError, match=match) as caught:
+        train(recipe, clips, out, device="cpu", **options)
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+def test_multi_frame_presets_need_labels(make_clips, clips, tiny, tmp_path) -> None:
+    bare = make_clips(labelled=False)
+    _refused("no frame has occlusion labels.*demo-multi-stage1", tiny("demo-multi-stage1"), bare, tmp_path / "run")
+    _refused("no frame has occlusion labels", tiny("demo-multi-stage2"), [clips, bare], tmp_path / "run")
+    assert train(tiny("demo-single-stage1", "max_steps=1"), bare, tmp_path / "run", device="cpu").steps == 1
+
+
+def test_presets_want_their_dataset(make_clips, clips, tiny, tmp_path) -> None:
+    _refused(
+        "holds dexycb, but preset ho3d-single-stage1 is for ho3d-v2 or ho3d-v3",
+        tiny("ho3d-single-stage1"),
+        clips,
+        tmp_path / "r",
+    )
+    other = make_clips(dataset="ho3d-v3", frames=4)
+    _refused("holds ho3d-v3, but preset dexycb-single-stage1", tiny("dexycb-single-stage1"), other, tmp_path / "r")
+
+
+def test_test_data_choose_no_checkpoint_unless_asked(make_clips, clips, tiny, tmp_path) -> None:
+    test = make_clips(split="test", frames=3)
+    _refused("holds the test split", tiny(), clips, tmp_path / "run", val_clips=test)
+    recipe = tiny("demo-single-stage1", "select_on_test=true", "max_steps=1")
+    assert "mm on" in train(recipe, clips, tmp_path / "run", val_clips=test, device="cpu").chosen_on
+
+
+def test_the_hand_of_the_clips_is_found_and_checked(make_clips, clips, tiny, hand, tmp_path) -> None:
+    mano = tmp_path / "mano"
+    mano.mkdir()
+    write_mano_pickles(mano)
+    recorded = load_arrays(mano, "right")
+    elsewhere = make_clips(source=str(tmp_path / "gone"), sha256=recorded.sha256, frames=4)
+    out, recipe = tmp_path / "run", tiny("demo-single-stage1", "max_steps=1")
+    _refused("was labelled with .*gone.*say where it is with --mano", recipe, elsewhere, out)
+    _refused("is not the MANO that .* was labelled with", recipe, elsewhere, out, mano="standin")
+    _refused("labelled with another MANO than", recipe, [clips, elsewhere], out)
+    moved = shutil.copytree(mano, tmp_path / "moved")
+    assert train(recipe, elsewhere, out, mano=moved, device="cpu").steps == 1
+
+
+def test_initial_weights_of_another_network_are_named(clips, tiny, tmp_path) -> None:
+    train(tiny("demo-single-stage1", "max_steps=1"), clips, tmp_path / "narrow", device="cpu")
+    narrow = tmp_path / "narrow/last"
+    _refused("width|shape", tiny("demo-single-stage2", "width=0.25"), clips, tmp_path / "run", init=narrow)
+    _refused("nothing|no such|expected a checkpoint|missing", tiny(), clips, tmp_path / "run", init=tmp_path / "none")
+    result = train(tiny("demo-multi-stage1", "max_steps=1"), clips, tmp_path / "run", init=narrow, device="cpu")
+    assert result.steps == 1
+
+
+def test_devices_and_formats_that_are_not_there(clips, tiny, tmp_path) -> None:
+    with pytest.raises(InputError, match="expected auto, cpu, cuda"):
+        train(tiny(), clips, tmp_path / "run", device="tpu")
+    _refused("fp16 needs a CUDA device", tiny("demo-single-stage1", "amp=fp16"), clips, tmp_path / "run")
+
+
+def test_chains_initialise_each_stage_from_the_best_before(clips, val_clips, tmp_path) -> None:
+    tiny = [
+        "width=0.125",
+        "batch_size=4",
+        "max_steps=1",
+        "num_workers=0",
+        "tensorboard=false",
+        "pictures=0",
+        "threads=1",
+    ]
+    results = train_all("demo-multi", clips, tmp_path, val_clips=val_clips, overrides=tiny, device="cpu")
+    names = [result.out.name for result in results]
+    assert names == ["demo-single-stage1", "demo-multi-stage1", "demo-multi-stage2"]
+    from h2onet.network.checkpoint import read_metadata
+
+    for name, before in zip(names[1:], names, strict=False):
+        provenance = read_metadata(tmp_path / name / "last")["provenance"]
+        assert provenance["init"] == str(tmp_path / before / "best") and provenance["found"] > 100
+    # The same command again has nothing left to do.
+    assert train_all("demo-multi", clips, tmp_path, val_clips=val_clips, overrides=tiny, device="cpu") == []
+
+
+def test_chains_refuse_what_they_lack(clips, tmp_path) -> None:
+    with pytest.raises(InputError, match="chain dexycb: unknown; chains are dexycb-single"):
+        train_all("dexycb", clips, tmp_path)
+    with pytest.raises(InputError, match="give --warmup-clips"):
+        train_all("ho3d-multi", clips, tmp_path)

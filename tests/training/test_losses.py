@@ -1,0 +1,102 @@
+"""Losses equal plain NumPy, vanish at the truth, survive degenerate meshes, and add up over processes."""
+
+import numpy as np
+import pytest
+import torch
+from h2onet.training import losses
+
+FACES = torch.tensor([[0, 1, 2], [0, 2, 3], [3, 2, 1]])
+
+
+def _pair(seed: int = 0, frames: int = 4, count: int = 4, axes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    predicted, true = torch.randn(2, frames, count, axes, generator=generator, dtype=torch.float64)
+    return predicted, true
+
+
+def test_mesh_losses_equal_their_definition() -> None:
+    predicted, true = _pair()
+    edges, normals, lengths = [], [], []
+    for p, t in zip(predicted.numpy(), true.numpy(), strict=True):
+        for a, b, c in FACES.numpy():
+            normal = np.cross(t[b] - t[a], t[c] - t[a])
+            normal /= np.linalg.norm(normal)
+            for i, j in ((a, b), (b, c), (a, c)):
+                edge = p[j] - p[i]
+                normals.append(abs(edge @ normal) / np.linalg.norm(edge))
+                lengths.append(abs(np.linalg.norm(edge) - np.linalg.norm(t[j] - t[i])))
+                edges.append(edge)
+    assert losses.normal_cosine(predicted, true, FACES, 4).item() == pytest.approx(np.mean(normals))
+    assert losses.edge_length_l1(predicted, true, FACES, 4).item() == pytest.approx(np.mean(lengths))
+
+
+def test_pointwise_losses_are_means() -> None:
+    predicted, true = _pair()
+    expected = (predicted - true).abs().mean()
+    assert losses.vertices_l1(predicted, true, 4) == pytest.approx(expected)
+    assert losses.joints_l1(predicted, true, 4) == pytest.approx(expected)
+    flat = _pair(1, axes=2)
+    assert losses.joints_2d_l1(*flat, 4) == pytest.approx((flat[0] - flat[1]).abs().mean())
+    turns = torch.linalg.qr(torch.randn(5, 3, 3, dtype=torch.float64))[0]
+    assert losses.rotation_mse(turns, turns.mT, 5) == pytest.approx(((turns - turns.mT) ** 2).mean())
+
+
+def test_cross_entropy_counts_known_labels_of_the_six_outputs() -> None:
+    logits = torch.randn(3, 2, 6, dtype=torch.float64)
+    occluded = torch.tensor([[0, 1, 255, 0, 1, 0, 1], [255] * 7, [1, 1, 1, 1, 1, 255, 0]], dtype=torch.uint8)
+    columns = [0, 1, 2, 3, 4, 6]
+    values = [
+        -torch.log_softmax(logits[n, :, k], 0)[int(occluded[n, column])].item()
+        for n in range(3)
+        for k, column in enumerate(columns)
+        if occluded[n, column] != 255
+    ]
+    known = losses.known_labels(occluded)
+    assert int(known) == len(values) == 11
+    assert losses.occlusion_cross_entropy(logits, occluded, known).item() == pytest.approx(np.mean(values))
+
+
+def test_no_known_label_is_no_loss_and_no_gradient() -> None:
+    logits = torch.randn(2, 2, 6, requires_grad=True)
+    loss = losses.occlusion_cross_entropy(logits, torch.full((2, 7), 255, dtype=torch.uint8), 1.0)
+    loss.backward()
+    assert logits.grad is not None
+    assert loss.item() == 0 and torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+@pytest.mark.parametrize("collapse", ["one edge", "one face", "everything"])
+def test_degenerate_meshes_have_finite_losses_and_gradients(collapse: str) -> None:
+    predicted, true = _pair(3)
+    predicted, true = predicted.float(), true.float()
+    rows = {"one edge": [1], "one face": [1, 2], "everything": [1, 2, 3]}[collapse]
+    predicted[:, rows] = predicted[:, :1]
+    true[:, rows] = true[:, :1]
+    predicted.requires_grad_()
+    loss = losses.normal_cosine(predicted, true, FACES, 4) + losses.edge_length_l1(predicted, true, FACES, 4)
+    loss.backward()
+    assert predicted.grad is not None
+    assert torch.isfinite(loss) and torch.isfinite(predicted.grad).all()
+
+
+def test_gradients_match_finite_differences() -> None:
+    predicted, true = _pair(4)
+    predicted.requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: losses.normal_cosine(p, true, FACES, 4), predicted)
+    assert torch.autograd.gradcheck(lambda p: losses.edge_length_l1(p, true, FACES, 4), predicted)
+
+
+def test_losses_stay_float32_under_autocast() -> None:
+    predicted, true = (tensor.float() for tensor in _pair(5))
+    plain = losses.normal_cosine(predicted, true, FACES, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = losses.normal_cosine(predicted.bfloat16().float(), true, FACES, 4)
+        half = losses.vertices_l1(predicted.bfloat16(), true, 4)
+    assert mixed.dtype == half.dtype == torch.float32
+    assert abs(mixed - plain) < 5e-3
+
+
+def test_shares_of_two_processes_average_to_the_whole() -> None:
+    predicted, true = _pair(6, frames=5)
+    whole = losses.vertices_l1(predicted, true, 5)
+    parts = [losses.vertices_l1(predicted[rows], true[rows], 5 / 2) for rows in (slice(0, 2), slice(2, 5))]
+    assert sum(parts) / 2 == pytest.approx(whole)

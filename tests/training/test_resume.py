@@ -1,0 +1,126 @@
+"""Resuming is exact to the bit after SIGKILL and after signals; used folders and other recipes are refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from h2onet.hand.errors import InputError
+from h2onet.network.checkpoint import load_checkpoint, load_training_state
+from h2onet.training.loop import train
+from h2onet.training.recipe import to_toml
+from h2onet.training.steps import Stepper
+
+CHILD = """
+import sys
+from h2onet.training.loop import train
+from h2onet.training.recipe import load_recipe
+train(load_recipe(sys.argv[1]), sys.argv[2], sys.argv[3], resume=True, device="cpu")
+"""
+LONG = ("epochs=5", "max_steps=20", "checkpoint_every=10")
+
+
+def _same(first: Path, second: Path) -> None:
+    ours, theirs = load_checkpoint(first).state_dict(), load_checkpoint(second).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    states = [load_training_state(folder) for folder in (first, second)]
+    moments = [state["optimiser"]["state"] for state in states]
+    assert moments[0].keys() == moments[1].keys() and len(moments[0]) > 50
+    for key, values in moments[0].items():
+        assert all(torch.equal(values[name], moments[1][key][name]) for name in values)
+    assert states[0]["sums"] == states[1]["sums"] and states[0]["loader"] == states[1]["loader"]
+
+
+@pytest.fixture(scope="module")
+def straight(clips, tmp_path_factory) -> Path:
+    """20 steps without a break: 5 epochs of 4 steps, augmented."""
+    out = tmp_path_factory.mktemp("straight") / "run"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train(_recipe(), clips, out, device="cpu")
+    torch.set_num_threads(threads)
+    return out
+
+
+def _recipe(*more: str):
+    from h2onet.training.recipe import load_recipe
+
+    small = "width=0.125 batch_size=4 milestones=[2] num_workers=0 tensorboard=false pictures=0 log_every=1 threads=1"
+    return load_recipe("demo-single-stage1", [*small.split(), *LONG, *more])
+
+
+def _lines(run: Path) -> list[str]:
+    path = run / "metrics.jsonl"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_killed_run_resumes_bit_for_bit(straight, clips, tmp_path) -> None:
+    (tmp_path / "mine.toml").write_text(to_toml(_recipe()))
+    out = tmp_path / "run"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path / "mine.toml"), str(clips), str(out)], env=environment
+    )
+    deadline = time.monotonic() + 120
+    # Eleven lines at least: step 10's checkpoint is written, and the run is already beyond it.
+    while len(_lines(out)) < 14 and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    before = load_training_state(out / "last")["step"]
+    assert 10 <= before < 20
+    result = train(_recipe(), clips, out, resume=True, device="cpu")
+    assert result.steps == 20
+    _same(straight / "last", out / "last")
+    steps = [line for line in _lines(out) if '"kind": "train"' in line]
+    assert len(steps) == 20 and len(set(steps)) == 20
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
+def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(
+    number, workers, straight, clips, tmp_path, monkeypatch
+):
+    taken = Stepper.step
+
+    def step(self, batch, count, epoch):
+        if count == 6:
+            os.kill(os.getpid(), number)
+        return taken(self, batch, count, epoch)
+
+    monkeypatch.setattr(Stepper, "step", step)
+    result = train(_recipe(f"num_workers={workers}"), clips, tmp_path / "run", device="cpu")
+    assert result.steps == 6 and result.interrupted == signal.Signals(number).name
+    assert "go on with --resume" in str(result)
+    assert load_training_state(tmp_path / "run/last")["step"] == 6
+    monkeypatch.undo()
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+    train(_recipe(), clips, tmp_path / "run", resume=True, device="cpu")
+    _same(straight / "last", tmp_path / "run/last")
+
+
+def test_used_folders_and_other_recipes_are_refused(straight, clips) -> None:
+    with pytest.raises(InputError, match="already holds a run"):
+        train(_recipe(), clips, straight, device="cpu")
+    with pytest.raises(InputError, match=r"another recipe \(lr: .* -> 0.5\)"):
+        train(_recipe("lr=0.5"), clips, straight, resume=True, device="cpu")
+    assert load_training_state(straight / "last")["step"] == 20
+
+
+def test_resuming_needs_the_same_data(straight, make_clips) -> None:
+    with pytest.raises(InputError, match="loader state: made with samples"):
+        train(_recipe("max_steps=30", "epochs=8"), make_clips(frames=6), straight, resume=True, device="cpu")
+
+
+def test_overwrite_starts_anew_and_resume_starts_what_is_not_there(clips, tmp_path, tiny) -> None:
+    out = tmp_path / "run"
+    recipe = tiny("demo-single-stage1", "max_steps=1")
+    assert train(recipe, clips, out, resume=True, device="cpu").steps == 1
+    (out / "mine.txt").write_text("kept")
+    assert train(recipe, clips, out, overwrite=True, device="cpu").steps == 1
+    assert (out / "mine.txt").exists()
+    assert sum('"kind": "train"' in line for line in _lines(out)) == 1
