@@ -1,0 +1,223 @@
+"""Clips against the authors' way of loading: windows per second, size, building, opening, fidelity.
+
+    python benchmarks/clips.py [--frames 40] [--rounds 7]     writes benchmarks/clips.json beside itself and prints a
+    table
+
+The photos are made here: 640 x 480 JPEGs of about 68 KB (DexYCB's mean size), hands of about 100 px. Both loaders run
+interleaved in this process, one thread each, with equal random numbers; ratios are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import zarr
+from authors_loader import AuthorsLoader
+from clip_photos import make_dataset
+from h2onet.data import durable
+from h2onet.data.augment import Augmentation
+from h2onet.data.batches import loader, start_worker
+from h2onet.data.clip_store import PICTURE_COLUMNS, SCHEMA, SCHEMA_VERSION, write_index
+from h2onet.data.clips import ClipDataset, ClipStore, clip_info, window_of
+from h2onet.data.labels import empty_columns
+from h2onet.data.store import SequenceStore, folder_of
+from h2onet.pipeline.build_clips import build_clips
+from torch.utils.data import DataLoader
+
+SEQUENCES, FRAMES = 8000, 582_000  # all of DexYCB
+BATCH = 16
+
+
+def per_second(function, keys) -> float:
+    """Windows per second of CPU-bound work in this process."""
+    began = time.perf_counter()
+    for key in keys:
+        function(key)
+    return len(keys) / (time.perf_counter() - began)
+
+
+def one_process(authors: AuthorsLoader, clips: ClipDataset, rounds: int, windows: int) -> dict[str, float]:
+    """Random windows per second of both loaders, interleaved."""
+    rng = np.random.default_rng(0)
+    rates = []
+    for number in range(rounds + 1):
+        keys = [(number, int(index)) for index in rng.integers(0, len(clips), windows)]
+        a = per_second(authors.__getitem__, keys)
+        b = per_second(lambda key: clips[(*key, 0)], keys)
+        rates.append((a, b))
+    return summarized(rates[1:])  # the first round fills the page cache and the warm-up of both
+
+
+def two_workers(authors: AuthorsLoader, clips: ClipDataset, rounds: int) -> dict[str, float]:
+    """The same through two worker processes each, batches of 16."""
+    ours = loader(clips, BATCH, shuffle=True, num_workers=2, drop_last=True)
+    rates = []
+    for number in range(rounds + 1):
+        order = np.random.default_rng(number).permutation(len(authors))[: len(ours) * BATCH]
+        theirs = DataLoader(
+            authors,
+            batch_sampler=[[(number, int(i)) for i in order[at : at + BATCH]] for at in range(0, len(order), BATCH)],
+            num_workers=2,
+            worker_init_fn=start_worker,
+        )
+        rates.append((steady_rate(theirs), steady_rate(ours)))
+    return summarized(rates[1:])
+
+
+def steady_rate(batches) -> float:
+    """Windows per second after the first two batches: starting the workers does not count."""
+    began, count = 0.0, 0
+    for number, batch in enumerate(batches):
+        if number == 2:
+            began = time.perf_counter()
+        elif number > 2:
+            count += len(batch["images"])
+    return count / (time.perf_counter() - began)
+
+
+def summarized(rates: list[tuple[float, float]]) -> dict[str, float]:
+    authors, clips = zip(*rates, strict=True)
+    return {
+        "authors_per_s": statistics.median(authors),
+        "clips_per_s": statistics.median(clips),
+        "ratio": statistics.median(b / a for a, b in rates),
+        "ratio_lowest": min(b / a for a, b in rates),
+        "ratio_highest": max(b / a for a, b in rates),
+    }
+
+
+def fidelity(authors: AuthorsLoader, clips: ClipDataset) -> dict[str, float]:
+    """The same windows from both loaders: lowest PSNR of the pictures, largest difference of the labels."""
+    worst, labels = np.inf, 0.0
+    for index in range(0, len(clips), 7):
+        a, b = authors[(3, index)], clips[(3, index, 0)]
+        error = float(np.mean((a["images"].numpy().astype(float) - b["images"]) ** 2))
+        worst = min(worst, 10 * np.log10(1 / max(error, 1e-20)))
+        for name in ("joints_2d", "joints", "mano_shape"):
+            labels = max(labels, float(np.abs(a[name].numpy() - b[name]).max()))
+    return {"lowest_psnr_db": float(worst), "largest_label_difference": labels}
+
+
+class _Synthesized:
+    """Stands in for a finished store of all of DexYCB when its index is written: rows without pictures."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[int, dict[str, np.ndarray]] = {}
+
+    def read(self, key: str):
+        frames = FRAMES // SEQUENCES + (int(key[-12:]) < FRAMES % SEQUENCES)
+        if frames not in self._rows:
+            rows = empty_columns(frames)
+            for name in ("visible_vertices", "object_pose"):
+                del rows[name]
+            for name, kind in PICTURE_COLUMNS.items():
+                rows[name] = np.ones(
+                    (frames, *{"crop": (4,), "photo": (2,), "box": (4,)}.get(name, ())), np.dtype(kind)
+                )
+            rows["frame"], rows["has_pose"][:] = np.arange(frames, dtype=np.int32), True
+            rows["box_rule"][:] = 0
+            self._rows[frames] = rows
+        return self._rows[frames], {"sha256": "0" * 64}
+
+
+def opening(folder: Path) -> dict[str, float]:
+    """Open a store of all of DexYCB in a fresh process: seconds and memory."""
+    store = SequenceStore.create(folder / "full.zarr", {}, schema=SCHEMA, version=SCHEMA_VERSION)
+    keys = [f"20200709-subject-01/20200709_141754/{n:012d}" for n in range(SEQUENCES)]
+    began = time.perf_counter()
+    attrs = {"dataset": "dexycb", "split": "train", "codec": "jpeg-lossless", "max_scale": 1.25}
+    write_index(_Synthesized(store.path), keys, attrs)  # pyright: ignore[reportArgumentType]
+    writing = time.perf_counter() - began
+    for key in keys:
+        (store.path / "sequences" / folder_of(key)).mkdir()
+    store.close()
+    done = subprocess.run(
+        [sys.executable, __file__, "--open", str(store.path)], capture_output=True, text=True, check=True
+    )
+    index = store.path / "index"
+    files = sum(file.is_file() for file in index.rglob("*"))
+    return {**json.loads(done.stdout), "write_index_s": writing, "index_mb": size(index) / 1e6, "index_files": files}
+
+
+def open_only(path: str) -> None:
+    """What `opening` runs in its own process."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    dataset = ClipDataset(path, frames=window_of("dexycb", train=True), augment=Augmentation(), require_pose=True)
+    seconds = time.perf_counter() - began
+    opened = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    index = ClipStore.open(path).index
+    picked = np.random.default_rng(0).integers(0, len(dataset), 2000)
+    for name in index:
+        index[name][picked].sum()  # random rows of every column, as training touches them: pages of the file, shared
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = {"imports_mb": before / 1e3, "opened_mb": opened / 1e3, "after_2000_rows_mb": used / 1e3}
+    print(json.dumps({"open_s": seconds, "frames": len(dataset), **memory}))
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def stored_side(path: Path) -> float:
+    """Side in pixels of the mean stored area."""
+    return float(np.sqrt(np.prod(ClipStore.open(path).index["crop"][:, 2:].astype(float), axis=1).mean()))
+
+
+def main() -> None:
+    """Run everything and write clips.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=40, help="frames per camera sequence")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--windows", type=int, default=60, help="windows per round and loader in one process")
+    parser.add_argument("--open", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.open:
+        open_only(options.open)
+        return
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        labels = make_dataset(folder, 8, options.frames)
+        built = build_clips(labels, folder / "clips.zarr", workers=1)
+        authors = AuthorsLoader(labels, folder / "occ")
+        clips = ClipDataset(folder / "clips.zarr", frames=window_of("dexycb", train=True), augment=Augmentation())
+        info = clip_info(folder / "clips.zarr")
+        photos = size(folder / "root") / len(authors) / 1e3
+        result = {
+            "one_process": one_process(authors, clips, options.rounds, options.windows),
+            "two_workers": two_workers(authors, clips, max(3, options.rounds // 2)),
+            "fidelity": fidelity(authors, clips),
+            "kb_per_photo": photos,
+            "kb_per_frame": info.picture_bytes / info.frames / 1e3,
+            "stored_side_px": stored_side(folder / "clips.zarr"),
+            "build_cpu_ms_per_frame": built.cpu_ms_per_frame,
+            "codec": info.codec,
+            "opening": opening(folder),
+        }
+    # Pictures, and every column twice: in the sequences' rows and in the index. Five files per sequence.
+    result["all_of_dexycb"] = {
+        "gb": (result["kb_per_frame"] * 1e3 * FRAMES + 2e6 * result["opening"]["index_mb"]) / 1e9,
+        "files": SEQUENCES * 5 + result["opening"]["index_files"] + 2,
+    }
+    result["versions"] = {"opencv": cv2.__version__, "zarr": zarr.__version__, "torch": torch.__version__}
+    with durable.writing_file(Path(__file__).with_suffix(".json")) as file:
+        file.write((json.dumps(result, indent=2) + "\n").encode())
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
