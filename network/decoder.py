@@ -6,6 +6,8 @@ Vertices are metres with the global rotation removed (not wrist-centred). Mesh l
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -75,9 +77,7 @@ class MeshDecoder(nn.Module):
     @property
     def finest_spiral(self) -> Tensor:
         """(V, length) vertex ids of the finest level."""
-        level = self.levels[-1]
-        assert isinstance(level, MeshLevel)
-        return level.spiral
+        return cast("Tensor", self.levels[-1].spiral)
 
     def sample(self, latent: Tensor, joints_2d: Tensor) -> Tensor:
         """latent (B, 2c, 4, 4), joints_2d (B, 21, 2) in [0, 1]; returns the features under the joints (B, 21, 2c)."""
