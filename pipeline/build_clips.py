@@ -192,7 +192,7 @@ def _finish(
     finished = store.finished()
     keys = [task.key for task in tasks if task.key in finished]
     failed = [failure for key in keys for failure in finished[key]["failures"]] + [asdict(each) for each in lost]
-    _write_failures(store.path.parent / "failures.jsonl", failed)
+    _write_failures(store.path, failed)
     if not any(finished[key]["n_frames"] for key in keys):
         raise InputError(f"{store.path}: every photo failed, first {failed[0]['path']}: {failed[0]['reason']}")
     copied = {name: source.attrs[name] for name in ("mano", "image", "annotations", "renderer") if name in source.attrs}
@@ -214,14 +214,17 @@ def _finish(
     return {"frames": frames, "sequences": len(keys), "failures": len(failed)}
 
 
-def _write_failures(path: Path, failed: list[dict[str, str]]) -> None:
-    """One JSON object per line; lines of other commands' outputs in the same folder stay."""
-    kept = []
+def _write_failures(store: Path, failed: list[dict[str, str]]) -> None:
+    """Rewrite this store's rows of `failures.jsonl` beside it; rows of other stores stay. No file without rows."""
+    path = store.parent / "failures.jsonl"
+    rows = []
     if path.exists():
-        kept = [line for line in path.read_text("utf-8").splitlines() if '"command": "build-clips"' not in line]
-    lines = kept + [json.dumps({"command": "build-clips", **failure}) for failure in failed]
-    if not lines:
+        lines = path.read_text("utf-8").splitlines()
+        rows = [line for line in lines if line and json.loads(line).get("store") != store.name]
+    for failure in failed:
+        rows.append(json.dumps({"store": store.name, "file": failure["path"], "reason": failure["reason"]}))
+    if not rows:
         path.unlink(missing_ok=True)
         return
     with durable.writing_file(path) as file:
-        file.write("".join(line + "\n" for line in lines).encode())
+        file.write("".join(row + "\n" for row in rows).encode())

@@ -59,7 +59,7 @@ def test_missing_and_truncated_photos_are_named_and_the_rest_stays(labels, tmp_p
     (tmp_path / "root" / OTHER / "color_000000.jpg").write_bytes(b"not a photo")
     summary = build_clips(labels, tmp_path / "clips.zarr", workers=1)
     assert (summary.frames, summary.failures) == (4, 3)
-    named = {Path(row["path"]).parent.parent.name + Path(row["path"]).name: row["reason"] for row in failures(labels)}
+    named = {Path(row["file"]).parent.parent.name + Path(row["file"]).name: row["reason"] for row in failures(labels)}
     assert "truncated JPEG" in named["20200709_141754color_000001.jpg"]
     assert "No such file" in named["20200709_141754color_000002.jpg"]
     assert "neither JPEG nor PNG" in named["20200813_145612color_000000.jpg"]
@@ -70,7 +70,7 @@ def test_missing_and_truncated_photos_are_named_and_the_rest_stays(labels, tmp_p
     missing.rename(folder / "color_000002.jpg")
     summary = build_clips(labels, tmp_path / "clips.zarr", workers=1)  # repaired photos get their frames back
     assert (summary.frames, summary.built, summary.failures) == (6, 2, 1)
-    assert [Path(row["path"]).name for row in failures(labels)] == ["color_000000.jpg"]
+    assert [Path(row["file"]).name for row in failures(labels)] == ["color_000000.jpg"]
 
 
 @pytest.mark.parametrize("codec", photos.CODECS)
@@ -94,15 +94,15 @@ def test_truncated_pngs_are_named(tmp_path):
     data[40:60] = bytes(20)
     damaged.write_bytes(data)
     summary = build_clips(labels, tmp_path / "clips.zarr", workers=1)
-    assert summary.frames == 1 and [Path(row["path"]).name for row in failures(labels)] == ["0001.png", "0002.png"]
+    assert summary.frames == 1 and [Path(row["file"]).name for row in failures(labels)] == ["0001.png", "0002.png"]
 
 
-def test_failures_of_other_commands_stay(labels, tmp_path):
-    (tmp_path / "failures.jsonl").write_text('{"command": "prepare-labels", "path": "x", "reason": "y"}\n')
+def test_failures_of_other_stores_stay(labels, tmp_path):
+    (tmp_path / "failures.jsonl").write_text('{"store": "labels.zarr", "file": "x", "reason": "y"}\n')
     (tmp_path / "root" / KEY / "color_000001.jpg").unlink()
     build_clips(labels, tmp_path / "clips.zarr", workers=1)
     build_clips(labels, tmp_path / "clips.zarr", workers=1)
-    assert [row["command"] for row in failures(labels)] == ["prepare-labels", "build-clips"]
+    assert [row["store"] for row in failures(labels)] == ["labels.zarr", "clips.zarr"]
 
 
 def test_photos_may_have_moved(labels, tmp_path):
