@@ -93,7 +93,8 @@ def _object_rotations(motion: Motion) -> np.ndarray:
 
     In the known file of DexYCB's left hands, the quaternion behind `object_rotation` has its components in another
     order: taken as it stands, objects rest at random tilts and turn 58 degrees (median) away from the hand that holds
-    them; with (x, y, z, w) <- (y, -z, -w, x) they stand upright and follow the hand. So both readings are put to that test.
+    them; with (x, y, z, w) <- (y, -z, -w, x) they stand upright and follow the hand. So both readings are put to that
+    test.
     """
     quaternions = Rotation.from_rotvec(motion.object_rotation).as_quat()
     other = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]] * [1.0, -1.0, -1.0, 1.0]).as_rotvec()
@@ -142,7 +143,7 @@ def _joints_21(skeleton: Skeleton) -> np.ndarray:
 
 
 def _bones(joints: np.ndarray) -> np.ndarray:
-    """The 20 bones (..., 20, 3) m of joints (..., 21, 3): finger by finger, wrist to first joint, then on to the tip."""
+    """The bones (..., 20, 3) m of joints (..., 21, 3): finger by finger, wrist to first joint, then on to the tip."""
     fingers = joints[..., 1:, :].reshape(*joints.shape[:-2], 5, 4, 3)
     wrist = np.broadcast_to(joints[..., None, :1, :], (*fingers.shape[:-2], 1, 3))
     return np.diff(np.concatenate([wrist, fingers], axis=-2), axis=-2).reshape(*joints.shape[:-2], 20, 3)

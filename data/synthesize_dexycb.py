@@ -16,7 +16,7 @@ import numpy as np
 from ..hand.errors import InputError
 from .dexycb_splits import SUBJECTS
 from .performance import hand_model, perform, staged_performance, subject_betas
-from .plan import STAGES, Plan
+from .plan import STAGES, Plan, annotate
 from .retarget import SIDE, centre_of_action, fit_betas, load_motion, replay, table_of
 from .scenes import MIDDLE, Camera, make_look, make_rig
 from .sequence_choice import Choice, all_choices, choose_cameras, choose_sequences
@@ -25,6 +25,10 @@ from .write_dexycb import MASTER, Place, write_intrinsics, write_recording, writ
 
 if TYPE_CHECKING:
     from .synthesize import SynthesizeSettings
+
+
+JSON_FILES = {"train": "DEX_YCB_s0_train_data.json", "test": "DEX_YCB_s0_test_data.json"}
+"""HandOccNet's annotation files by split (DATA.md B)."""
 
 
 def subject_rig(
@@ -44,11 +48,7 @@ def subject_rig(
 def plan_dexycb(settings: SynthesizeSettings, root: Path) -> Plan:
     """Write the calibration and return the recordings still to be made. InputError for an unusable motion file."""
     tasks = _made_up(settings, root) if settings.motion is None else _replayed(settings, root)
-    return Plan(tasks, _nothing)
-
-
-def _nothing() -> None:
-    """Nothing to do after the recordings."""
+    return Plan(tasks, partial(annotate, "dexycb", root, JSON_FILES))
 
 
 def _made_up(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:

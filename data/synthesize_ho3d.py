@@ -14,7 +14,7 @@ import numpy as np
 
 from ..hand.errors import InputError
 from .performance import staged_performance, subject_betas
-from .plan import STAGES, Plan
+from .plan import STAGES, Plan, annotate
 from .scenes import make_look, make_rig
 from .write_ho3d import Place, write_lists, write_recording
 
@@ -39,6 +39,8 @@ _EVALUATION = (
     ("MPM", 7, "010_potted_meat_can"),
     ("SB", 3, "021_bleach_cleanser"),
 )
+JSON_FILES = {"train": "HO3D_train_data.json", "test": "HO3D_evaluation_data.json"}
+"""HandOccNet's annotation files by split (DATA.md C.7)."""
 _PER_NAME = 9  # recordings 1 to 9 of a name
 
 
@@ -62,7 +64,13 @@ def plan_ho3d(settings: SynthesizeSettings, root: Path) -> Plan:
         for i in range(len(digits)):
             numbers = [n for n in range(settings.frames) if not (n == place.dropped and i == 0)]
             lists[split] += [f"{place.sequence(i)}/{n:04d}" for n in numbers]
-    return Plan(tasks, partial(write_lists, root, sorted(lists["train"]), sorted(lists["evaluation"])))
+    return Plan(tasks, partial(_finish, root, version, lists))
+
+
+def _finish(root: Path, version: str, lists: dict[str, list[str]]) -> None:
+    write_lists(root, sorted(lists["train"]), sorted(lists["evaluation"]))
+    if version == "v2":  # HandOccNet has files for version 2 only
+        annotate("ho3d-v2", root, JSON_FILES)
 
 
 def _named(kinds: tuple[tuple[str, int, str], ...], count: int) -> list[tuple[str, int, str]]:
