@@ -12,12 +12,11 @@ from functools import lru_cache
 import numpy as np
 
 from ..data.frame import Failure, Frame
-from ..hand.camera import project
 from ..hand.errors import InputError
 from ..hand.mano import HandModel
 from ..hand.parts import LABELS, PARTS
 from ..hand.zbuffer import viewport_of
-from .objects import ObjectLibrary
+from .objects import ObjectLibrary, place
 from .occlusion import (
     CAUSES,
     DEPTH_TOLERANCE,
@@ -190,8 +189,7 @@ def _objects_before(frame: Frame, view: View, objects: ObjectLibrary, far: float
         centre = rotation @ mesh.centre + offset
         if centre[2] - mesh.radius > far or _beside(centre, mesh.radius, view):
             continue
-        vertices = mesh.vertices @ rotation.T + offset
-        meshes.append(Mesh(vertices, mesh.faces, project(vertices, frame.intrinsics)))
+        meshes.append(place(mesh, item.pose, frame.intrinsics))
     return meshes, absent
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numba import float64, njit, types
 
 from ..hand.errors import InputError
+from .raster import Mesh
 
 MESH_FILE = "textured_simple.obj"
 
@@ -22,6 +24,35 @@ class ObjectMesh:
     faces: np.ndarray
     centre: np.ndarray
     radius: float
+
+
+_matrix = types.Array(float64, 2, "C", readonly=True)
+
+
+@njit(types.void(_matrix, _matrix, _matrix, float64[:, ::1], float64[:, ::1]), cache=True, error_model="numpy")
+def _place(vertices, pose, k, moved, points):
+    """Move vertices by a 3 x 4 pose and project them: one pass, several times faster than array by array."""
+    for i in range(vertices.shape[0]):
+        a, b, c = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        x = pose[0, 0] * a + pose[0, 1] * b + pose[0, 2] * c + pose[0, 3]
+        y = pose[1, 0] * a + pose[1, 1] * b + pose[1, 2] * c + pose[1, 3]
+        z = pose[2, 0] * a + pose[2, 1] * b + pose[2, 2] * c + pose[2, 3]
+        moved[i, 0], moved[i, 1], moved[i, 2] = x, y, z
+        points[i, 0] = (k[0, 0] * x + k[0, 1] * y) / z + k[0, 2]
+        points[i, 1] = k[1, 1] * y / z + k[1, 2]
+
+
+def place(mesh: ObjectMesh, pose: np.ndarray, intrinsics: np.ndarray) -> Mesh:
+    """The object before the camera: pose (3, 4) camera_from_object, m; intrinsics (3, 3) px."""
+    moved, points = np.empty_like(mesh.vertices), np.empty((len(mesh.vertices), 2))
+    _place(
+        mesh.vertices,
+        np.ascontiguousarray(pose, np.float64),
+        np.ascontiguousarray(intrinsics, np.float64),
+        moved,
+        points,
+    )
+    return Mesh(moved, mesh.faces, points)
 
 
 def _load(path: Path) -> ObjectMesh:

@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 
 from ..data.frame import Frame
-from ..hand.camera import project
 from ..hand.errors import InputError
 from ..hand.parts import LABELS, NOTHING, PARTS
 from ..hand.zbuffer import rasterize, viewport_of
 from .label import FrameLabels
-from .objects import ObjectLibrary
+from .objects import ObjectLibrary, place
 from .occlusion import CAUSES, UNKNOWN
 from .pose import Hands, Posed, pose_frames
 
@@ -124,9 +123,9 @@ def _parts_on_panel(
     for item in frame.objects:
         mesh = objects.get(item.name)
         if mesh is not None and np.any(item.pose[:, :3]):
-            vertices = mesh.vertices @ item.pose[:, :3].T + item.pose[:, 3]
-            on_panel = (project(vertices, frame.intrinsics) - corner) * scale
-            drawn = rasterize(on_panel, vertices[:, 2], mesh.faces, width=_PANEL, height=_PANEL)
+            placed = place(mesh, item.pose, frame.intrinsics)
+            on_panel = (placed.points_2d - corner) * scale
+            drawn = rasterize(on_panel, placed.vertices[:, 2], mesh.faces, width=_PANEL, height=_PANEL)
             front = np.maximum(front, drawn.inverse_depth[0])
     face = hand.face[0]
     part = np.where(face >= 0, model.parts.face[face], NOTHING).astype(np.uint8)
