@@ -177,4 +177,4 @@ def _chips(card: np.ndarray, labels: FrameLabels, row: int, top: int) -> None:
         if i < len(PARTS) and labels.cause[row, i] != UNKNOWN:
             cause = int(labels.cause[row, i])
             _text(card, f"{100 * labels.visible_fraction[row, i]:.0f}% seen", x + 6, top + 55, _QUIET, 0.38)
-            _text(card, "" if cause == 0 else f"by {_SHORT[cause]}", x + 6, top + 70, _QUIET, 0.38)
+            _text(card, "" if cause == 0 else f"rest: {_SHORT[cause]}", x + 6, top + 70, _QUIET, 0.38)
