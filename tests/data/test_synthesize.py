@@ -1,0 +1,114 @@
+"""The synthesizer as a command: settings that make no dataset, trees in the way, same seed same bytes."""
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from h2onet.data.dexycb_splits import in_split
+from h2onet.data.sequence_choice import all_choices, choose_cameras, choose_sequences
+from h2onet.data.synthesize import SynthesizeSettings, synthesize
+from h2onet.hand.errors import InputError
+
+
+def digest(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("layout", ["dexycb", "ho3d-v2"])
+def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout):
+    trees = {}
+    for name, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
+        out = tmp_path / name
+        summary = synthesize(
+            SynthesizeSettings(out, layout, sequences=2, frames=3, cameras=1, seed=seed, workers=workers)
+        )
+        assert summary.photos == 6 and summary.sequences == 2 and str(out) in str(summary)
+        trees[name] = digest(out)
+    assert trees["one"] == trees["two"]
+    different = {name for name in trees["one"] if trees["other"].get(name) != trees["one"][name]}
+    assert {n for n in trees["one"] if n.endswith((".jpg", ".npz")) and "models" not in n} <= different
+    assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"layout": "coco"}, "layout"),
+        ({"cameras": 0}, "cameras"),
+        ({"cameras": 9}, "cameras"),
+        ({"layout": "ho3d-v3", "cameras": 6}, "cameras"),
+        ({"frames": 0}, "frames"),
+        ({"sequences": 0}, "sequences"),
+        ({"seed": -1}, "seed"),
+        ({"workers": 0}, "workers"),
+        ({"layout": "ho3d-v2", "motion": Path("x.npz")}, "right hands"),
+        ({"motion": Path("missing.npz")}, "missing.npz"),
+    ],
+)
+def test_bad_settings_are_one_clear_line_and_leave_nothing(tmp_path, changes, words):
+    with pytest.raises(InputError, match=words) as caught:
+        synthesize(SynthesizeSettings(**{"out": tmp_path / "out", "workers": 1, **changes}))
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_way_is_never_lost(tmp_path):
+    out = tmp_path / "data"
+    out.mkdir()
+    (out / "precious.txt").write_text("mine")
+    small = {"sequences": 1, "frames": 1, "cameras": 1, "workers": 1}
+    with pytest.raises(InputError, match="not empty"):
+        synthesize(SynthesizeSettings(out, **small))
+    with pytest.raises(InputError, match="no synthetic dataset"):
+        synthesize(SynthesizeSettings(out, overwrite=True, **small))
+    assert [p.name for p in out.iterdir()] == ["precious.txt"]
+    (out / "precious.txt").unlink()
+    synthesize(SynthesizeSettings(out, **small))  # an empty folder is no obstacle
+    (out / "stale.txt").write_text("old")
+    synthesize(SynthesizeSettings(out, overwrite=True, **small))
+    assert (out / "synthetic.json").is_file() and not (out / "stale.txt").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_nothing_is_left_when_a_recording_fails(tmp_path, monkeypatch):
+    def broken(*_args, **_settings):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("h2onet.data.synthesize_dexycb.write_recording", broken)
+    with pytest.raises(OSError, match="disk full"):
+        synthesize(SynthesizeSettings(tmp_path / "out", sequences=1, frames=1, cameras=1, workers=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("count", [3, 8, 20, 100])
+def test_small_choices_of_sequences_populate_every_split(count):
+    chosen = choose_sequences(count)
+    assert len(chosen) == len({(c.subject, c.name) for c in chosen}) == count
+    for setup in ("s0", "s1", "s3"):
+        for split in ("train", "val", "test"):
+            assert any(in_split(setup, split, c.subject, 0, c.position) for c in chosen), (setup, split)
+    if count >= 8:
+        assert 0.35 < np.mean([c.side == "left" for c in chosen]) < 0.65
+        assert len({c.subject for c in chosen}) >= min(count, 8) and len({c.grasped for c in chosen}) >= 8
+    assert len(choose_sequences(5000)) == len(all_choices()) == 1000
+
+
+def test_three_cameras_populate_the_views_of_s2():
+    assert set(choose_cameras(3)) >= {6, 7} and min(choose_cameras(3)) < 6
+    assert choose_cameras(8) == tuple(range(8))
+
+
+def test_photos_look_like_photos(tmp_path):
+    root = tmp_path / "out"
+    synthesize(SynthesizeSettings(root, sequences=2, frames=4, cameras=1, workers=1))
+    photos = [cv2.imread(str(p)) for p in sorted(root.glob("20*/20*/*/color_*.jpg"))]
+    assert all(p.shape == (480, 640, 3) for p in photos)
+    for photo in photos:
+        assert 25 < photo.mean() < 230 and photo.std() > 12  # neither black nor white nor flat
+        assert cv2.Laplacian(photo, cv2.CV_32F).std() > 3  # edges and grain
