@@ -35,7 +35,11 @@ def session():
     def open_file(path: Path):
         opened = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         names = [output.name for output in opened.get_outputs()]
-        return lambda inputs: dict(zip(names, opened.run(names, inputs), strict=True)), opened
+
+        def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return dict(zip(names, map(np.asarray, opened.run(names, inputs)), strict=True))
+
+        return run, opened
 
     return open_file
 
@@ -44,8 +48,8 @@ def session():
 def test_a_stream_through_onnx_is_the_window_in_pytorch(session, tmp_path: Path):
     model = network(frames=3).train()  # saved while training: the export must still be of eval mode
     with torch.no_grad():
-        model.correction_head.layers[6].weight.normal_(0, 0.01)
-        model.fusion.head.linear.weight.normal_(0, 0.01)
+        model.get_parameter("correction_head.layers.6.weight").normal_(0, 0.01)
+        model.get_parameter("fusion.head.linear.weight").normal_(0, 0.01)
     paths = export_onnx(save_checkpoint(tmp_path / "best", model), tmp_path / "out" / "model.onnx")
     assert [path.name for path in paths] == ["model.backbone.onnx", "model.fusion.onnx"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.backbone.onnx", "model.fusion.onnx"]
