@@ -28,7 +28,8 @@ from clip_photos import make_dataset
 from h2onet.data import durable
 from h2onet.data.augment import Augmentation
 from h2onet.data.batches import loader, start_worker
-from h2onet.data.clip_store import PICTURE_COLUMNS, SCHEMA, SCHEMA_VERSION, write_index
+from h2onet.data.clip_index import write_index
+from h2onet.data.clip_store import PICTURE_COLUMNS, SCHEMA, SCHEMA_VERSION
 from h2onet.data.clips import ClipDataset, ClipStore, clip_info, window_of
 from h2onet.data.labels import empty_columns
 from h2onet.data.store import SequenceStore, folder_of
@@ -138,7 +139,7 @@ def opening(folder: Path) -> dict[str, float]:
     keys = [f"20200709-subject-01/20200709_141754/{n:012d}" for n in range(SEQUENCES)]
     began = time.perf_counter()
     attrs = {"dataset": "dexycb", "split": "train", "codec": "jpeg-lossless", "max_scale": 1.25}
-    write_index(_Synthesized(store.path), keys, attrs)  # pyright: ignore[reportArgumentType]
+    write_index(_Synthesized(store.path), keys, attrs)
     writing = time.perf_counter() - began
     for key in keys:
         (store.path / "sequences" / folder_of(key)).mkdir()

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..hand.errors import InputError
 from ..hand.parts import LABELS
-from .clip_store import ClipStore, chunk_file
+from .clip_index import chunk_file
+from .clip_store import ClipStore
 from .crops import WHOLE_PHOTO
 from .store import SequenceStore, folder_of
 
@@ -73,7 +74,7 @@ def clip_info(path: str | Path) -> ClipInfo:
     store = ClipStore.open(path)
     index, attrs = store.index, store.attrs
     occluded = index["occluded"]
-    sizes = [entry.stat().st_size for entry in _files(store.path)]
+    sizes = store.remote.sizes() if store.remote else [entry.stat().st_size for entry in _files(store.path)]
     return ClipInfo(
         path=str(path),
         dataset=attrs["dataset"],
@@ -115,27 +116,35 @@ def verify(path: str | Path) -> list[str]:
 
 
 def _sequence_problems(store: ClipStore) -> Iterator[str]:
-    sequences = SequenceStore(store.path)
     for entry in store.entries:
         key = entry["key"]
         try:
-            sequences.verify(key)
-            _, attrs = sequences.read(key)
+            found = _verified(store, key)
         except (InputError, OSError, ValueError) as error:
             yield f"sequence {key}: {error}"
             continue
-        if attrs["sha256"] != entry["sha256"]:
+        if found != entry["sha256"]:
             yield f"sequence {key}: is not the one the index was made from; run build-clips again"
+    if store.remote is not None:
+        return
     known = {folder_of(entry["key"]) for entry in store.entries}
     for found in sorted(entry.name for entry in os.scandir(store.path / "sequences") if entry.is_dir()):
         if found not in known and not found.startswith("."):
             yield f"sequence {found}: is in the store but not in its index; run build-clips again"
 
 
+def _verified(store: ClipStore, key: str) -> str:
+    if store.remote is not None:
+        return store.remote.verify(key)
+    sequences = SequenceStore(store.path)
+    sequences.verify(key)
+    return sequences.read(key)[1]["sha256"]
+
+
 def _column_problems(store: ClipStore) -> Iterator[str]:
     damaged = False
     for name, entry in store.attrs["columns"].items():
-        file = chunk_file(store.path / "index" / name, len(entry["shape"]))
+        file = chunk_file(store.index.path / name, len(entry["shape"]))
         if not file.exists():
             yield f"index column {name}: {file} is missing; run build-clips again"
             damaged = True

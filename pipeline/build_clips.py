@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ..data import durable, photos
-from ..data.clip_store import SCHEMA, SCHEMA_VERSION, write_index
+from ..data import photos
 from ..data.crops import MAX_SCALE
 from ..data.frame import Failure
 from ..data.labels import LabelStore, refuse_inside
 from ..data.photos import CODECS, LOSSLESS, best_codec
-from ..data.store import SequenceStore, folder_of
+from ..data.remote_store import is_url
 from ..hand.errors import InputError
+from .clip_target import LocalTarget, RemoteTarget
 from .cluster import connect, run_tasks
 from .cut_hands import ClipTask, cut_sequence
 
@@ -75,14 +74,16 @@ def build_clips(
     began = time.perf_counter()
     source = LabelStore.open(labels)
     folder = Path(root if root is not None else source.attrs["root"])
-    refuse_inside(out, folder, "--out")
+    target = RemoteTarget(str(out)) if is_url(out) else LocalTarget(Path(out))
+    if isinstance(target, LocalTarget):
+        refuse_inside(target.out, folder, "--out")
     settings = _settings(source, codec, max_scale)
-    tasks = _tasks(source, Path(labels), folder, Path(out), settings)
+    tasks = _tasks(source, Path(labels), folder, target.address, settings)
     _find_photos(tasks, source)
 
-    store = SequenceStore.create(out, settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
+    target.create(settings, overwrite)
     try:
-        done = _keep_whole(store)
+        done = target.keep_whole([task.key for task in tasks])
         waiting = [task for task in tasks if task.key not in done]
         results, lost = [], []
         if waiting:
@@ -91,9 +92,10 @@ def build_clips(
                     client, cut_sequence, waiting, label="cut hands", frames_of=_frames_of, name_of=_name_of
                 ):
                     (lost if isinstance(result, Failure) else results).append(result)
-        summary = _finish(store, source, tasks, settings, folder, Path(labels), lost)
+        attrs = {**settings, "labels": str(labels), "root": str(folder)}
+        summary = _finish(target, source, tasks, attrs, lost)
     finally:
-        store.close()
+        target.close()
     cpu = 1e3 * sum(result.cpu for result in results) / max(1, sum(result.frames for result in results))
     return Summary(
         **summary, built=len(results), seconds=time.perf_counter() - began, cpu_ms_per_frame=cpu, out=str(out)
@@ -136,7 +138,7 @@ def labels_hash(attrs: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(attrs["sequences"], sort_keys=True).encode()).hexdigest()
 
 
-def _tasks(source: LabelStore, labels: Path, root: Path, out: Path, settings: Mapping[str, Any]) -> list[ClipTask]:
+def _tasks(source: LabelStore, labels: Path, root: Path, out: str, settings: Mapping[str, Any]) -> list[ClipTask]:
     tasks = [
         ClipTask(
             key=entry["key"],
@@ -144,7 +146,7 @@ def _tasks(source: LabelStore, labels: Path, root: Path, out: Path, settings: Ma
             labels=str(labels.resolve()),
             root=str(root.resolve()),
             image=source.attrs["image"],
-            out=str(out.resolve()),
+            out=out,
             codec=settings["codec"],
             max_scale=settings["max_scale"],
         )
@@ -167,64 +169,26 @@ def _find_photos(tasks: list[ClipTask], source: LabelStore) -> None:
         )
 
 
-def _keep_whole(store: SequenceStore) -> set[str]:
-    """Finished sequences; those with failed photos are removed, so that a repaired photo gets its frame back."""
-    done = set()
-    for key, attrs in store.finished().items():
-        if attrs["failures"]:
-            folder = store.path / "sequences" / folder_of(key)
-            shutil.rmtree(folder.rename(durable.temporary_sibling(folder)))
-        else:
-            done.add(key)
-    return done
-
-
 def _finish(
-    store: SequenceStore,
+    target: LocalTarget | RemoteTarget,
     source: LabelStore,
     tasks: list[ClipTask],
-    settings: Mapping[str, Any],
-    root: Path,
-    labels: Path,
+    attrs: dict[str, Any],
     lost: list[Failure],
 ) -> dict[str, int]:
     """Write failures, index and the store's own attributes; returns counts of the whole store."""
-    finished = store.finished()
+    finished = target.finished()
     keys = [task.key for task in tasks if task.key in finished]
     failed = [failure for key in keys for failure in finished[key]["failures"]] + [asdict(each) for each in lost]
-    _write_failures(store.path, failed)
+    target.write_failures(failed)
     if not any(finished[key]["n_frames"] for key in keys):
-        raise InputError(f"{store.path}: every photo failed, first {failed[0]['path']}: {failed[0]['reason']}")
+        raise InputError(f"{target.out}: every photo failed, first {failed[0]['path']}: {failed[0]['reason']}")
     copied = {name: source.attrs[name] for name in ("mano", "image", "annotations", "renderer") if name in source.attrs}
     attrs = {
         **copied,
-        **settings,
-        "labels": str(labels),
-        "root": str(root),
-        "margin": settings["max_scale"] * 2**0.5,
+        **attrs,
+        "margin": attrs["max_scale"] * 2**0.5,
         "failures": len(failed),
         "unfinished": [failure.path for failure in lost],
     }
-    frames = write_index(store, keys, attrs)
-    # The same at the top, for people who look there first; readers of this project take it from the index.
-    group = json.loads((store.path / "zarr.json").read_text("utf-8"))
-    group["attributes"].update({**attrs, "frames": frames})
-    with durable.writing_file(store.path / "zarr.json") as file:
-        file.write(json.dumps(group, indent=2).encode())
-    return {"frames": frames, "sequences": len(keys), "failures": len(failed)}
-
-
-def _write_failures(store: Path, failed: list[dict[str, str]]) -> None:
-    """Rewrite this store's rows of `failures.jsonl` beside it; rows of other stores stay. No file without rows."""
-    path = store.parent / "failures.jsonl"
-    rows = []
-    if path.exists():
-        lines = path.read_text("utf-8").splitlines()
-        rows = [line for line in lines if line and json.loads(line).get("store") != store.name]
-    for failure in failed:
-        rows.append(json.dumps({"store": store.name, "file": failure["path"], "reason": failure["reason"]}))
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    with durable.writing_file(path) as file:
-        file.write("".join(row + "\n" for row in rows).encode())
+    return {"frames": target.write_index(keys, attrs), "sequences": len(keys), "failures": len(failed)}

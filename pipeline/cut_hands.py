@@ -5,6 +5,7 @@ Photo pixels; a task carries paths and settings, its result only counts. Idempot
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..data.clip_store import LABEL_COLUMNS, PICTURE_COLUMNS
-from ..data.columns import Rows
+from ..data.columns import Rows, group_attributes
 from ..data.crops import crop_box, stored_region
 from ..data.frame import Failure
 from ..data.photos import LOSSLESS, BadPhoto, coding_unit, cut, photo_size
-from ..data.store import SequenceStore
+from ..data.remote_store import RemoteStore, is_url
+from ..data.store import SequenceStore, folder_of
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,19 @@ def cut_sequence(task: ClipTask) -> ClipResult:
         pictures.append(picture)
         kept.append(row)
         offset += len(picture)
-    store = SequenceStore(task.out)
     attrs = {"nbytes": offset, "failures": [asdict(failure) for failure in failures]}
-    store.commit(
-        task.key, _columns(rows, kept, found), attrs, blobs={"jpeg": np.frombuffer(b"".join(pictures), np.uint8)}
-    )
+    _commit(task, _columns(rows, kept, found), attrs, np.frombuffer(b"".join(pictures), np.uint8))
     return ClipResult(len(kept), len(failures), time.process_time() - began)
+
+
+def _commit(task: ClipTask, columns: Rows, attrs: dict[str, Any], jpeg: np.ndarray) -> None:
+    if not is_url(task.out):
+        SequenceStore(task.out).commit(task.key, columns, attrs, blobs={"jpeg": jpeg})
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        SequenceStore(folder).commit(task.key, columns, attrs, blobs={"jpeg": jpeg})
+        built = Path(folder) / "sequences" / folder_of(task.key)
+        RemoteStore(task.out).upload(task.key, built, group_attributes(built) or {})
 
 
 def cut_frame(data: bytes, joints_2d: np.ndarray, given: np.ndarray, task: ClipTask) -> tuple[bytes, dict[str, Any]]:

@@ -1,0 +1,144 @@
+"""Where `h2o build-clips` writes: a folder, or an object store by its URL. Both hold finished sequences and one index.
+
+Paths and JSON only; what a sequence consists of is decided in `cut_hands`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data import durable
+from ..data.clip_index import write_index
+from ..data.clip_store import SCHEMA, SCHEMA_VERSION
+from ..data.columns import Rows, group_attributes
+from ..data.remote_store import RemoteStore
+from ..data.store import SequenceStore, folder_of
+
+Failed = list[dict[str, str]]
+
+
+class LocalTarget:
+    """A store in a folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.address = str(out.resolve())
+        self._store = SequenceStore(out)
+
+    def create(self, settings: Mapping[str, Any], overwrite: bool) -> None:
+        """Make or resume; errors as `SequenceStore.create`."""
+        self._store = SequenceStore.create(self.out, settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
+
+    def close(self) -> None:
+        """Let another run write."""
+        self._store.close()
+
+    def keep_whole(self, keys: Iterable[str]) -> set[str]:
+        """The finished ones of `keys`; those with failed photos are removed, so that a repaired photo gets its
+        frame.
+        """
+        done = set()
+        finished = self._store.finished()
+        for key in keys:
+            if key in finished and not finished[key]["failures"]:
+                done.add(key)
+            elif key in finished:
+                folder = self.out / "sequences" / folder_of(key)
+                shutil.rmtree(folder.rename(durable.temporary_sibling(folder)))
+        return done
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Attributes of the finished sequences by key."""
+        return self._store.finished()
+
+    def write_index(self, keys: list[str], attrs: Mapping[str, Any]) -> int:
+        """Write the index and the store's own attributes; returns the number of frames."""
+        frames = write_index(self._store, keys, attrs)
+        # The same at the top, for people who look there first; readers of this project take it from the index.
+        with durable.writing_file(self.out / "zarr.json") as file:
+            file.write(described((self.out / "zarr.json").read_bytes(), {**attrs, "frames": frames}))
+        return frames
+
+    def write_failures(self, failed: Failed) -> None:
+        """Rewrite this store's rows of `failures.jsonl` beside it; rows of other stores stay. No file without rows."""
+        path = self.out.parent / "failures.jsonl"
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if line and json.loads(line).get("store") != self.out.name]
+        rows = kept + failure_rows(self.out.name, failed)
+        if not rows:
+            path.unlink(missing_ok=True)
+            return
+        with durable.writing_file(path) as file:
+            file.write("".join(row + "\n" for row in rows).encode())
+
+
+class RemoteTarget:
+    """A store on an object store; failures.jsonl lies inside it."""
+
+    def __init__(self, url: str) -> None:
+        self.out = self.address = url.rstrip("/")
+        self._store = RemoteStore(url)
+
+    def create(self, settings: Mapping[str, Any], overwrite: bool) -> None:
+        """Make or resume; errors as `SequenceStore.create`."""
+        self._store.create(settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
+
+    def close(self) -> None:
+        """Nothing to let go: object stores know no lock."""
+
+    def keep_whole(self, keys: Iterable[str]) -> set[str]:
+        """As `LocalTarget.keep_whole`; what killed attempts left of unfinished sequences is removed."""
+        keys, finished = set(keys), self._store.finished()
+        failed = {key for key in keys & set(finished) if finished[key]["failures"]}
+        for key in failed:
+            self._store.remove(key)
+        self._store.sweep(keys - set(finished))
+        return (keys & set(finished)) - failed
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Attributes of the finished sequences by key."""
+        return self._store.finished()
+
+    def write_index(self, keys: list[str], attrs: Mapping[str, Any]) -> int:
+        """Write the index here, upload it, and describe the store; returns the number of frames."""
+        with tempfile.TemporaryDirectory() as folder:
+            frames = write_index(_Fetched(Path(folder), self._store), keys, attrs)
+            index = Path(folder) / "index"
+            self._store.upload_index(index, group_attributes(index) or {})
+        top = json.dumps(self._store.check(SCHEMA, SCHEMA_VERSION))
+        group = {"zarr_format": 3, "node_type": "group", "attributes": json.loads(top)}
+        self._store.put("zarr.json", described(json.dumps(group).encode(), {**attrs, "frames": frames}))
+        return frames
+
+    def write_failures(self, failed: Failed) -> None:
+        """Rewrite failures.jsonl; empty without failures."""
+        rows = failure_rows(self.out.rsplit("/", 1)[-1], failed)
+        self._store.put("failures.jsonl", "".join(row + "\n" for row in rows).encode())
+
+
+class _Fetched:
+    """Rows of a remote store's sequences for an index that is written in a local folder."""
+
+    def __init__(self, path: Path, store: RemoteStore) -> None:
+        self.path = path
+        self._store, self._attrs = store, store.finished()
+
+    def read(self, key: str) -> tuple[Rows, dict[str, Any]]:
+        return self._store.read(key, self._attrs[key])
+
+
+def described(group: bytes, attrs: Mapping[str, Any]) -> bytes:
+    """A Zarr group's zarr.json with more attributes."""
+    content = json.loads(group)
+    content["attributes"].update(attrs)
+    return json.dumps(content, indent=2).encode()
+
+
+def failure_rows(store: str, failed: Failed) -> list[str]:
+    """Rows of failures.jsonl: {"store", "file", "reason"}."""
+    return [json.dumps({"store": store, "file": each["path"], "reason": each["reason"]}) for each in failed]
