@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from h2onet.data.clip_store import SCHEMA, SCHEMA_VERSION, write_index
+from h2onet.data.clip_index import write_index
+from h2onet.data.clip_store import SCHEMA, SCHEMA_VERSION
 from h2onet.data.labels import LabelStore, empty_columns, image_pattern
 from h2onet.data.store import SequenceStore
 from h2onet.evaluation.pictures import overlay_mesh

@@ -1,0 +1,197 @@
+"""Does it learn what the paper claims? Trains both networks on synthetic data, measures on unseen people and objects.
+
+    python benchmarks/learning.py --out runs/learning            narrow, for two CPU cores
+    python benchmarks/learning.py --out runs/learning --width 1 --recordings 300      full width, for a GPU
+    python benchmarks/learning.py --out runs/smoke --smoke       does the script run
+
+Writes learning.json and learning.png. What is finished is kept: the same command goes on where it stopped.
+Questions: (1) training and held-out curves; (2) does stage 2 orient the canonical mesh; (3) occlusion accuracy per
+finger against always saying the commoner class; (4) where a finger is hidden now but was seen in an earlier frame of
+the window, is the multi-frame network better than the single-frame one, and than itself without the past (the current
+frame three times)?
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from h2onet.data.clip_index import write_index
+from h2onet.data.clip_store import ClipStore
+from h2onet.data.store import SequenceStore
+from h2onet.data.synthesize import SynthesizeSettings, synthesize
+from h2onet.pipeline.build_clips import build_clips
+from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
+from h2onet.training.loop import train
+from h2onet.training.machine import keep_freed_memory, pick_device
+from h2onet.training.recipe import load_recipe
+from learned import measure
+
+SPLITS = ("train", "val", "test")
+# preset, start, epochs. The single-frame stage 2 sees as many samples as both multi-frame stages together, so that
+# the comparison is not one of training time.
+STAGES = (
+    ("demo-single-stage1", None, 20),
+    ("demo-single-stage2", "demo-single-stage1", 16),
+    ("demo-multi-stage1", "demo-single-stage1", 6),
+    ("demo-multi-stage2", "demo-multi-stage1", 10),
+)
+
+
+def main() -> None:
+    """Parse, make the data, train, measure, write."""
+    options = arguments()
+    out: Path = options.out
+    clips = make_data(options)
+    train_stages(options, clips)
+    device = pick_device(options.device)
+    keep_freed_memory()
+    results = {
+        "options": {k: str(v) for k, v in vars(options).items()},
+        "data": describe(clips),
+        **measure(out, clips["test"], device),
+    }
+    results["curves"] = {name: history(out / name) for name, _, _ in STAGES}
+    (out / "learning.json").write_text(json.dumps(results, indent=2) + "\n")
+    plot(results["curves"], out / "learning.png")
+    print(json.dumps({name: value for name, value in results.items() if name != "curves"}, indent=2))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Learning on synthetic data, measured on unseen people and objects.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--recordings", type=int, default=48)
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--cameras", type=int, default=3)
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--epochs-scale", type=float, default=1.0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="six recordings, two steps a stage")
+    options = parser.parse_args()
+    if options.smoke:
+        options.recordings, options.frames, options.cameras, options.width = 6, 14, 2, 0.125
+    return options
+
+
+def make_data(options: argparse.Namespace) -> dict[str, Path]:
+    """Clips of DexYCB's setup s1 (other people in every split); recordings of the test objects leave the training
+    split.
+    """
+    root = options.out / "DEX_YCB"
+    if not root.exists():
+        synthesize(
+            SynthesizeSettings(root, "dexycb", options.recordings, options.frames, options.cameras, options.seed)
+        )
+    clips = {}
+    for split in SPLITS:
+        labels, clips[split] = options.out / f"{split}-labels.zarr", options.out / f"{split}.zarr"
+        if not clips[split].exists():
+            prepare_labels(
+                LabelSettings(dataset="dexycb", root=root, split=split, setup="s1", mano=root / "mano", out=labels)
+            )
+            build_clips(labels, clips[split])
+    unseen = options.out / "train-unseen-objects.zarr"
+    if not unseen.exists():
+        keep_other_objects(clips["train"], clips["test"], unseen)
+    return {**clips, "train": unseen}
+
+
+def keep_other_objects(source: Path, test: Path, out: Path) -> None:
+    """Copy a clip store and leave out of its index the recordings whose object the test recordings grasp."""
+    store, held_out = ClipStore.open(source), grasped(ClipStore.open(test))
+    objects = grasped(store)
+    keys = [key for key, thing in objects.items() if thing not in set(held_out.values())]
+    temporary = out.with_suffix(".part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary, ignore=shutil.ignore_patterns("index"))
+    attrs = {k: v for k, v in store.attrs.items() if k not in ("sequences", "columns", "frames", "state")}
+    write_index(SequenceStore(temporary), keys, attrs)
+    temporary.rename(out)
+
+
+def grasped(store: ClipStore) -> dict[str, int]:
+    """The grasped object's YCB id of every camera sequence."""
+    sequence, thing = store.index["sequence_id"], store.index["object_id"]
+    return {entry["key"]: int(thing[sequence == i][0]) for i, entry in enumerate(store.entries)}
+
+
+def describe(clips: dict[str, Path]) -> dict[str, dict]:
+    """Frames, people and objects of every split: nobody and nothing of the test split is in the training split."""
+    found = {}
+    for split, path in clips.items():
+        store = ClipStore.open(path)
+        people = sorted({entry["key"].split("/")[0] for entry in store.entries})
+        found[split] = {"frames": len(store), "people": people, "objects": sorted(set(grasped(store).values()))}
+    if set(found["train"]["people"]) & set(found["test"]["people"]):
+        raise RuntimeError("people of the test split are in the training split")
+    if set(found["train"]["objects"]) & set(found["test"]["objects"]):
+        raise RuntimeError("objects of the test split are in the training split")
+    return found
+
+
+def train_stages(options: argparse.Namespace, clips: dict[str, Path]) -> None:
+    """All four stages; finished ones are not run again."""
+    for preset, start, epochs in STAGES:
+        count = max(1, round(epochs * options.epochs_scale))
+        settings = [
+            f"width={options.width}",
+            f"epochs={count}",
+            f"milestones=[{max(1, count * 3 // 4)}]",
+            f"seed={options.seed}",
+        ]
+        recipe = load_recipe(preset, [*settings, *(["max_steps=2"] if options.smoke else [])])
+        init = None if start is None else options.out / start / "best"
+        print(
+            train(
+                recipe,
+                clips["train"],
+                options.out / preset,
+                val_clips=clips["val"],
+                init=init,
+                resume=True,
+                device=options.device,
+            )
+        )
+
+
+def history(run: Path) -> dict[str, list]:
+    """Steps, training losses and validation scores of a run."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    training = [line for line in lines if line["kind"] == "train"]
+    scores = [line for line in lines if line["kind"] == "val"]
+    return {
+        "step": [line["step"] for line in training],
+        "loss": [line["loss"] for line in training],
+        "val_step": [line["step"] for line in scores],
+        "val_loss": [line["loss"] for line in scores],
+        "score_mm": [line["score"] for line in scores],
+        "samples_per_s": [line["samples_per_s"] for line in training],
+    }
+
+
+def plot(curves: dict[str, dict[str, list]], path: Path) -> None:
+    """One column per stage: losses above, held-out PA-MPJPE + PA-MPVPE below."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, len(curves), figsize=(4 * len(curves), 6), squeeze=False)
+    for column, (name, curve) in zip(axes.T, curves.items(), strict=True):
+        column[0].semilogy(curve["step"], curve["loss"], label="training", linewidth=0.8)
+        column[0].semilogy(curve["val_step"], curve["val_loss"], "o-", label="other people and objects")
+        column[1].plot(curve["val_step"], curve["score_mm"], "o-", color="tab:green")
+        column[0].set_title(name)
+        column[1].set_xlabel("step")
+    axes[0, 0].set_ylabel("loss")
+    axes[1, 0].set_ylabel("PA-MPJPE + PA-MPVPE, mm")
+    axes[0, 0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()
