@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import tempfile
 import time
@@ -46,7 +47,7 @@ def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="h2onet-labels-") as folder:
         root, mano = dataset(options, Path(folder))
-        workers = two_workers(root, mano, Path(folder))
+        workers = two_workers(root, mano, Path(folder), options.copies)
         cores = len(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         torch.set_num_threads(1)
@@ -63,6 +64,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--root", type=Path, help="a DexYCB tree (its s0 train frames are used)")
     parser.add_argument("--mano", type=Path, help="MANO's folder; default: mano/ in the root")
     parser.add_argument("--frames", type=int, default=36, help="synthesized frames per recording and camera")
+    parser.add_argument("--copies", type=int, default=24, help="of each recording for the workers' part; 1 skips it")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path("runs/benchmarks/labels.json"))
     return parser.parse_args()
@@ -191,21 +193,40 @@ def steps(
     }
 
 
-def two_workers(root: Path, mano: Path, folder: Path) -> dict:
-    """`prepare_labels` with one and with two worker processes: frames/s of the whole run, and the peak memory."""
-    if len(os.sched_getaffinity(0)) < 2:
-        print("skipped: two workers (one core)")
+def cloned(root: Path, folder: Path, copies: int) -> Path:
+    """The same dataset with every recording `copies` times, as hard links: enough work to measure workers."""
+    many = folder / "MANY"
+    shutil.copytree(root, many, copy_function=os.link)
+    for recording in sorted(path.parent for path in root.glob("*/*/meta.yml")):
+        day, clock = recording.name.split("_")
+        for copy in range(1, copies):
+            name = f"{day}_{int(clock) + copy:06d}"
+            shutil.copytree(recording, many / recording.parent.name / name, copy_function=os.link)
+    return many
+
+
+def two_workers(root: Path, mano: Path, folder: Path, copies: int) -> dict:
+    """`prepare_labels` with one and with two worker processes: frames/s once they run, and the peak memory.
+
+    Both are timed on half and on all of the frames; the difference leaves out starting processes and importing.
+    """
+    if len(os.sched_getaffinity(0)) < 2 or copies < 2:
+        print("skipped: two workers (they need two cores and --copies of 2 or more)")
         return {}
+    many = cloned(root, folder, copies)
+    total = sum(len(sequence) for sequence in list_sequences("dexycb", many, "train", mano=mano))
     rates = {1: [], 2: []}
-    for turn in range(3):
+    for turn in range(2):
         for workers in rates:
-            out = folder / f"labels-{workers}-{turn}.zarr"
-            settings = LabelSettings("dexycb", root, "train", mano, out, workers=workers)
-            summary = prepare_labels(settings)
-            rates[workers].append(summary.frames / summary.seconds)
+            seconds = []
+            for limit in (total // 2, total):
+                out = folder / f"labels-{workers}-{turn}-{limit}.zarr"
+                settings = LabelSettings("dexycb", many, "train", mano, out, workers=workers, limit=limit)
+                seconds.append(prepare_labels(settings).seconds)
+            rates[workers].append((total - total // 2) / (seconds[1] - seconds[0]))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     one, two = (statistics.median(rates[workers]) for workers in rates)
-    return {"frames_per_s": {"1": one, "2": two}, "ratio": two / one, "peak_worker_mb": peak}
+    return {"frames": total, "frames_per_s": {"1": one, "2": two}, "ratio": two / one, "peak_worker_mb": peak}
 
 
 def report(result: dict) -> None:
