@@ -59,9 +59,11 @@ def evaluate(
     hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
     ho3d_json: Annotated[Path | None, typer.Option(help="Also write HO3D's pred.json.")] = None,
     dexycb_txt: Annotated[Path | None, typer.Option(help="Also write dex-ycb-toolkit's result text.")] = None,
+    predictions_npz: Annotated[Path | None, typer.Option(help="Also write joints and meshes as .npz.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Score this pred.json instead.")] = None,
     ground_truth: Annotated[Path | None, typer.Option(help="Folder with evaluation_xyz/verts.json.")] = None,
     dataset: Annotated[str | None, typer.Option(help="ho3d-v2 or ho3d-v3, with --predictions.")] = None,
+    frames: Annotated[Path | None, typer.Option(help="SEQ/NNNN of every prediction, if not all.")] = None,
     device: Device = "auto",
     mano: Mano = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
@@ -73,9 +75,10 @@ def evaluate(
     if predictions is not None:
         if ground_truth is None or dataset is None or checkpoint is not None or clips is not None:
             raise InputError(
-                "--predictions goes with --ground-truth DIR and --dataset ho3d-v2|ho3d-v3, without --checkpoint or --clips"
+                "--predictions goes with --ground-truth DIR and --dataset ho3d-v2|ho3d-v3, without --checkpoint, --clips"
             )
-        print(metrics_table(evaluate_predictions(predictions, ground_truth, dataset, out)))
+        scores = evaluate_predictions(predictions, ground_truth, dataset, out, frames=frames)
+        print("\n".join(f"{name}: {value:f}" for name, value in scores.items()))
         return
     if checkpoint is None or clips is None:
         raise InputError(
@@ -88,11 +91,24 @@ def evaluate(
         hierarchy=hierarchy,
         ho3d_json=ho3d_json,
         dexycb_txt=dexycb_txt,
+        predictions_npz=predictions_npz,
         mano=mano,
         device=device,
         batch_size=batch_size,
     )
     print(metrics_table(metrics))
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Result folder of h2o evaluate.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    force: Annotated[bool, typer.Option("--force", help="Show unlike protocols side by side too.")] = False,
+) -> None:
+    """Put two evaluations side by side, with paired significance."""
+    from .evaluation.compare import compare as run
+
+    print(run(first, second, force=force))
 
 
 @app.command()

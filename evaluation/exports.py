@@ -3,35 +3,16 @@
 Input here is metres in the OpenCV camera frame with joints in A.6 order, left hands already mirrored back.
 """
 
-import os
-import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hand.camera import opencv_from_opengl
+from ..data.durable import writing_file
 from ..hand.errors import InputError
-from .ho3d import HO3D_FROM_A6
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it there: no reader ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+from .ho3d import from_camera
 
 
 def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray[np.int64] | None = None) -> Path:
@@ -49,28 +30,35 @@ def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray
                 + (f" (first: line {missing[0] + 1} of evaluation.txt)" if len(missing) else " but some come twice")
                 + "; build the clips of the whole evaluation split"
             )
-    joints = opencv_from_opengl(np.asarray(joints, np.float64))[:, HO3D_FROM_A6]
-    vertices = opencv_from_opengl(np.asarray(vertices, np.float64))
-
-    def write(file: IO[bytes]) -> None:
+    meshes = from_camera(joints, vertices)
+    with writing_file(path) as file:
         file.write(b"[")
-        for k, points in enumerate((joints, vertices)):
+        for k, points in enumerate((meshes.joints, meshes.vertices)):
             file.write(b", [" if k else b"[")
             for n, frame in enumerate(points):
                 rows = ", ".join(f"[{x:.7f}, {y:.7f}, {z:.7f}]" for x, y, z in frame.tolist())
                 file.write((", [" if n else "[").encode() + rows.encode() + b"]")
             file.write(b"]")
         file.write(b"]")
-
-    write_atomically(path, write)
     archive = path.with_suffix(".zip")
-
-    def pack(file: IO[bytes]) -> None:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
-            bundle.write(path, "pred.json")
-
-    write_atomically(archive, pack)
+    with writing_file(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.write(path, "pred.json")
     return archive
+
+
+def write_predictions(path: Path, keys: Mapping[str, NDArray], joints: NDArray, vertices: NDArray) -> Path:
+    """Predictions as an .npz for anyone's script: `keys` (sequence, recording, frame; (N,)), joints (N, 21, 3) and
+    vertices (N, 778, 3) float32 m in the OpenCV camera frame, A.6 joint order.
+    """
+    with writing_file(path) as file:
+        np.savez(
+            file,
+            allow_pickle=False,
+            **{name: np.asarray(values) for name, values in keys.items()},
+            joints=np.asarray(joints, np.float32),
+            vertices=np.asarray(vertices, np.float32),
+        )
+    return path
 
 
 def write_dexycb(path: Path, dataset_index: NDArray[np.int64], joints: NDArray) -> Path:
@@ -83,9 +71,7 @@ def write_dexycb(path: Path, dataset_index: NDArray[np.int64], joints: NDArray) 
     order = np.argsort(dataset_index)
     flat = np.asarray(joints, np.float64).reshape(len(joints), 63) * 1000.0
 
-    def write(file: IO[bytes]) -> None:
+    with writing_file(path) as file:
         for n in order:
             file.write((f"{int(dataset_index[n])}," + ",".join(f"{value:.4f}" for value in flat[n]) + "\n").encode())
-
-    write_atomically(path, write)
     return path

@@ -1,11 +1,12 @@
-"""HO3D's own protocol: a pred.json scored against the released ground truth, as the official script prints it.
+"""HO3D's own formats: pred.json and the released ground truth, read, checked and turned into its axes and order.
 
 Arrays here are in HO3D's terms: metres, OpenGL axes (hands at negative z), HO3D joint order (wrist; three joints each
 of index, middle, little, ring, thumb; tips of thumb, index, middle, ring, little), frames in evaluation.txt's order.
-Scores are centimetres, areas and fractions, under the keys of the official scores.txt.
+Scoring them is `released.py`.
 """
 
 import mmap
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hand.camera import opencv_from_opengl
 from ..hand.errors import InputError
 from . import metrics
 
@@ -21,8 +23,7 @@ JOINTS, VERTICES = 21, 778
 A6_FROM_HO3D = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
 HO3D_FROM_A6 = [int(i) for i in np.argsort(A6_FROM_HO3D)]
 FRAMES = {"ho3d-v2": 11_524, "ho3d-v3": 20_137}
-MIDDLE_1 = 4  # HO3D order; the scale reference of the official script
-CHUNK = 512
+_WRONG_UNIT = 50.0  # times larger than the truth: millimetres (1000) or centimetres (100) instead of metres
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,19 @@ class Meshes:
 
     joints: NDArray[np.float64]
     vertices: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def select(self, frames: NDArray[np.int64]) -> "Meshes":
+        """Some of the frames, in the order given."""
+        return Meshes(self.joints[frames], self.vertices[frames])
+
+
+def from_camera(joints: NDArray, vertices: NDArray) -> Meshes:
+    """Joints in A.6 order and vertices, m, OpenCV camera frame, as HO3D has them."""
+    joints, vertices = np.asarray(joints, np.float64), np.asarray(vertices, np.float64)
+    return Meshes(opencv_from_opengl(joints)[:, HO3D_FROM_A6], opencv_from_opengl(vertices))
 
 
 def read_points(path: Path, type_: Any) -> Any:
@@ -44,22 +58,36 @@ def read_points(path: Path, type_: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=type_)
     except msgspec.DecodeError as error:
+        # Python's json module writes NaN and Infinity, which are no JSON.
+        broken = re.search(rb"NaN|-?Infinity", data)
+        if broken:
+            before = len(re.findall(rb"\]\s*\]", data[: broken.start()]))
+            raise InputError(
+                f"{path}: holds {broken.group().decode()} after {before} frames (joints first, then vertices); the "
+                "prediction is broken there: fix it, or write null for that frame and score the others"
+            ) from error
         raise InputError(f"{path}: not of HO3D's JSON format: {error}") from error
 
 
 def to_array(frames: list[msgspec.Raw], points: int, path: Path, field: str) -> NDArray[np.float64]:
     """Raw frames to (N, points, 3) m; InputError names the first frame that has another shape or holds no numbers."""
-    decoder = msgspec.json.Decoder(list[list[float]])
-    array = np.empty((len(frames), points, 3))
+    decoder = msgspec.json.Decoder(list[float])
+    array = np.empty((len(frames), points * 3))
     for n, raw in enumerate(frames):
+        text = bytes(raw)
+        rows = text.count(b"[") - 1
         try:
-            frame = np.asarray(decoder.decode(raw), np.float64)
-        except (msgspec.DecodeError, ValueError) as error:
+            # Flat lists become arrays several times faster than nested ones.
+            numbers = decoder.decode(b"[" + text.translate(None, b"[]") + b"]")
+        except msgspec.DecodeError as error:
             raise InputError(f"{path}: {field}: frame {n}: {error}; expected {points} points of 3 numbers") from error
-        if frame.shape != (points, 3):
-            raise InputError(f"{path}: {field}: frame {n}: expected shape ({points}, 3), found {frame.shape}")
-        array[n] = frame
-    return array
+        if rows != points or len(numbers) != points * 3:
+            raise InputError(
+                f"{path}: {field}: frame {n}: expected {points} points of 3 numbers, found {rows} points and "
+                f"{len(numbers)} numbers"
+            )
+        array[n] = numbers
+    return array.reshape(-1, points, 3)
 
 
 def load_ground_truth(folder: Path) -> Meshes:
@@ -76,28 +104,47 @@ def load_ground_truth(folder: Path) -> Meshes:
     )
 
 
-def load_predictions(path: Path) -> Meshes:
-    """A pred.json: [joints per frame, vertices per frame]."""
+def load_predictions(path: Path) -> tuple[Meshes, NDArray[np.int64], int]:
+    """A pred.json, [joints per frame, vertices per frame]: its meshes, their positions in it, and its length.
+
+    A frame that is null or [] in both lists was not predicted; all others are returned.
+    """
     parts = read_points(path, list[list[msgspec.Raw]])
     if len(parts) != 2 or len(parts[0]) != len(parts[1]):
         found = ", ".join(str(len(part)) for part in parts)
         raise InputError(f"{path}: expected [joints, vertices] with as many frames each, found lists of {found} frames")
-    return Meshes(to_array(parts[0], JOINTS, path, "joints"), to_array(parts[1], VERTICES, path, "vertices"))
+    absent = [[bytes(raw).strip() in (b"null", b"[]") for raw in part] for part in parts]
+    for n, (joints, vertices) in enumerate(zip(*absent, strict=True)):
+        if joints != vertices:
+            raise InputError(f"{path}: frame {n} has {'vertices' if joints else 'joints'} only; give both or neither")
+    given = np.flatnonzero(~np.array(absent[0], bool))
+    chosen = [[part[n] for n in given.tolist()] for part in parts]
+    meshes = Meshes(to_array(chosen[0], JOINTS, path, "joints"), to_array(chosen[1], VERTICES, path, "vertices"))
+    return meshes, given, len(parts[0])
+
+
+def evaluation_list(folder: Path) -> list[str] | None:
+    """The lines "SEQ/NNNN" of the evaluation.txt beside the ground truth, or None where there is none."""
+    path = folder / "evaluation.txt"
+    return path.read_text().split() if path.is_file() else None
 
 
 def check_predictions(path: Path, predicted: Meshes, truth: Meshes) -> None:
-    """Refuse predictions that cannot be meant: wrong count, OpenCV axes, another joint order."""
-    if len(predicted.joints) != len(truth.joints):
-        raise InputError(
-            f"{path}: expected {len(truth.joints)} frames like the ground truth, found {len(predicted.joints)}; "
-            "predictions go in evaluation.txt's order, one for every line"
-        )
-    if len(predicted.joints) and (predicted.joints[..., 2] > 0).all():
+    """Refuse predictions that cannot be meant: OpenCV axes, another unit, another joint order. Frames are paired."""
+    if not len(predicted):
+        raise InputError(f"{path}: holds no predicted frame")
+    if (predicted.joints[..., 2] > 0).all():
         raise InputError(
             f"{path}: all z are positive: these are OpenCV axes; HO3D wants OpenGL, multiply by (1, -1, -1)"
         )
-    sample = slice(None, None, max(1, len(predicted.joints) // 200))
+    sample = slice(None, None, max(1, len(predicted) // 200))
     found, true = predicted.joints[sample], truth.joints[sample]
+    size, true_size = (np.linalg.norm(points - points[:, :1], axis=-1).mean() for points in (found, true))
+    if size > _WRONG_UNIT * true_size:
+        raise InputError(
+            f"{path}: hands are {size / true_size:.0f} times larger than the truth; HO3D wants metres, divide by "
+            f"{1000 if size > 300 * true_size else 100}"
+        )
     as_given = metrics.point_errors(metrics.similarity_aligned(found, true), true).mean()
     reordered = metrics.point_errors(metrics.similarity_aligned(found[:, HO3D_FROM_A6], true), true).mean()
     if reordered < 0.5 * as_given:
@@ -105,37 +152,3 @@ def check_predictions(path: Path, predicted: Meshes, truth: Meshes) -> None:
             f"{path}: the joints fit the ground truth {as_given / reordered:.1f} times better when read in the order "
             "wrist, thumb, index, middle, ring, little; reorder them to HO3D's joint order"
         )
-
-
-def score(predicted: Meshes, truth: Meshes) -> dict[str, float]:
-    """The 14 values of the official scores.txt: errors in cm, areas under the curve and F-scores in [0, 1]."""
-    joints, joints_pa, joints_st = [], [], []
-    vertices, vertices_pa, f_raw, f_pa = [], [], [], []
-    for start in range(0, len(truth.joints), CHUNK):
-        part = slice(start, start + CHUNK)
-        p, t = predicted.joints[part], truth.joints[part]
-        joints.append(metrics.point_errors(p, t))
-        joints_pa.append(metrics.point_errors(metrics.similarity_aligned(p, t), t))
-        joints_st.append(metrics.point_errors(metrics.scale_translation_aligned(p, t, reference=MIDDLE_1), t))
-        p, t = predicted.vertices[part], truth.vertices[part]
-        aligned = metrics.similarity_aligned(p, t)
-        vertices.append(metrics.point_errors(p, t))
-        vertices_pa.append(metrics.point_errors(aligned, t))
-        f_raw.append(metrics.f_scores(p, t))
-        f_pa.append(metrics.f_scores(aligned, t))
-    scores: dict[str, float] = {}
-    for name, errors in (
-        ("xyz_mean3d", joints),
-        ("xyz_procrustes_al_mean3d", joints_pa),
-        ("xyz_scale_trans_al_mean3d", joints_st),
-        ("mesh_mean3d", vertices),
-        ("mesh_al_mean3d", vertices_pa),
-    ):
-        together = np.concatenate(errors)
-        scores[name] = float(together.mean() * 100.0)
-        scores[name.replace("mean3d", "auc3d")] = metrics.auc(together)
-    raw, aligned = np.concatenate(f_raw).mean(0), np.concatenate(f_pa).mean(0)
-    for k, millimetres in enumerate((5, 15)):
-        scores[f"f_score_{millimetres}"] = float(raw[k])
-        scores[f"f_al_score_{millimetres}"] = float(aligned[k])
-    return scores

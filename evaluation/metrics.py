@@ -4,6 +4,9 @@ All functions are batched: points are (N, K, 3) in metres, truth first means not
 Sums and alignments run in float64, whatever comes in. Reports turn metres into millimetres; this module never does.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -75,25 +78,29 @@ def pck_curve(errors: NDArray, maximum: float = AUC_MAXIMUM, steps: int = AUC_ST
     return thresholds, np.searchsorted(ordered, thresholds, side="right") / max(ordered.size, 1)
 
 
+def pck_counts(errors: NDArray) -> NDArray[np.uint16]:
+    """How many points of every frame lie within each of the 100 thresholds of `auc`: (N, K) m -> (N, 100) uint16.
+
+    What is left of K errors when only areas under curves are still wanted: sums of these counts give them exactly.
+    """
+    thresholds = np.linspace(0.0, AUC_MAXIMUM, AUC_STEPS)
+    ordered = np.sort(np.asarray(errors, np.float64), axis=1)
+    counts = np.empty((len(ordered), AUC_STEPS), np.uint16)
+    for n, frame in enumerate(ordered):
+        counts[n] = np.searchsorted(frame, thresholds, side="right")
+    return counts
+
+
 def auc(errors: NDArray, maximum: float = AUC_MAXIMUM, steps: int = AUC_STEPS) -> float:
     """Area under the PCK curve, normalised to 1: errors (N, K) m; every point has N errors, so pooling is exact."""
     thresholds, share = pck_curve(errors, maximum, steps)
     return float(np.trapezoid(share, thresholds) / maximum)
 
 
-@numba.njit(cache=True, fastmath=False)
-def _nearest(a: Array, b: Array) -> tuple[Array, Array]:
-    """Squared distance from every point of a to b's nearest and from every point of b to a's nearest."""
-    a_best = np.full(a.shape[0], np.inf)
-    b_best = np.full(b.shape[0], np.inf)
-    for i in range(a.shape[0]):
-        best = np.inf
-        for j in range(b.shape[0]):
-            d = (a[i, 0] - b[j, 0]) ** 2 + (a[i, 1] - b[j, 1]) ** 2 + (a[i, 2] - b[j, 2]) ** 2
-            best = min(best, d)
-            b_best[j] = min(b_best[j], d)
-        a_best[i] = best
-    return a_best, b_best
+def auc_of_counts(counts: NDArray, points: int) -> float:
+    """`auc` of frames with `points` points each, from their `pck_counts` (N, 100)."""
+    share = np.asarray(counts, np.float64).sum(0) / max(len(counts) * points, 1)
+    return float(np.trapezoid(share, np.linspace(0.0, AUC_MAXIMUM, AUC_STEPS)) / AUC_MAXIMUM)
 
 
 def f_scores(predicted: NDArray, truth: NDArray, thresholds: tuple[float, ...] = (0.005, 0.015)) -> Array:
@@ -103,14 +110,56 @@ def f_scores(predicted: NDArray, truth: NDArray, thresholds: tuple[float, ...] =
     threshold (Knapitsch et al. 2017, as HO3D scores it).
     """
     predicted, truth = paired(predicted, truth)
-    scores = np.zeros((len(predicted), len(thresholds)))
-    for n in range(len(predicted)):
-        to_truth, to_predicted = _nearest(predicted[n], truth[n])
-        for k, threshold in enumerate(thresholds):
-            precision = np.mean(to_truth < threshold**2)
-            recall = np.mean(to_predicted < threshold**2)
-            scores[n, k] = 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
-    return scores
+    limits = np.sort(np.asarray(thresholds, np.float64))
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    pieces = np.array_split(np.arange(len(truth)), max(1, min(threads, len(truth) // 16)))
+    with ThreadPoolExecutor(len(pieces)) as pool:
+        counts = list(pool.map(lambda rows: _near_counts(predicted[rows], truth[rows], limits), pieces))
+    precision, recall = np.moveaxis(np.concatenate(counts) / predicted.shape[1], 2, 0)
+    both = precision + recall
+    scores = np.where(both > 0, 2 * precision * recall / np.where(both > 0, both, 1.0), 0.0)
+    return scores[:, np.argsort(np.argsort(thresholds))]
+
+
+@numba.njit(cache=True, nogil=True)
+def _near_counts(predicted: Array, truth: Array, limits: Array) -> Array:
+    """How many predicted points have a true one closer than each limit, and the other way round: (N, limits, 2).
+
+    Only points whose x, y or z (the hand's longest extent) lies within the largest limit can be close enough, so both
+    sets are walked in the order of that coordinate.
+    """
+    frames, points, reach = predicted.shape[0], predicted.shape[1], limits[-1]
+    counts = np.zeros((frames, len(limits), 2))
+    for n in range(frames):
+        axis, extent = 0, -1.0
+        for k in range(3):
+            found = truth[n, :, k].max() - truth[n, :, k].min()
+            if found > extent:
+                axis, extent = k, found
+        a = predicted[n][np.argsort(predicted[n, :, axis])]
+        b = truth[n][np.argsort(truth[n, :, axis])]
+        x, y, z = b[:, 0].copy(), b[:, 1].copy(), b[:, 2].copy()
+        order = b[:, axis].copy()
+        nearest_b = np.full(points, np.inf)
+        first, last = 0, 0
+        for i in range(points):
+            px, py, pz, place = a[i, 0], a[i, 1], a[i, 2], a[i, axis]
+            while first < points and order[first] <= place - reach:
+                first += 1
+            last = max(last, first)
+            while last < points and order[last] < place + reach:
+                last += 1
+            nearest = np.inf
+            for j in range(first, last):
+                d = (px - x[j]) ** 2 + (py - y[j]) ** 2 + (pz - z[j]) ** 2
+                nearest = d if d < nearest else nearest
+                nearest_b[j] = d if d < nearest_b[j] else nearest_b[j]
+            for k in range(len(limits)):
+                counts[n, k, 0] += np.sqrt(nearest) < limits[k]
+        for j in range(points):
+            for k in range(len(limits)):
+                counts[n, k, 1] += np.sqrt(nearest_b[j]) < limits[k]
+    return counts
 
 
 def rotation_error(predicted: NDArray, truth: NDArray) -> Array:

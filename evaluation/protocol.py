@@ -1,7 +1,8 @@
-"""What a score was measured on, so that two numbers can be seen to be comparable or not."""
+"""What a score was measured on, so that two numbers can be seen to be comparable or not: protocol.json."""
 
 import hashlib
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,22 +12,49 @@ import torch
 from numpy.typing import NDArray
 
 from ..data.clips import ClipStore
+from ..data.crops import GIVEN_MARGIN, JOINT_MARGIN, SIZE
+from ..data.windows import window_of
 from ..network.checkpoint import checkpoint_hash
 from ..network.h2onet import H2ONet
 
-VERSION = 1
+VERSION = 2
+# Two scores are comparable when these agree; everything else says who or what was scored, and with what software.
+COMPARED = (
+    "version",
+    "dataset",
+    "split",
+    "setup",
+    "frames",
+    "frames_sha256",
+    "meshes",
+    "root",
+    "alignment",
+    "joints",
+    "crop",
+    "label_rules",
+    "mano_sha256",
+)
+
+
+def lines_hash(lines: Iterable[str]) -> str:
+    """sha256 over sorted lines: equal lists of frames, equal hashes."""
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def frame_list_hash(store: ClipStore, rows: NDArray[np.int64]) -> str:
-    """sha256 over the sorted list of `sequence frame` lines of the scored rows: equal lists, equal hashes."""
+    """sha256 over the sorted list of `sequence frame` lines of the scored rows."""
     sequences = store.index["sequence_id"][rows]
     numbers = store.index["frame"][rows]
-    lines = sorted(f"{store.entries[s]['key']} {n}" for s, n in zip(sequences.tolist(), numbers.tolist(), strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    pairs = zip(sequences.tolist(), numbers.tolist(), strict=True)
+    return lines_hash(f"{store.entries[s]['key']} {n}" for s, n in pairs)
 
 
-def protocol_of(store: ClipStore, rows: NDArray[np.int64], network: H2ONet, checkpoint: str | Path) -> dict[str, Any]:
-    """Frame list, split, alignment, checkpoint and versions of an evaluation on clips: protocol.json."""
+def protocol_of(
+    store: ClipStore, rows: NDArray[np.int64], network: H2ONet, checkpoint: str | Path, tips: str
+) -> dict[str, Any]:
+    """Frame list, split, crop, alignment, checkpoint and versions of an evaluation on clips."""
+    frames = network.config.frames
+    mano = store.attrs.get("mano") or {}
     return {
         "version": VERSION,
         "dataset": store.dataset,
@@ -37,12 +65,18 @@ def protocol_of(store: ClipStore, rows: NDArray[np.int64], network: H2ONet, chec
         "meshes": "oriented" if network.config.oriented else "canonical (orientation removed)",
         "root": "own wrist subtracted",
         "alignment": "similarity with scale, reflections allowed, joints and vertices apart",
+        "joints": f"regressed from the mesh, fingertips {tips}",
+        "crop": f"{SIZE} px, joints' box x {JOINT_MARGIN} or given box x {GIVEN_MARGIN}, left hands mirrored",
         "label_rules": store.attrs.get("rules"),
-        "mano_sha256": (store.attrs.get("mano") or {}).get("sha256"),
+        "mano_sha256": {side: entry.get("sha256") for side, entry in sorted(mano.items())},
+        "past_frames": list(window_of(store.dataset, train=False, past=frames - 1).past) if frames in (2, 3) else [],
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": checkpoint_hash(checkpoint),
         "network": asdict(network.config),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
+        **versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """The software that computed the scores."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}

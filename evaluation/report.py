@@ -13,11 +13,12 @@ import jinja2
 import numpy as np
 
 from ..data.clips import ClipDataset
+from ..data.durable import writing_file
 from ..hand.mano import HandModel
 from ..network.h2onet import H2ONet
 from .curves import occlusion_plot, pck_plot
 from .examples import draw_examples
-from .exports import write_atomically
+from .groups import FrameFacts
 from .published import PUBLISHED
 from .scores import FrameScores
 
@@ -40,6 +41,9 @@ NAMES = {
     "scale_translation_mpjpe_mm": "MPJPE, scale and translation aligned, mm",
     "joints_2d_px": "2D error, px of the 128 px crop",
     "orientation_deg": "orientation error, degrees",
+    "acceleration_error_mm": "acceleration error, mm per frame²",
+    "jitter_mm": "jitter, mm per frame³",
+    "true_jitter_mm": "jitter of the truth, mm per frame³",
     "occlusion_accuracy": "occlusion accuracy, fingers",
     "occlusion_macro_f1": "occlusion macro F1, fingers",
     "occlusion_majority_accuracy": "accuracy of always saying the commoner class",
@@ -55,6 +59,7 @@ class Result:
     breakdown: dict[str, Any]
     protocol: dict[str, Any]
     scores: FrameScores
+    facts: FrameFacts
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,6 @@ def write_report(
             {
                 "joints, aligned": scores.joint_errors_pa,
                 "joints": scores.joint_errors,
-                "vertices, aligned": scores.vertex_errors_pa,
             }
         ),
         occlusion_plot(result.breakdown.get("occluded_fingers", {})),
@@ -121,7 +125,8 @@ def write_report(
         dataset=result.protocol["dataset"],
     )
     path = out / "report.html"
-    write_atomically(path, lambda file: file.write(page.encode()))
+    with writing_file(path) as file:
+        file.write(page.encode())
     return path
 
 

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..hand.errors import InputError
 from ..hand.mano import HandModel
 from ..hand.rotations import matrix_from_axis_angle
 from ..network.prediction import Prediction
 from . import metrics
 
 F_THRESHOLDS = (0.005, 0.015)  # m
+VERTICES = 778
 CROP = 128  # px, the side of the network's picture
 
 
@@ -27,9 +29,11 @@ class FrameScores:
 
     frame_index (N,) int64 row in the clips' index; joint_errors, joint_errors_pa, joint_errors_proper (reflection
     not allowed), joint_errors_st (scale and translation aligned) (N, 21) m; vertex_errors, vertex_errors_pa,
-    vertex_errors_proper (N, 778) float32 m; f_scores, f_scores_pa (N, 2) at 5 and 15 mm; rotation_errors (N,) rad;
-    joint_errors_2d (N, 21) px of the 128 px crop; occluded_probability (N, 6); occluded (N, 7) uint8;
-    joints (N, 21, 3) m, predicted, relative to the wrist, mirrored back for left hands.
+    vertex_errors_proper (N,) m, each frame's mean over its vertices, with vertex_pck, vertex_pck_pa (N, 100) uint16,
+    vertices within each PCK threshold (80,000 frames would otherwise take 1.5 GB); f_scores, f_scores_pa (N, 2) at 5
+    and 15 mm; rotation_errors (N,) rad; joint_errors_2d (N, 21) px of the 128 px crop; occluded_probability (N, 6);
+    occluded (N, 7) uint8; joints (N, 21, 3) m, predicted, relative to the wrist, mirrored back for left hands.
+    `oriented` False: a network without orientation branch, scored at the canonical orientation.
     """
 
     frame_index: NDArray[np.int64]
@@ -40,6 +44,8 @@ class FrameScores:
     vertex_errors: NDArray
     vertex_errors_pa: NDArray
     vertex_errors_proper: NDArray
+    vertex_pck: NDArray[np.uint16]
+    vertex_pck_pa: NDArray[np.uint16]
     f_scores: NDArray
     f_scores_pa: NDArray
     rotation_errors: NDArray
@@ -47,15 +53,20 @@ class FrameScores:
     occluded_probability: NDArray
     occluded: NDArray[np.uint8]
     joints: NDArray
+    oriented: bool = True
 
     def __len__(self) -> int:
         return len(self.frame_index)
 
 
 def concatenated(parts: list[FrameScores]) -> FrameScores:
-    """The scores of several batches as one."""
+    """The scores of several batches as one; InputError where there is none."""
+    if not parts:
+        raise InputError("evaluation: there is no frame to score")
+    arrays = [f.name for f in fields(FrameScores) if f.name != "oriented"]
     return FrameScores(
-        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(FrameScores)}
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
+        oriented=parts[0].oriented,
     )
 
 
@@ -87,32 +98,39 @@ def true_vertices(
     return vertices
 
 
+def predicted_hands(prediction: Prediction, regressor: NDArray | None) -> tuple[NDArray, NDArray]:
+    """Meshes (B, 778, 3) and joints (B, 21, 3) m, float64, relative to the predicted wrist.
+
+    `regressor` (21, 778) takes the joints from the mesh; None keeps those of the network.
+    """
+    vertices = prediction.vertices.detach().double().cpu().numpy()
+    joints = prediction.joints.detach().double().cpu().numpy() if regressor is None else regressor @ vertices
+    return vertices - joints[:, :1], joints - joints[:, :1]
+
+
 def score_batch(
-    batch: dict[str, Tensor], prediction: Prediction, hand: HandModel, given_vertices: NDArray | None = None
+    batch: dict[str, Tensor],
+    prediction: Prediction,
+    hand: HandModel,
+    given_vertices: NDArray | None = None,
+    *,
+    regressor: NDArray | None = None,
 ) -> FrameScores:
     """Scores of one batch as the loader collates it; `hand` is the right hand on the CPU.
 
     A network trained for the canonical orientation only (no rotation) is scored against canonical meshes and joints.
+    `given_vertices` as in `true_vertices`, `regressor` as in `predicted_hands`.
     """
     windows = batch["images"].ndim == 5
     oriented = prediction.rotation is not None
-    found = prediction.vertices.detach().double().cpu().numpy()
-    found_joints = prediction.joints.detach().double().cpu().numpy()
-    found, found_joints = found - found_joints[:, :1], found_joints - found_joints[:, :1]
+    found, found_joints = predicted_hands(prediction, regressor)
     truth = true_vertices(batch, hand, windows, oriented, given_vertices)
-    joints = current(batch["joints"], windows).astype(np.float64)
-    unknown = ~current(batch["has_joints"], windows).astype(bool)
-    has_pose = current(batch["has_pose"], windows).astype(bool)
-    if not oriented:
-        turn = matrix_from_axis_angle(current(batch["mano_pose"], windows)[:, :3].astype(np.float64))
-        joints = joints @ turn  # row vectors: the inverse rotation, back to the canonical orientation
-        unknown |= ~has_pose
-    joints[unknown] = np.nan
+    joints = true_joints(batch, windows, oriented)
+    unknown = ~np.isfinite(joints).all((1, 2))
     joints_2d = current(prediction.joints_2d, windows).astype(np.float64) - current(batch["joints_2d"], windows)
     joints_2d[unknown] = np.nan
-    side = np.where(np.asarray(batch["is_left"], bool), -1.0, 1.0)[:, None]
     unmirrored = found_joints.copy()
-    unmirrored[..., 0] *= side
+    unmirrored[np.asarray(batch["is_left"], bool), :, 0] *= -1.0
     return FrameScores(
         frame_index=current(batch["frame_index"], windows).astype(np.int64),
         **joint_scores(found_joints, joints),
@@ -122,7 +140,20 @@ def score_batch(
         occluded_probability=occluded_probability(prediction),
         occluded=current(batch["occluded"], windows).astype(np.uint8),
         joints=unmirrored,
+        oriented=oriented,
     )
+
+
+def true_joints(batch: dict[str, Tensor], windows: bool, oriented: bool) -> NDArray[np.float64]:
+    """Annotated joints (B, 21, 3) m relative to the wrist; NaN where unknown. Without `oriented` turned back."""
+    joints = current(batch["joints"], windows).astype(np.float64)
+    unknown = ~current(batch["has_joints"], windows).astype(bool)
+    if not oriented:
+        turn = matrix_from_axis_angle(current(batch["mano_pose"], windows)[:, :3].astype(np.float64))
+        joints = joints @ turn  # row vectors: the inverse rotation, back to the canonical orientation
+        unknown |= ~current(batch["has_pose"], windows).astype(bool)
+    joints[unknown] = np.nan
+    return joints
 
 
 def joint_scores(found: NDArray, truth: NDArray) -> dict[str, NDArray]:
@@ -144,17 +175,23 @@ def joint_scores(found: NDArray, truth: NDArray) -> dict[str, NDArray]:
 
 
 def vertex_scores(found: NDArray, truth: NDArray) -> dict[str, NDArray]:
-    """Vertex errors (B, 778) float32 m and F-scores (B, 2); NaN for frames whose truth is unknown."""
+    """Mean vertex errors (B,) m, PCK counts (B, 100) and F-scores (B, 2); NaN for frames whose truth is unknown."""
     known = np.isfinite(truth).all((1, 2))
     names = ("vertex_errors", "vertex_errors_pa", "vertex_errors_proper")
-    scores = {name: np.full(found.shape[:2], np.nan, np.float32) for name in names}
+    scores: dict[str, NDArray] = {name: np.full(len(found), np.nan) for name in names}
+    scores |= {name: np.zeros((len(found), metrics.AUC_STEPS), np.uint16) for name in ("vertex_pck", "vertex_pck_pa")}
     scores |= {name: np.full((len(found), len(F_THRESHOLDS)), np.nan) for name in ("f_scores", "f_scores_pa")}
     f, t = found[known], truth[known]
     if len(f):
         aligned = metrics.similarity_aligned(f, t)
         proper = metrics.similarity_aligned(f, t, reflection=False)
-        for name, points in zip(names, (f, aligned, proper), strict=True):
-            scores[name][known] = metrics.point_errors(points, t)
+        errors = {
+            name: metrics.point_errors(points, t) for name, points in zip(names, (f, aligned, proper), strict=True)
+        }
+        for name, values in errors.items():
+            scores[name][known] = values.mean(1)
+        scores["vertex_pck"][known] = metrics.pck_counts(errors["vertex_errors"])
+        scores["vertex_pck_pa"][known] = metrics.pck_counts(errors["vertex_errors_pa"])
         scores["f_scores"][known] = metrics.f_scores(f, t, F_THRESHOLDS)
         scores["f_scores_pa"][known] = metrics.f_scores(aligned, t, F_THRESHOLDS)
     return scores

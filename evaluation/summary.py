@@ -1,21 +1,20 @@
-"""From per-frame scores to the numbers that are reported: metrics.json's flat table and breakdown.json's groups.
+"""From per-frame scores to the flat table of metrics.json, with its confidence intervals.
 
 Lengths leave this module in millimetres (2D errors in pixels, angles in degrees), areas and fractions in [0, 1].
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..hand.parts import FINGERS
 from . import metrics
-from .scores import FrameScores
+from .confidence import bootstrap_interval
+from .groups import FrameFacts
+from .scores import VERTICES, FrameScores
+from .temporal import smoothness
 
 MM = 1000.0
 UNKNOWN = 255
-# Joints of thumb .. little in A.6 order, base to tip; 0 is the wrist.
-FINGER_JOINTS = {finger: slice(1 + 4 * i, 5 + 4 * i) for i, finger in enumerate(FINGERS)}
 # Occlusion outputs of the network beside the label columns they are trained on: five fingers, then global.
 LABEL_COLUMNS = (0, 1, 2, 3, 4, 6)
 
@@ -39,20 +38,26 @@ def area(errors: NDArray) -> float | None:
     return metrics.auc(known) if len(known) else None
 
 
-def summarise(scores: FrameScores) -> dict[str, float | int | None]:
+def vertex_area(counts: NDArray, means: NDArray) -> float | None:
+    """Area under the PCK curve of vertices from their counts (N, 100); frames with mean NaN have no truth."""
+    known = np.isfinite(means)
+    return metrics.auc_of_counts(counts[known], VERTICES) if known.any() else None
+
+
+def summarise(scores: FrameScores, facts: FrameFacts) -> dict[str, float | int | None]:
     """The flat table of metrics.json, in the field's terms; None where the clips hold no truth for a metric."""
     table: dict[str, float | int | None] = {
         "frames": len(scores),
         "frames_with_joints": int(np.isfinite(scores.joint_errors).all(1).sum()),
-        "frames_with_mesh": int(np.isfinite(scores.vertex_errors).all(1).sum()),
+        "frames_with_mesh": int(np.isfinite(scores.vertex_errors).sum()),
         "mpjpe_mm": in_mm(scores.joint_errors),
         "pa_mpjpe_mm": in_mm(scores.joint_errors_pa),
         "mpvpe_mm": in_mm(scores.vertex_errors),
         "pa_mpvpe_mm": in_mm(scores.vertex_errors_pa),
         "joint_auc": area(scores.joint_errors),
         "pa_joint_auc": area(scores.joint_errors_pa),
-        "vertex_auc": area(scores.vertex_errors),
-        "pa_vertex_auc": area(scores.vertex_errors_pa),
+        "vertex_auc": vertex_area(scores.vertex_pck, scores.vertex_errors),
+        "pa_vertex_auc": vertex_area(scores.vertex_pck_pa, scores.vertex_errors_pa),
         "f_5": average(scores.f_scores[:, 0]),
         "f_15": average(scores.f_scores[:, 1]),
         "pa_f_5": average(scores.f_scores_pa[:, 0]),
@@ -64,7 +69,52 @@ def summarise(scores: FrameScores) -> dict[str, float | int | None]:
     }
     rotation = average(scores.rotation_errors)
     table["orientation_deg"] = None if rotation is None else float(np.degrees(rotation))
-    return table | occlusion_summary(scores)
+    return table | temporal_summary(scores, facts) | occlusion_summary(scores)
+
+
+def temporal_summary(scores: FrameScores, facts: FrameFacts) -> dict[str, float | None]:
+    """Acceleration error (mm per frame squared) and jitter (mm per frame cubed) of prediction and truth.
+
+    None for networks without orientation: their joints live in another frame than the annotated motion.
+    """
+    names = ("acceleration_error_mm", "jitter_mm", "true_jitter_mm")
+    if not scores.oriented:
+        return dict.fromkeys(names)
+    values = smoothness(scores.joints, facts.joints, facts.sequence, facts.number)
+    return {name: in_mm(value) for name, value in zip(names, values, strict=True)}
+
+
+def frame_values(scores: FrameScores) -> dict[str, NDArray]:
+    """One value (N,) per frame of the metrics that are means over frames, in the units of metrics.json."""
+    right = (scores.occluded_probability[:, :5] > 0.5) == (scores.occluded[:, :5] == 1)
+    known = (scores.occluded[:, :5] != UNKNOWN) & np.isfinite(scores.occluded_probability[:, :5])
+    share = np.where(known, right, 0).sum(1) / np.maximum(known.sum(1), 1)
+    return {
+        "mpjpe_mm": scores.joint_errors.mean(1) * MM,
+        "pa_mpjpe_mm": scores.joint_errors_pa.mean(1) * MM,
+        "mpvpe_mm": scores.vertex_errors * MM,
+        "pa_mpvpe_mm": scores.vertex_errors_pa * MM,
+        "f_5": scores.f_scores[:, 0],
+        "f_15": scores.f_scores[:, 1],
+        "pa_f_5": scores.f_scores_pa[:, 0],
+        "pa_f_15": scores.f_scores_pa[:, 1],
+        "proper_pa_mpjpe_mm": scores.joint_errors_proper.mean(1) * MM,
+        "proper_pa_mpvpe_mm": scores.vertex_errors_proper * MM,
+        "scale_translation_mpjpe_mm": scores.joint_errors_st.mean(1) * MM,
+        "joints_2d_px": scores.joint_errors_2d.mean(1),
+        "orientation_deg": np.degrees(scores.rotation_errors),
+        "occlusion_accuracy": np.where(known.any(1), share, np.nan),
+    }
+
+
+def intervals(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, float]]:
+    """95 % bootstrap intervals over recordings of every mean over frames: name -> {"low", "high"}."""
+    found = {}
+    for name, values in frame_values(scores).items():
+        interval = bootstrap_interval(values, facts.recording)
+        if interval is not None:
+            found[name] = {"low": interval[0], "high": interval[1]}
+    return found
 
 
 def occlusion_summary(scores: FrameScores) -> dict[str, float | None]:
@@ -118,47 +168,6 @@ def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float]:
         "recall": float(recall),
         "f1": float(f1_occluded),
         "macro_f1": float(np.mean(present)),
+        "brier": float(np.mean((probability - truth) ** 2)),
         "calibration_error": float(np.sum(gaps)),
     }
-
-
-def break_down(scores: FrameScores, groups: dict[str, NDArray]) -> dict[str, dict]:
-    """Errors by group: number of occluded fingers, every finger visible against hidden, and every array of `groups`.
-
-    `groups` maps a title (object, subject, camera, hand_side) to one value per frame (N,).
-    """
-    found: dict[str, dict] = {"occlusion": occlusion_by_output(scores)}
-    labelled = (scores.occluded[:, :5] != UNKNOWN).all(1)
-    if labelled.any():
-        hidden = np.where(labelled, (scores.occluded[:, :5] == 1).sum(1), -1)
-        found["occluded_fingers"] = {str(k): row(scores, hidden == k) for k in range(6) if (hidden == k).any()}
-        found["finger"] = {finger: dict(finger_rows(scores, finger, i)) for i, finger in enumerate(FINGERS)}
-    for title, values in groups.items():
-        found[title] = {str(value): row(scores, values == value) for value in np.unique(values)}
-    return found
-
-
-def row(scores: FrameScores, chosen: NDArray) -> dict[str, float | int | None]:
-    """The main errors over the chosen frames (N,) bool."""
-    return {
-        "frames": int(chosen.sum()),
-        "mpjpe_mm": in_mm(scores.joint_errors[chosen]),
-        "pa_mpjpe_mm": in_mm(scores.joint_errors_pa[chosen]),
-        "mpvpe_mm": in_mm(scores.vertex_errors[chosen]),
-        "pa_mpvpe_mm": in_mm(scores.vertex_errors_pa[chosen]),
-    }
-
-
-def finger_rows(scores: FrameScores, finger: str, column: int) -> Iterator[tuple[str, dict[str, float | int | None]]]:
-    """The joint errors of one finger where it is visible and where it is hidden."""
-    for name, value in (("visible", 0), ("hidden", 1)):
-        chosen = scores.occluded[:, column] == value
-        joints = FINGER_JOINTS[finger]
-        yield (
-            name,
-            {
-                "frames": int(chosen.sum()),
-                "mpjpe_mm": in_mm(scores.joint_errors[chosen, joints]),
-                "pa_mpjpe_mm": in_mm(scores.joint_errors_pa[chosen, joints]),
-            },
-        )

@@ -1,0 +1,140 @@
+"""h2o compare: two result folders of h2o evaluate side by side, with what of the difference can be chance.
+
+Both were scored on the same frames (their protocols say so), so differences are taken frame by frame; frames of one
+recording are alike, so recordings are what is drawn in the interval and flipped in the test.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hand.errors import InputError
+from .confidence import bootstrap_interval, sign_flip_p
+from .frame_file import read_frames
+from .protocol import COMPARED
+
+FEW_RECORDINGS = 6  # below this many no sign-flip test can reach p < 0.05
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric: its two values and their difference (second minus first); the paired interval and p-value, if any."""
+
+    metric: str
+    first: float | None
+    second: float | None
+    difference: float | None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All lines, the recordings behind the paired columns (0: not paired), and how the protocols differ."""
+
+    lines: list[Line]
+    recordings: int
+    unlike: list[str]
+
+    def __str__(self) -> str:
+        rows = [("", "A", "B", "B - A", "95 % of the paired difference", "p")]
+        for line in self.lines:
+            interval = "" if line.interval is None else f"{line.interval[0]:+.3f} to {line.interval[1]:+.3f}"
+            rows.append(
+                (
+                    line.metric,
+                    shown(line.first),
+                    shown(line.second),
+                    "" if line.difference is None else f"{line.difference:+.3f}",
+                    interval,
+                    "" if line.p_value is None else f"{line.p_value:.4f}",
+                )
+            )
+        widths = [max(len(row[k]) for row in rows) for k in range(6)]
+        table = "\n".join(
+            "  ".join(
+                cell.ljust(width) if k == 0 else cell.rjust(width)
+                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+        notes = [f"not the same protocol: {text}" for text in self.unlike]
+        if self.recordings:
+            notes.append(f"paired over {self.recordings} recordings (bootstrap interval, sign-flip test)")
+            if self.recordings < FEW_RECORDINGS:
+                notes.append("so few recordings cannot show a significant difference, whatever the numbers")
+        return "\n".join([table, *notes])
+
+
+def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Comparison:
+    """Compare two result folders. InputError where one is none, or where the protocols differ and `force` is not set.
+
+    With `force` unlike protocols are shown side by side, without the paired columns when the frames differ.
+    """
+    folders = Path(first), Path(second)
+    metrics = [read_json(folder / "metrics.json") for folder in folders]
+    protocols = [read_json(folder / "protocol.json") for folder in folders]
+    unlike = differences(*protocols)
+    if unlike and not force:
+        raise InputError(
+            f"{folders[0]} and {folders[1]}: not measured alike: {'; '.join(unlike)}; the numbers cannot be compared "
+            "(--force shows them side by side all the same)"
+        )
+    paired: dict[str, tuple[tuple[float, float] | None, float | None]] = {}
+    recordings = 0
+    if protocols[0].get("frames_sha256") == protocols[1].get("frames_sha256"):
+        paired, recordings = paired_statistics(*(read_frames(folder) for folder in folders))
+    lines = []
+    for name in [*metrics[0], *(name for name in metrics[1] if name not in metrics[0])]:
+        a, b = metrics[0].get(name), metrics[1].get(name)
+        if a is None and b is None:
+            continue
+        difference = None if a is None or b is None else float(b) - float(a)
+        lines.append(Line(name, a, b, difference, *paired.get(name, (None, None))))
+    return Comparison(lines, recordings, unlike)
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """Every protocol field that makes two scores incomparable, in words."""
+    return [f"{name} {a.get(name)!r} against {b.get(name)!r}" for name in COMPARED if a.get(name) != b.get(name)]
+
+
+def paired_statistics(
+    a: dict[str, NDArray], b: dict[str, NDArray]
+) -> tuple[dict[str, tuple[tuple[float, float] | None, float | None]], int]:
+    """Interval and p-value of the mean difference of every per-frame column that both have, and the recordings."""
+    orders = [np.lexsort((columns["frame"], columns["sequence"])) for columns in (a, b)]
+    for name in ("sequence", "frame"):
+        if not np.array_equal(a[name][orders[0]], b[name][orders[1]]):
+            raise InputError("frames.npz: the two folders list other frames than their protocols say; evaluate again")
+    clusters = a["recording"][orders[0]]
+    found = {}
+    for name in a:
+        if name in b and a[name].ndim == 1 and a[name].dtype.kind == "f":
+            difference = b[name][orders[1]].astype(np.float64) - a[name][orders[0]]
+            found[name] = bootstrap_interval(difference, clusters), sign_flip_p(difference, clusters)
+    return found, len(np.unique(clusters))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a result folder."""
+    if not path.is_file():
+        raise InputError(f"{path}: not found; expected a folder that h2o evaluate wrote")
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); run h2o evaluate again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def shown(value: float | None) -> str:
+    """A cell of the table."""
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
