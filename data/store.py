@@ -117,7 +117,7 @@ class SequenceStore:
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         stored = self.attrs.get("settings", {})
-        for name in sorted({*stored, *settings}):
+        for name in [*settings, *(name for name in stored if name not in settings)]:
             if stored.get(name) != settings.get(name):
                 raise InputError(
                     f"{self.path}: made with {name}={stored.get(name)!r}, now {name}={settings.get(name)!r};"
@@ -175,7 +175,6 @@ class SequenceStore:
             group = zarr.open_group(temporary, mode="w", zarr_format=3)
             for name, values in {"rows": packed, **blobs}.items():
                 write_one_chunk(group, name, values)
-            durable.fsync_tree(temporary)
             group.attrs.update(
                 {
                     **attrs,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -55,20 +56,25 @@ def connect(workers: int | None = None, scheduler: str | None = None) -> Iterato
     An existing cluster must see the dataset, the hand and the output under the same paths. InputError when both are
     given, the count is not positive, or nothing answers at the address within 20 seconds.
     """
+    check_workers(workers, scheduler)
     if scheduler is not None:
-        if workers is not None:
-            raise InputError("--workers and --scheduler: give one of the two; a scheduler brings its own workers")
         with _remote(scheduler) as client:
             yield client
         return
     count = len(os.sched_getaffinity(0)) if workers is None else workers
-    if count < 1:
-        raise InputError(f"--workers {count}: expected a positive number")
     if count == 1:
         yield InProcess()
         return
     with _local(count) as client:
         yield client
+
+
+def check_workers(workers: int | None, scheduler: str | None) -> None:
+    """InputError for an impossible choice of workers, before anything is written."""
+    if scheduler is not None and workers is not None:
+        raise InputError("--workers and --scheduler: give one of the two; a scheduler brings its own workers")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: expected a positive number")
 
 
 @contextmanager
@@ -105,23 +111,38 @@ def _local(count: int) -> Iterator[Client]:
         "distributed.nanny.pre-spawn-environ": dict.fromkeys((*_THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
         "distributed.admin.low-level-log-length": 0,
         "distributed.scheduler.allowed-failures": _RETRIES,
+        # A worker that needs more than this to restart (15 s by default: a loaded machine) would never come back.
+        "distributed.deploy.lost-worker-timeout": "1 day",
     }
-    with dask_config.set(settings):
-        cluster = LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            memory_limit=0,
-            silence_logs=logging.CRITICAL,
-        )
-        client = Client(cluster, set_as_default=False)
-        try:
+    with dask_config.set(settings), ExitStack() as stack:
+        with _interrupts_held():
+            cluster = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+            stack.callback(cluster.close, timeout=10)
+            client = Client(cluster, set_as_default=False)
+            stack.callback(client.close, timeout=5)
             client.register_plugin(OneThread())
-            yield client
-        finally:
-            client.close(timeout=5)
-            cluster.close(timeout=10)
+        yield client
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the block is over, and never reaches threads and processes that the block starts.
+
+    A terminal sends it to every process: workers would print tracebacks while the run tries to stop them in order.
+    Threads and processes inherit the signal mask, also workers that are restarted later.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_tasks(

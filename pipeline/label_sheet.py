@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +13,19 @@ import numpy as np
 from ..data.datasets import iter_frames
 from ..data.frame import CameraSequence, Frame
 from ..data.labels import LabelStore
-from ..hand.errors import InputError
 from ..labeling.label import FrameLabels
 from ..labeling.objects import ObjectLibrary
 from ..labeling.overlay import contact_sheet, draw_label, worst_first, write_picture
 from ..labeling.pose import load_hands
 from .label_sequence import LABEL_COLUMNS, Job
 
+log = logging.getLogger(__name__)
 CARDS = 24
 _PER_SEQUENCE = 2
 
 
-def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequence], job: Job) -> Path:
-    """Draw up to 24 labelled frames, worst first, at most two of a camera sequence. InputError when there is none."""
+def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequence], job: Job) -> None:
+    """Draw up to 24 labelled frames, worst first, two of a camera sequence before more of it; a warning if none."""
     columns = _columns(labels, slice(None))
     hands, objects = load_hands(job.mano, job.sides), ObjectLibrary(job.objects)
     by_key = {sequence.key: sequence for sequence in sequences}
@@ -39,8 +40,9 @@ def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequen
         if len(cards) == CARDS:
             break
     if not cards:
-        raise InputError(f"--sheet {path}: no labelled frame with a readable photo; there is nothing to draw")
-    return write_picture(path, contact_sheet(cards))
+        log.warning("--sheet %s: not written, because no labelled frame has a readable photo", path)
+        return
+    log.info("contact sheet: %s", write_picture(path, contact_sheet(cards)))
 
 
 def _columns(labels: LabelStore, rows: slice) -> FrameLabels:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..data.frame import CameraSequence, Failure
 from ..data.labels import LabelStore
 from ..labeling.raster import make_renderer
-from .cluster import connect, run_tasks
+from .cluster import check_workers, connect, run_tasks
 from .label_sequence import Job, hand_sides, label_sequence, path_or_none
 from .label_settings import LabelSettings, checked, identity, listed
 from .label_sheet import write_sheet
@@ -30,6 +30,10 @@ def prepare_labels(settings: LabelSettings) -> Summary:
     settings = checked(settings)
     sequences = listed(settings)
     job = _job(settings, sequences)
+    check_workers(settings.workers, settings.scheduler)
+    if settings.scheduler is not None:
+        with connect(scheduler=settings.scheduler):
+            pass  # it answers and has workers: known before anything is written
     labels = LabelStore.create(settings.out, identity(settings, sequences, job), settings.overwrite)
     try:
         tasks = _tasks(labels, sequences)
@@ -40,7 +44,7 @@ def prepare_labels(settings: LabelSettings) -> Summary:
         if settings.json is not None:
             log.info("%d label files written below %s", labels.export_json(settings.json), settings.json)
         if settings.sheet is not None:
-            log.info("contact sheet: %s", write_sheet(Path(settings.sheet), labels, sequences, job))
+            write_sheet(Path(settings.sheet), labels, sequences, job)
     finally:
         labels.close()
     return summary_of(settings.out, labels, lost, len(tasks), time.monotonic() - started)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -38,6 +39,7 @@ class Posed:
     vertices: np.ndarray
 
 
+@lru_cache(maxsize=64)
 def posed(side: str, number: int, tips: str = "manopth") -> Posed:
     """A hand some 60 cm before the camera that turns and moves with the frame number."""
     model = load_hand("standin", side, dtype=torch.float64)

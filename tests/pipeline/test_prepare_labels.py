@@ -1,0 +1,278 @@
+"""prepare-labels: what is in the store, what is refused, what fails by name, and that it can be repaired."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from h2onet.data.annotations import write_annotations
+from h2onet.data.dexycb_splits import SERIALS
+from h2onet.data.labels import LabelStore
+from h2onet.hand.errors import InputError
+from h2onet.hand.parts import LABELS
+from h2onet.labeling.occlusion import CAUSES
+from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
+
+_path = Path(__file__).parents[1] / "data" / "raw_trees.py"
+_spec = importlib.util.spec_from_file_location("raw_trees", _path)
+assert _spec and _spec.loader
+trees = sys.modules["raw_trees"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(trees)
+
+RECORDINGS = {("20200709-subject-01", "20200709_141754"): "right", ("20200709-subject-01", "20200709_141931"): "left"}
+FIRST = f"{trees.SUBJECT}/{trees.SEQUENCE}/{SERIALS[0]}"
+
+
+@pytest.fixture(scope="module")
+def dexycb(tmp_path_factory) -> Path:
+    return trees.write_dexycb(tmp_path_factory.mktemp("dexycb"), RECORDINGS, SERIALS[:2])
+
+
+@pytest.fixture
+def tree(dexycb, tmp_path) -> Path:
+    return shutil.copytree(dexycb, tmp_path / "dexycb")
+
+
+def run(root: Path, out: Path, dataset: str = "dexycb", split: str = "train", **options):
+    settings: dict[str, Any] = {"mano": "standin", "workers": 1} | options
+    return prepare_labels(LabelSettings(dataset, root, split, out=out, **settings))
+
+
+def failures(out: Path) -> list[tuple[str, str]]:
+    path = out.parent / "failures.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    assert all(row["store"] == out.name for row in rows)
+    return [(row["file"], row["reason"]) for row in rows]
+
+
+def test_dexycb_becomes_a_store(dexycb, tmp_path):
+    out = tmp_path / "labels.zarr"
+    summary = run(dexycb, out, json=tmp_path / "json")
+    assert (summary.frames, summary.labelled, summary.failures) == (12, 12, 0)
+    assert summary.skipped == {"pose_m is all 0": 4} and "without a hand: 4 (pose_m is all 0)" in str(summary)
+    labels = LabelStore.open(out)
+    assert len(labels.sequences) == 4 and labels["frame"].tolist() == [0, 2, 3] * 4
+    assert labels["is_left"].tolist() == [False] * 6 + [True] * 6
+    assert labels["labelled"].all() and labels["has_pose"].all()
+    assert (labels["occluded"] <= 1).all() and (labels["visible_vertices"] >= 0).all()
+    assert (labels["object_id"] == 2).all()
+    row = labels.row(f"{FIRST}/color_000002.jpg")
+    truth = trees.posed("right", 2)
+    np.testing.assert_allclose(labels["mano_pose"][row], truth.pose, atol=1e-6)
+    np.testing.assert_allclose(labels["translation"][row], truth.translation, atol=1e-6)
+    np.testing.assert_allclose(labels["joints"][row], truth.joints, atol=1e-6)
+    np.testing.assert_allclose(labels["object_pose"][row], trees.object_pose(2), atol=1e-6)
+    assert labels.attrs["causes"] == list(CAUSES) and labels.attrs["labels"] == list(LABELS)
+    assert labels.attrs["mano"]["left"]["source"] == "standin" and labels.attrs["mask"] == "seg == 255"
+    files = list((tmp_path / "json").rglob("occ_*.json"))
+    assert len(files) == 12 and not failures(out)
+
+
+def test_the_json_gives_the_labels_of_the_raw_tree(dexycb, tmp_path):
+    write_annotations("dexycb", dexycb, "train", "s0", "standin", tmp_path / "a.json")
+    run(dexycb, tmp_path / "raw.zarr")
+    run(dexycb, tmp_path / "json.zarr", annotations=tmp_path / "a.json")
+    a, b = LabelStore.open(tmp_path / "raw.zarr"), LabelStore.open(tmp_path / "json.zarr")
+    for name in ("frame", "dataset_index", "occluded", "visible_vertices", "cause", "joint_visible", "object_id"):
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    for name in ("mano_pose", "translation", "joints", "joints_2d", "visible_fraction", "object_pose"):
+        np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_ho3d_training_frames(tmp_path, version):
+    root = trees.write_ho3d(tmp_path / "ho3d", version)
+    summary = run(root, tmp_path / "l.zarr", f"ho3d-{version}")
+    labels = LabelStore.open(tmp_path / "l.zarr")
+    assert summary.frames == len(labels) == 4 and labels["labelled"].all() and not labels["is_left"].any()
+    assert (root / labels.image(0)).exists() and labels.attrs["mask"].startswith("seg red > 200")
+    assert run(root, tmp_path / "v.zarr", f"ho3d-{version}", "val").frames == 1
+
+
+def test_ho3d_evaluation_without_ground_truth_has_rows_but_no_labels(tmp_path):
+    root = trees.write_ho3d(tmp_path / "ho3d")
+    summary = run(root, tmp_path / "l.zarr", "ho3d-v2", "test")
+    labels = LabelStore.open(tmp_path / "l.zarr")
+    assert (summary.frames, summary.labelled) == (2, 0) and labels.attrs["mask"] == "none"
+    assert not labels["has_pose"].any() and (labels["occluded"] == 255).all() and (labels["cause"] == 255).all()
+    assert np.isfinite(labels["root"]).all() and np.isfinite(labels["box"]).all()
+    lines = (root / "evaluation.txt").read_text().split()
+    for row in range(2):
+        assert lines[labels["dataset_index"][row]] == f"{labels.sequences[0]}/{labels['frame'][row]:04d}"
+
+
+def test_released_ground_truth_is_labelled_with_a_rendered_mask_that_is_named(tmp_path):
+    root = trees.write_ho3d(tmp_path / "ho3d")
+    trees.write_released(root)
+    assert run(root, tmp_path / "l.zarr", "ho3d-v2", "test").labelled == 2
+    labels = LabelStore.open(tmp_path / "l.zarr")
+    assert labels.attrs["mask"].startswith("rendered") and np.isnan(labels["mask_iou"]).all()
+    assert not labels["has_pose"].any() and (labels["occluded"] <= 1).all()
+    truth = trees.posed("right", int(labels["frame"][0]), "ho3d")
+    np.testing.assert_allclose(labels["vertices"][0], truth.vertices, atol=1e-6)
+
+
+def test_without_object_meshes_nothing_is_guessed(tmp_path):
+    root = trees.write_ho3d(tmp_path / "ho3d")
+    trees.write_released(root)
+    shutil.rmtree(root / "models")
+    summary = run(root, tmp_path / "t.zarr", "ho3d-v2", "test")
+    assert summary.labelled == 0 and "no mesh for 003_cracker_box (2 frames)" in str(summary)
+    summary = run(root, tmp_path / "l.zarr", "ho3d-v2")
+    labels = LabelStore.open(tmp_path / "l.zarr")
+    assert summary.labelled == 4 and (labels["cause"] == 255).all() and np.isnan(labels["visible_fraction"]).all()
+    assert labels.attrs["missing_objects"] == {"003_cracker_box": 4}
+
+
+def test_a_wrong_mask_channel_is_noticed_with_numbers(tmp_path):
+    root = trees.write_ho3d(tmp_path / "ho3d")
+    summary = run(root, tmp_path / "l.zarr", "ho3d-v2", seg_channel="green")
+    assert "agree badly in 2 of 2 sequences (mean overlap 0.00" in str(summary)
+    assert "pixels above 200 in red, green, blue" in str(summary)
+
+
+def test_limit_takes_the_first_frames(dexycb, tmp_path):
+    run(dexycb, tmp_path / "l.zarr", limit=6)
+    labels = LabelStore.open(tmp_path / "l.zarr")
+    assert labels["frame"].tolist() == [0, 2, 3, 0] and labels["dataset_index"].tolist() == [0, 2, 3, 4]
+    with pytest.raises(InputError, match="limit=6, now limit=7"):
+        run(dexycb, tmp_path / "l.zarr", limit=7)
+
+
+def test_a_second_run_does_nothing_and_other_settings_are_refused(dexycb, tmp_path):
+    out = tmp_path / "l.zarr"
+    first = run(dexycb, out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
+    again = run(dexycb, out)
+    assert again.done_now == 0 and again.frames == first.frames
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    with pytest.raises(InputError, match="setup='s0', now setup='s1'"):
+        run(dexycb, out, setup="s1")
+    assert run(dexycb, out, setup="s1", overwrite=True).done_now == 4
+
+
+def _truncate(folder: Path) -> None:
+    path = folder / "labels_000002.npz"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def _nan(folder: Path) -> None:
+    trees.change_label(folder / "labels_000002.npz", pose_m=np.full((1, 51), np.nan, np.float32))
+
+
+def _behind(folder: Path) -> None:
+    pose = np.load(folder / "labels_000002.npz")["pose_m"]
+    pose[0, 50] = -1.0
+    trees.change_label(folder / "labels_000002.npz", pose_m=pose)
+
+
+def _no_label(folder: Path) -> None:
+    (folder / "labels_000002.npz").unlink()
+
+
+def _no_photo(folder: Path) -> None:
+    (folder / "color_000002.jpg").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_truncate, "not readable"),
+        (_nan, "not finite"),
+        (_behind, "found it behind"),
+        (_no_label, "the file is missing"),
+        (_no_photo, "the photo is missing"),
+    ],
+)
+def test_a_bad_frame_is_named_and_nothing_else_lost(dexycb, tree, tmp_path, damage, reason):
+    damage(tree / FIRST)
+    out = tmp_path / "out" / "l.zarr"
+    for _ in range(2):  # tried again, listed once
+        summary = run(tree, out)
+        assert (summary.frames, summary.failures) == (11, 1) and summary.done_now in (4, 1)
+        [(file, why)] = failures(out)
+        assert file.startswith(FIRST) and "000002" in file and reason in why
+    shutil.copytree(dexycb / FIRST, tree / FIRST, dirs_exist_ok=True)
+    assert run(tree, out).failures == 0 and not (out.parent / "failures.jsonl").exists()
+    assert len(LabelStore.open(out)) == 12
+
+
+def test_zero_intrinsics_fail_their_camera_by_name(tree, tmp_path):
+    path = tree / "calibration/intrinsics" / f"{SERIALS[1]}_640x480.yml"
+    path.write_text("color: {fx: 0.0, fy: 0.0, ppx: 1.0, ppy: 1.0}\n")
+    summary = run(tree, tmp_path / "l.zarr")
+    assert (summary.frames, summary.failures) == (6, 2)
+    assert all(path.name in why and "(4 frames)" in why for _, why in failures(tmp_path / "l.zarr"))
+
+
+def test_a_missing_mask_keeps_the_frame_without_its_label(tmp_path):
+    root = trees.write_ho3d(tmp_path / "ho3d")
+    (root / "train/ABF10/seg/0002.jpg").unlink()
+    summary = run(root, tmp_path / "l.zarr", "ho3d-v2")
+    assert (summary.frames, summary.labelled, summary.failures) == (4, 3, 1)
+    assert failures(tmp_path / "l.zarr") == [("train/ABF10/seg/0002.jpg", "the mask is missing")]
+    labels = LabelStore.open(tmp_path / "l.zarr")
+    row = labels.row("ABF10", 2)
+    assert labels["has_pose"][row] and (labels["occluded"][row] == 255).all()
+    assert np.isfinite(labels["visible_fraction"][row]).all()
+
+
+def test_failures_of_other_stores_stay_listed(tree, tmp_path):
+    other = {"store": "other.zarr", "file": "x", "reason": "y"}
+    (tmp_path / "failures.jsonl").write_text(json.dumps(other) + "\n")
+    run(tree, tmp_path / "l.zarr")
+    assert [json.loads(line) for line in (tmp_path / "failures.jsonl").read_text().splitlines()] == [other]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mano": "nowhere"}, "nowhere"),
+        ({"split": "all"}, "--split all"),
+        ({"renderer": "vulkan"}, "renderer"),
+        ({"objects": Path("nowhere")}, "--objects nowhere"),
+        ({"limit": 0}, "--limit 0"),
+        ({"workers": 0}, "--workers 0"),
+        ({"workers": None, "scheduler": "tcp://nowhere.invalid:1"}, "--scheduler"),
+        ({"annotations": "nowhere.json"}, r"nowhere\.json"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(dexycb, tmp_path, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        run(dexycb, tmp_path / "out" / "l.zarr", **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["out", "json", "sheet"])
+def test_nothing_is_written_inside_the_dataset(dexycb, tmp_path, option):
+    before = sorted(dexycb.rglob("*"))
+    options: dict[str, Any] = {"out": tmp_path / "l.zarr"} | {option: dexycb / "inside.png"}
+    with pytest.raises(InputError, match=f"--{option} .*inside the dataset"):
+        run(dexycb, **options)
+    run(dexycb, tmp_path / "l.zarr")
+    assert sorted(dexycb.rglob("*")) == before
+
+
+def test_the_sheet_is_a_picture(dexycb, tmp_path):
+    run(dexycb, tmp_path / "l.zarr", sheet=tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("annotations", ["raw", "DEX_YCB/annotations/DEX_YCB_s0_test_data.json"])
+def test_the_authors_labels_are_reproduced(golden, tmp_path, annotations):
+    folder = golden / "labels"
+    path = annotations if annotations == "raw" else folder / annotations
+    run(folder / "DEX_YCB", tmp_path / "l.zarr", split="test", mano=folder / "mano", annotations=path)
+    labels = LabelStore.open(tmp_path / "l.zarr")
+    expected = json.loads((folder / "expected.json").read_text())
+    rows = [labels.row(entry["file_name"]) for entry in expected]
+    np.testing.assert_array_equal(labels["occluded"][rows], [[entry[name] for name in LABELS] for entry in expected])
+    counts = np.array([entry["visible_vertices"] for entry in expected])
+    assert np.abs(labels["visible_vertices"][rows] - counts).max() <= 2
+    assert (labels["visible_vertices"][rows] == counts).all(axis=1).sum() >= 18
+    assert labels.attrs["mask_iou_median"] > 0.99
