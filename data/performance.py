@@ -76,8 +76,8 @@ def staged_performance(
 ) -> Performance:
     """A part of `frames` frames of somebody taking `grasped`.
 
-    stage: "entry" begins shortly before the hand is in view, "reach" has the grasp in the middle, "hold" begins just
-    before it. At the start, frames in which less than half of `rig` sees half of the joints have no hand.
+    stage: "entry" begins shortly before the hand is in view, "reach" has the grasp in the middle, "hold" begins
+    with it. At the start, frames in which less than half of `rig` sees half of the joints have no hand.
     """
     skeleton = skeleton_of(hand_model(side).arrays, betas)
     whole = perform(make_recording(skeleton, grasped, frames + 100, others, rng))
@@ -85,7 +85,7 @@ def staged_performance(
     entry = int(np.argmax(seen >= 0.5))
     touch = whole.recording.touch
     early = min(int(rng.integers(2, 6)), frames // 4)
-    start = {"entry": entry - early, "reach": max(touch - int(0.45 * frames), entry), "hold": touch - 3}[stage]
+    start = {"entry": entry - early, "reach": max(touch - int(0.45 * frames), entry), "hold": touch + 1}[stage]
     start = max(start, 0)
     recording = replace(whole.recording, present=np.arange(len(whole.vertices)) >= entry)
     part = slice(start, start + frames)

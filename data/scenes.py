@@ -177,6 +177,9 @@ def make_backdrop(camera: Camera, look: Look) -> Backdrop:
     table = (down > 0) & (down < depth) & (np.abs(on[..., :2]) < look.table_half).all(axis=-1)
     st = np.clip(on[..., :2] / 1.9 + 0.5, 0, 1)
     colour = np.where(table[..., None], _sample(look.table, st[..., 0], st[..., 1]), colour)
+    # One ray per pixel leaves stairs along the table's rim: soften the pixels next to it.
+    rim = cv2.morphologyEx(table.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    colour = np.where(rim[..., None], cv2.GaussianBlur(colour.astype(np.float32), (5, 5), 1.0), colour)
     points = np.where(table[..., None], on, points)
     depth = np.where(table, down, depth)
     return Backdrop(

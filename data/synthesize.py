@@ -47,7 +47,7 @@ class SynthesizeSettings:
     out: Path
     layout: str = "dexycb"
     sequences: int = 8
-    frames: int = 24
+    frames: int = 36
     cameras: int = 3
     seed: int = 0
     motion: Path | None = None
