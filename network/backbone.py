@@ -142,4 +142,10 @@ class Backbone(nn.Module):
         # Detached: the orientation branch has its own encoder and must not pull on the shape branch (paper, section
         # 3.3).
         turned = self.orientation_encoder(shared.detach())[2] if orientation else None
-        return ImageFeatures(self.latent(mesh), mesh, turned, self.joint_regression(self.joint_maps(maps).flatten(2)))
+        return ImageFeatures(self.latent(mesh), mesh, turned, self.joints_2d(maps))
+
+    def joints_2d(self, maps: Tensor) -> Tensor:
+        """maps (B, 24, 16, 16); returns (B, 21, 2), always in at least float32: bfloat16 has half-pixel steps here."""
+        with torch.autocast(maps.device.type, enabled=False):
+            wide = self.joint_maps(maps.to(next(self.joint_maps.parameters()).dtype))
+            return self.joint_regression(wide.flatten(2))

@@ -22,6 +22,7 @@ from ..hand.errors import InputError
 from ..hand.hierarchy import Hierarchy
 from .checkpoint_folder import CONFIG, find_folder, replace_folder
 from .h2onet import H2ONet
+from .official import HIERARCHY_SHA256
 from .official_files import (
     LoadReport,
     check_names,
@@ -150,6 +151,11 @@ def initialise(model: H2ONet, path: str | Path) -> LoadReport:
                 )
     else:
         source = own_names(model, read_tensors(path))
+        if model.hierarchy_sha256 != HIERARCHY_SHA256:
+            raise InputError(
+                f"{path}: official weights work on the authors' mesh hierarchy only, found the network built "
+                "on another; pass their transform.pkl as --hierarchy"
+            )
     wanted = {name: value for name, value in state.items() if not is_table(name) and name != "joint_regressor"}
     found = {name: value for name, value in source.items() if name in wanted}
     if not found:

@@ -172,9 +172,17 @@ class H2ONet(nn.Module):
 
 
 def build_network(config: NetworkConfig, hand: HandModel, hierarchy: Hierarchy | None = None) -> H2ONet:
-    """A fresh network for a hand model; without `hierarchy` one is built from the hand's template by decimation."""
+    """A fresh network for a hand model; without `hierarchy` one is built from the hand's template by decimation.
+
+    Raises InputError for a hierarchy of another mesh than the hand's.
+    """
     if hierarchy is None:
         hierarchy = build_hierarchy(hand.arrays.v_template, hand.faces)
+    elif not np.array_equal(np.sort(hierarchy.faces[0], 1), np.sort(hand.faces, 1)):
+        raise InputError(
+            f"network: the hierarchy's {len(hierarchy.faces[0])} faces are not the {hand.arrays.source} hand's; "
+            "leave the hierarchy out to build one, or take the hand it was made for"
+        )
     return H2ONet(config, hierarchy, vertex_parts=hand.parts.vertex, joint_regressor=hand.joint_regressor_21("manopth"))
 
 

@@ -11,6 +11,9 @@ from functools import cache
 
 _STACKS = {"backbone.first": "backbone.dense_stack1", "backbone.second": "backbone.dense_stack2"}
 
+# `Hierarchy.sha256` of the transform.pkl that the released weights were trained on (the one in MobRecon's template
+# folder).
+HIERARCHY_SHA256 = "7cac0615c1f44d6ef6e349683fe62a879e6a053826d75d52c2055dc41e057f1c"
 # Tensors of the official files that this network has no use for, each with the reason.
 IGNORED: tuple[tuple[str, str], ...] = (
     (r"mano_layer\.th_\w+", "the vendored MANO layer's buffers: licensed data, never stored"),

@@ -6,6 +6,7 @@ comes from the mesh hierarchy, transform.pkl. NETWORK.md, "Official files".
 
 from __future__ import annotations
 
+import logging
 import pickle
 import struct
 import zipfile
@@ -21,7 +22,7 @@ from ..hand.hierarchy import Hierarchy, load_hierarchy
 from ..hand.parts import is_mano_topology, mano_parts
 from .backbone import JOINTS
 from .h2onet import H2ONet
-from .official import ALIAS, ignored, official_names
+from .official import ALIAS, HIERARCHY_SHA256, ignored, official_names
 from .prediction import BASE_CHANNELS, NetworkConfig
 
 # What reading a truncated, foreign or hostile file can raise; `weights_only` turns everything executable into
@@ -30,6 +31,9 @@ _UNREADABLE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, RuntimeError, OSError, EOFError, UnicodeDecodeError),
     *(AttributeError, IndexError, KeyError, TypeError, ValueError, MemoryError, OverflowError, AssertionError),
 )
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,10 @@ def load_official(path: Path, source: str | Path | Hierarchy | None) -> H2ONet:
         raise InputError(
             f"{path}: official checkpoints need MANO's mesh hierarchy, found another topology; pass transform.pkl"
         )
+    if hierarchy.sha256 != HIERARCHY_SHA256:
+        # People train the authors' code on templates of their own, so this is no error; with released weights it is 75
+        # mm.
+        _log.warning("%s: the hierarchy given is not the one the released weights were trained on", path)
     regressor = tensors.get("mano_joint_reg", torch.zeros(JOINTS, hierarchy.sizes[0]))
     if tuple(regressor.shape) != (JOINTS, hierarchy.sizes[0]):
         raise InputError(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from h2onet.hand.errors import InputError
+from h2onet.hand.mano import load_hand
 from h2onet.network.fusion import JOINT_SETS
-from h2onet.network.h2onet import IMAGE_SIZE, H2ONet, NetworkConfig, Prediction
+from h2onet.network.h2onet import IMAGE_SIZE, H2ONet, NetworkConfig, Prediction, build_network
 from h2onet.network.layers import BATCH_NORMS
 from h2onet.network.orientation import matrix_from_6d, nearest_visible, turn_about
 
@@ -154,7 +155,7 @@ def test_bfloat16_autocast_keeps_meshes_and_rotations_in_float32(build):
     exact = model(images)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = model(images)
-    for name in ("vertices", "canonical_vertices", "joints", "rotation"):
+    for name in ("vertices", "canonical_vertices", "joints", "rotation", "joints_2d"):
         assert getattr(rough, name).dtype == torch.float32, name
     assert 0 < (rough.canonical_vertices - exact.canonical_vertices).abs().max() < 0.05 * exact.vertices.abs().max()
 
@@ -270,6 +271,15 @@ def test_tables_of_another_mesh_are_refused(sphere):
         H2ONet(NetworkConfig(), sphere, vertex_parts=np.zeros(100), joint_regressor=np.zeros((21, 778)))
     with pytest.raises(InputError, match=r"\(21, 778\), found \(16, 778\)"):
         H2ONet(NetworkConfig(), sphere, vertex_parts=np.zeros(778), joint_regressor=np.zeros((16, 778)))
+
+
+def test_networks_are_built_for_the_hand_they_are_given(sphere):
+    hand = load_hand("standin")
+    model = build_network(NetworkConfig(width=0.125), hand)
+    assert np.array_equal(model.faces.numpy(), hand.faces)
+    np.testing.assert_allclose(model.joint_regressor.numpy(), hand.joint_regressor_21("manopth"), atol=1e-7)
+    with pytest.raises(InputError, match="leave the hierarchy out"):
+        build_network(NetworkConfig(width=0.125), hand, sphere)
 
 
 def test_preparing_leaves_the_model_alone(build):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from h2onet.hand.errors import InputError
+from h2onet.hand.hierarchy import build_hierarchy
 from h2onet.hand.parts import mano_parts
 from h2onet.network.checkpoint import export_official, initialise, load_backbone, load_checkpoint, save_checkpoint
 from h2onet.network.h2onet import H2ONet, NetworkConfig
@@ -172,9 +173,26 @@ def test_densestack_of_another_width_or_something_else_is_refused(tensors, build
         load_checkpoint(tmp_path / "densestack.pth", hierarchy=None)
 
 
-def test_official_single_initialises_multi(tensors, official_files, authors_hierarchy, official_models, build):
-    model = build(frames=3, width=1.0)
+def test_official_single_initialises_multi(official_files, authors_hierarchy, official_models, build):
+    regressor = np.full((21, 778), 1 / 778)
+    model = H2ONet(
+        NetworkConfig(frames=3), authors_hierarchy, vertex_parts=mano_parts().vertex, joint_regressor=regressor
+    )
     report = initialise(model, official_files["single"])
     assert {name.split(".")[0] for name in report.missing} == {"occlusion", "fusion", "correction_head"}
     head = "rotation_head.layers.6.weight"
     assert torch.equal(model.state_dict()[head], official_models["single"].state_dict()[head])
+    with pytest.raises(InputError, match=r"pass their transform\.pkl"):
+        initialise(build(frames=3, width=1.0), official_files["single"])
+
+
+def test_another_hierarchy_of_the_same_mesh_is_warned_of(tensors, authors_hierarchy, tmp_path: Path, caplog):
+    """Nothing in an official file says which spirals it was trained with: a wrong guess is 75 mm, so it is said
+    aloud.
+    """
+    torch.save(tensors, tmp_path / "narrow.pth")
+    load_checkpoint(tmp_path / "narrow.pth", authors_hierarchy)
+    assert caplog.records == []
+    rebuilt = build_hierarchy(authors_hierarchy.vertices[0], authors_hierarchy.faces[0])
+    load_checkpoint(tmp_path / "narrow.pth", rebuilt)
+    assert "not the one the released weights were trained on" in caplog.text
