@@ -1,4 +1,4 @@
-"""prepare-labels under fire: killed workers, a killed run, Ctrl-C, a real scheduler, a full disk; the store stays equal."""
+"""prepare-labels under fire: killed workers, killed runs, Ctrl-C, a real scheduler, a full disk; the store is the same."""
 
 import importlib.util
 import json
