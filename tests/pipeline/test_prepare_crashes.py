@@ -1,4 +1,4 @@
-"""prepare-labels under fire: killed workers, killed runs, Ctrl-C, a real scheduler, a full disk; the store is the same."""
+"""prepare-labels under fire: killed workers and runs, Ctrl-C, a real scheduler, a full disk; the store is the same."""
 
 import importlib.util
 import json
