@@ -40,24 +40,31 @@ SEQUENCES, FRAMES = 8000, 582_000  # all of DexYCB
 BATCH = 16
 
 
-def per_second(function, keys) -> float:
-    """Windows per second of CPU-bound work in this process."""
-    began = time.perf_counter()
+def per_second(function, keys) -> tuple[float, float]:
+    """Windows per second of the clock, and CPU milliseconds per window (other jobs disturb those less)."""
+    began, cpu = time.perf_counter(), time.process_time()
     for key in keys:
         function(key)
-    return len(keys) / (time.perf_counter() - began)
+    return len(keys) / (time.perf_counter() - began), 1e3 * (time.process_time() - cpu) / len(keys)
 
 
 def one_process(authors: AuthorsLoader, clips: ClipDataset, rounds: int, windows: int) -> dict[str, float]:
     """Random windows per second of both loaders, interleaved."""
     rng = np.random.default_rng(0)
-    rates = []
+    rates, cpu = [], []
     for number in range(rounds + 1):
         keys = [(number, int(index)) for index in rng.integers(0, len(clips), windows)]
         a = per_second(authors.__getitem__, keys)
         b = per_second(lambda key: clips[(*key, 0)], keys)
-        rates.append((a, b))
-    return summarized(rates[1:])  # the first round fills the page cache and the warm-up of both
+        rates.append((a[0], b[0]))
+        cpu.append((a[1], b[1]))
+    # The first round fills the page cache and warms both up.
+    return {
+        **summarized(rates[1:]),
+        "authors_cpu_ms": statistics.median(a for a, _ in cpu[1:]),
+        "clips_cpu_ms": statistics.median(b for _, b in cpu[1:]),
+        "cpu_ratio": statistics.median(a / b for a, b in cpu[1:]),
+    }
 
 
 def two_workers(authors: AuthorsLoader, clips: ClipDataset, rounds: int) -> dict[str, float]:
@@ -154,18 +161,22 @@ def opening(folder: Path) -> dict[str, float]:
 
 def open_only(path: str) -> None:
     """What `opening` runs in its own process."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident()
     began = time.perf_counter()
     dataset = ClipDataset(path, frames=window_of("dexycb", train=True), augment=Augmentation(), require_pose=True)
     seconds = time.perf_counter() - began
-    opened = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    opened = resident()
     index = ClipStore.open(path).index
     picked = np.random.default_rng(0).integers(0, len(dataset), 2000)
     for name in index:
         index[name][picked].sum()  # random rows of every column, as training touches them: pages of the file, shared
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    memory = {"imports_mb": before / 1e3, "opened_mb": opened / 1e3, "after_2000_rows_mb": used / 1e3}
+    memory = {"imports_mb": before, "opened_mb": opened, "after_2000_rows_mb": resident()}
     print(json.dumps({"open_s": seconds, "frames": len(dataset), **memory}))
+
+
+def resident() -> float:
+    """MB of memory that this process has now, mapped file pages included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
 def size(folder: Path) -> int:
