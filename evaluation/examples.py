@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..data.batches import collate
 from ..data.clips import ClipDataset, ClipStore
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS
 from ..network.h2onet import H2ONet
-from .pictures import BLUE, ORANGE, data_uri, enlarged, heat_colors, overlay_mesh
+from .pictures import BLUE, ORANGE, data_uri, enlarged, heat_colors, overlay_mesh, picture_of
 from .scores import FrameScores, current, true_vertices
 
 FACTOR = 2  # pictures are drawn at twice the crop's 128 px
@@ -82,11 +81,6 @@ def draw_example(
         pictures=[(caption, data_uri(picture)) for caption, picture in pictures],
         bars=bars_of(scores, position),
     )
-
-
-def picture_of(image: NDArray) -> NDArray[np.uint8]:
-    """(3, H, W) RGB in [0, 1] to (H, W, 3) uint8."""
-    return np.clip(np.asarray(image).transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def bars_of(scores: FrameScores, position: int) -> list[tuple[str, int | None, float | None]]:

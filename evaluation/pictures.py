@@ -1,6 +1,6 @@
-"""Pictures of meshes on crops, drawn with the project's own z-buffer: no OpenGL is needed.
+"""The report's pictures: meshes on crops in its colours, and pictures as parts of a self-contained page.
 
-Pictures are (H, W, 3) uint8 RGB; meshes are metres in the OpenCV camera frame of the crop's own intrinsics.
+Pictures are (H, W, 3) uint8 RGB; the drawing itself is `hand.draw`.
 """
 
 import base64
@@ -9,50 +9,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hand.camera import project
-from ..hand.zbuffer import MULTISAMPLE_4, rasterize
+from ..hand.draw import BLUE, ORANGE, Picture, overlay_mesh, vertex_normals
 
-Picture = NDArray[np.uint8]
+__all__ = [
+    "BLUE",
+    "ORANGE",
+    "Picture",
+    "data_uri",
+    "enlarged",
+    "heat_colors",
+    "overlay_mesh",
+    "picture_of",
+    "vertex_normals",
+]
 
-BLUE, ORANGE = (86, 156, 214), (230, 145, 56)
-LIGHT = np.array([0.3, -0.6, -0.75])  # towards the light, OpenCV camera axes
 _HEAT = ((0.0, (46, 94, 170)), (0.5, (240, 228, 150)), (1.0, (190, 30, 45)))
 
 
-def vertex_normals(vertices: NDArray, faces: NDArray) -> NDArray[np.float64]:
-    """Area-weighted unit normals (V, 3) of a mesh: vertices (V, 3), faces (F, 3)."""
-    corners = vertices[faces]
-    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices, dtype=np.float64)
-    for k in range(3):
-        np.add.at(normals, faces[:, k], face_normals)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-
-
-def overlay_mesh(
-    picture: Picture,
-    vertices: NDArray,
-    faces: NDArray,
-    intrinsics: NDArray,
-    *,
-    colors: NDArray | tuple[int, int, int] = BLUE,
-    opacity: float = 0.85,
-) -> Picture:
-    """The picture with a shaded mesh over it: vertices (V, 3) m, colors RGB of the mesh or (V, 3) of its vertices."""
-    height, width = picture.shape[:2]
-    points = project(vertices, intrinsics)
-    raster = rasterize(points, vertices[:, 2], faces, width=width, height=height, samples=MULTISAMPLE_4)
-    normals = vertex_normals(vertices, faces)
-    light = LIGHT / np.linalg.norm(LIGHT)
-    # Both sides of a face are lit alike, so that a mirrored hand looks as solid as its twin.
-    shade = 0.35 + 0.65 * np.abs(normals @ light)
-    lit = np.clip(np.broadcast_to(np.asarray(colors, np.float64), (len(vertices), 3)) * shade[:, None], 0, 255)
-    face_colors = lit[faces].mean(1)
-    hit = raster.face >= 0
-    drawn = np.where(hit[..., None], face_colors[np.maximum(raster.face, 0)], 0.0).sum(0)
-    weight = opacity * hit.mean(0)[..., None]
-    mesh = drawn / np.maximum(hit.sum(0), 1)[..., None]
-    return np.clip(picture * (1 - weight) + mesh * weight + 0.5, 0, 255).astype(np.uint8)
+def picture_of(image: NDArray) -> Picture:
+    """(3, H, W) RGB in [0, 1] to (H, W, 3) uint8."""
+    return np.clip(np.asarray(image).transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def heat_colors(values: NDArray, maximum: float) -> NDArray[np.float64]:

@@ -1,0 +1,70 @@
+"""Meshes and skeletons over pictures, drawn with the project's own z-buffer: no OpenGL is needed.
+
+Pictures are (H, W, 3) uint8 RGB; meshes are metres in the OpenCV camera frame; pixels are continuous, pixel i covers
+[i, i + 1).
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .camera import project
+from .zbuffer import MULTISAMPLE_4, rasterize
+
+Picture = NDArray[np.uint8]
+
+BLUE, ORANGE = (86, 156, 214), (230, 145, 56)
+LIGHT = np.array([0.3, -0.6, -0.75])  # towards the light, OpenCV camera axes
+FINGER_COLORS = ((230, 140, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 101, 167))  # Okabe and Ito
+
+
+def vertex_normals(vertices: NDArray, faces: NDArray) -> NDArray[np.float64]:
+    """Area-weighted unit normals (V, 3) of a mesh: vertices (V, 3), faces (F, 3)."""
+    corners = vertices[faces]
+    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(vertices, dtype=np.float64)
+    for k in range(3):
+        np.add.at(normals, faces[:, k], face_normals)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
+def overlay_mesh(
+    picture: Picture,
+    vertices: NDArray,
+    faces: NDArray,
+    intrinsics: NDArray,
+    *,
+    colors: NDArray | tuple[int, int, int] = BLUE,
+    opacity: float = 0.85,
+) -> Picture:
+    """The picture with a shaded mesh over it: vertices (V, 3) m, colors RGB of the mesh or (V, 3) of its vertices."""
+    height, width = picture.shape[:2]
+    points = project(vertices, intrinsics)
+    raster = rasterize(points, vertices[:, 2], faces, width=width, height=height, samples=MULTISAMPLE_4)
+    normals = vertex_normals(vertices, faces)
+    light = LIGHT / np.linalg.norm(LIGHT)
+    # Both sides of a face are lit alike, so that a mirrored hand looks as solid as its twin.
+    shade = 0.35 + 0.65 * np.abs(normals @ light)
+    lit = np.clip(np.broadcast_to(np.asarray(colors, np.float64), (len(vertices), 3)) * shade[:, None], 0, 255)
+    face_colors = lit[faces].mean(1)
+    hit = raster.face >= 0
+    drawn = np.where(hit[..., None], face_colors[np.maximum(raster.face, 0)], 0.0).sum(0)
+    weight = opacity * hit.mean(0)[..., None]
+    mesh = drawn / np.maximum(hit.sum(0), 1)[..., None]
+    return np.clip(picture * (1 - weight) + mesh * weight + 0.5, 0, 255).astype(np.uint8)
+
+
+def overlay_skeleton(picture: Picture, joints_2d: NDArray, *, thickness: int = 2) -> Picture:
+    """The picture with the five finger chains over it: joints_2d (21, 2) px in A.6 order."""
+    drawn = picture.copy()
+    points = np.clip(np.asarray(joints_2d), -1e4, 1e4)
+    shift = 4  # cv2 takes fixed-point coordinates; its pixel centres are whole numbers
+    fixed = np.round((points - 0.5) * 2**shift).astype(np.int64)
+    for finger, color in enumerate(FINGER_COLORS):
+        chain = [0, *range(1 + 4 * finger, 5 + 4 * finger)]
+        line = fixed[chain].reshape(-1, 1, 2).astype(np.int32)
+        cv2.polylines(drawn, [line], False, color, thickness, cv2.LINE_AA, shift)
+        for joint in chain[1:]:
+            x, y = (int(value) for value in fixed[joint])
+            cv2.circle(drawn, (x, y), (thickness + 1) << (shift - 1), color, -1, cv2.LINE_AA, shift)
+    return drawn
