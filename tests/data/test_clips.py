@@ -346,6 +346,18 @@ def test_a_flipped_bit_in_the_index_is_found(copy):
         ClipDataset(copy)[0]
 
 
+def test_a_frame_that_is_there_twice_is_named(copy):
+    file, meta = copy / "index" / "frame" / "c" / "0", copy / "index" / "zarr.json"
+    frames = np.fromfile(file, np.int32)
+    frames[6] = frames[5]
+    frames.tofile(file)
+    group = json.loads(meta.read_text())  # a store that was written so: its checksums are right
+    group["attributes"]["columns"]["frame"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    meta.write_text(json.dumps(group))
+    assert clip_info(copy).duplicates == 1
+    assert verify(copy) == [f"sequence {KEY}: frame 5 is there more than once"]
+
+
 def test_a_missing_sequence_is_named(copy):
     shutil.rmtree(copy / "sequences" / OTHER.replace("/", "__"))
     with pytest.raises(InputError, match=OTHER):
