@@ -14,6 +14,7 @@ from ..data.clips import ClipDataset, ClipStore, Window, window_of
 from ..hand.errors import InputError
 from ..hand.mano import HandModel
 from ..network.checkpoint import initialise, load_backbone
+from ..network.checkpoint_folder import find_folder
 from ..network.h2onet import H2ONet, NetworkConfig, build_network
 from .recipe import DATASETS, Recipe
 
@@ -82,18 +83,28 @@ def fresh_network(recipe: Recipe, hand: HandModel, hierarchy: str | Path | None)
     return build_network(config, hand, load_hierarchy(hierarchy))
 
 
-def start_weights(network: H2ONet, recipe: Recipe, init: str | Path | None) -> dict[str, object]:
+def start_weights(
+    network: H2ONet, recipe: Recipe, init: str | Path | None, hierarchy: str | Path | None = None
+) -> dict[str, object]:
     """Load initial weights into the network; the report says what was found, for the log and the checkpoints.
 
     A file named densestack* is MobRecon's backbone; everything else a checkpoint folder or an official file.
+    InputError for weights of another width or mesh, and for an official file without the authors' `hierarchy`.
     """
     if init is None:
         if recipe.init != "none" and recipe.init != "nothing":
             log.warning("starts from random weights; %s is meant to start from %s (--init)", recipe.name, recipe.init)
         return {"init": None}
     path = Path(init)
-    report = load_backbone(path, network) if path.name.startswith(BACKBONE_FILE) else initialise(network, path)
-    log.info("%s", report.summary())
+    backbone = path.name.startswith(BACKBONE_FILE)
+    if path.is_file() and not backbone and hierarchy is None and find_folder(path) is None:
+        # Its spiral convolutions would fit by shape, and mean other vertices.
+        raise InputError(
+            f"{path}: an official checkpoint belongs to the authors' mesh; give their transform.pkl as hierarchy"
+        )
+    report = load_backbone(path, network) if backbone else initialise(network, path)
+    if backbone:  # `initialise` says so itself
+        log.info("%s", report.summary())
     return {"init": str(path), "found": len(report.found), "missing": len(report.missing), "unused": len(report.unused)}
 
 

@@ -62,7 +62,7 @@ def train(
     state = load_training_state(folder.last) if resumed else None
     if state is None:
         network = inputs.fresh_network(recipe, hand, hierarchy)
-        provenance = inputs.start_weights(network, recipe, init)
+        provenance = inputs.start_weights(network, recipe, init, hierarchy)
     else:
         network, provenance = load_checkpoint(folder.last), state["provenance"]
     with joined(processes, chosen), StopSignals() as signals:

@@ -52,8 +52,6 @@ def prepare(recipe: Recipe, device: torch.device, rank: int = 0) -> None:
     # warn_only: grid_sample has no deterministic backward on GPUs, and the decoder samples with it.
     torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
     torch.backends.cudnn.benchmark = device.type == "cuda" and not recipe.deterministic
-    if device.type == "cuda" and not recipe.deterministic:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     random.seed(recipe.seed + rank)
     np.random.seed(recipe.seed + rank)  # noqa: NPY002  (third-party code draws from the global generator)
     torch.manual_seed(recipe.seed)

@@ -81,26 +81,25 @@ def test_a_killed_run_resumes_bit_for_bit(straight, clips, tmp_path) -> None:
     assert len(steps) == 20 and len(set(steps)) == 20
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
-def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(
-    number, workers, straight, clips, tmp_path, monkeypatch
-):
-    taken = Stepper.step
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(number, straight, clips, tmp_path, monkeypatch):
+    taken, handler = Stepper.step, signal.getsignal(number)
 
     def step(self, batch, count, epoch):
-        if count == 6:
+        if count == 3:
             os.kill(os.getpid(), number)
         return taken(self, batch, count, epoch)
 
     monkeypatch.setattr(Stepper, "step", step)
-    result = train(_recipe(f"num_workers={workers}"), clips, tmp_path / "run", device="cpu")
-    assert result.steps == 6 and result.interrupted == signal.Signals(number).name
+    result = train(_recipe("num_workers=1"), clips, tmp_path / "run", device="cpu")
+    assert result.steps == 3 and result.interrupted == signal.Signals(number).name
     assert "go on with --resume" in str(result)
-    assert load_training_state(tmp_path / "run/last")["step"] == 6
+    assert load_training_state(tmp_path / "run/last")["step"] == 3
+    assert signal.getsignal(number) is handler
     monkeypatch.undo()
-    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
-    train(_recipe(), clips, tmp_path / "run", resume=True, device="cpu")
-    _same(straight / "last", tmp_path / "run/last")
+    if number == signal.SIGTERM:  # with another number of loader processes: the order is the same
+        train(_recipe(), clips, tmp_path / "run", resume=True, device="cpu")
+        _same(straight / "last", tmp_path / "run/last")
 
 
 def test_used_folders_and_other_recipes_are_refused(straight, clips) -> None:
