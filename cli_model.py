@@ -1,11 +1,11 @@
-"""The `h2o` commands around a network: train, evaluate, predict, export."""
+"""The `h2o` commands around a network: train, evaluate, compare, predict, benchmark, export."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .cli_options import Device, Mano, Overwrite
+from .cli_options import Device, Mano, Overwrite, finish
 from .hand.errors import InputError
 
 app = typer.Typer()
@@ -75,7 +75,7 @@ def evaluate(
     if predictions is not None:
         if ground_truth is None or dataset is None or checkpoint is not None or clips is not None:
             raise InputError(
-                "--predictions goes with --ground-truth DIR and --dataset ho3d-v2|ho3d-v3, without --checkpoint, --clips"
+                "--predictions needs --ground-truth DIR and --dataset ho3d-v2|ho3d-v3, not with --checkpoint or --clips"
             )
         scores = evaluate_predictions(predictions, ground_truth, dataset, out, frames=frames)
         print("\n".join(f"{name}: {value:f}" for name, value in scores.items()))
@@ -119,14 +119,43 @@ def predict(
     video: Annotated[Path | None, typer.Option(help="Video file.")] = None,
     boxes: Annotated[Path | None, typer.Option(help="JSON or CSV with a box per picture.")] = None,
     hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
+    side: Annotated[str, typer.Option(help="right or left, where --boxes does not say.")] = "right",
+    intrinsics: Annotated[str | None, typer.Option(help="fx,fy,cx,cy, or a .npy or .json with the matrix.")] = None,
+    sequence: Annotated[bool, typer.Option("--sequence", help="The pictures are frames, in order of name.")] = False,
+    meshes: Annotated[str, typer.Option(help="obj, ply or none.")] = "obj",
     device: Device = "auto",
 ) -> None:
     """Reconstruct the hand in pictures or a video."""
     from .inference.predict import predict as run
 
-    if (images is None) == (video is None):
-        raise InputError("give either --images DIR or --video FILE")
-    print(run(checkpoint, out, images=images, video=video, boxes=boxes, hierarchy=hierarchy, device=device))
+    summary = run(
+        checkpoint,
+        out,
+        images=images,
+        video=video,
+        boxes=boxes,
+        hierarchy=hierarchy,
+        side=side,
+        intrinsics=intrinsics,
+        sequence=sequence,
+        meshes=meshes,
+        device=device,
+    )
+    print(summary)
+    finish(summary.failures, out / "failures.jsonl")
+
+
+@app.command()
+def benchmark(
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
+    hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
+    device: Device = "auto",
+    seconds: Annotated[float, typer.Option(help="Time spent on every line.")] = 1.0,
+) -> None:
+    """Latency of one frame by stage, preparation and precision."""
+    from .inference.latency import measure
+
+    print(measure(checkpoint, hierarchy=hierarchy, device=device, seconds=seconds))
 
 
 @app.command()

@@ -21,6 +21,7 @@ from ..data.durable import writing_file
 from ..hand.errors import InputError
 from ..hand.mano import HandModel
 from ..network.checkpoint import load_checkpoint
+from ..network.device import chosen_device
 from ..network.h2onet import H2ONet
 from . import ho3d
 from .breakdowns import break_down
@@ -119,15 +120,6 @@ def clips_in_order(clips: str | Path, network: H2ONet) -> ClipDataset:
     past = network.config.frames - 1
     dataset = ClipStore.open(clips).dataset
     return ClipDataset(clips, frames=window_of(dataset, train=False, past=past) if past else None)
-
-
-def chosen_device(device: str) -> torch.device:
-    """`auto` is the GPU where there is one; InputError for a device that is not there."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device: expected auto, cpu or cuda, found {device!r}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: this torch sees no GPU; use --device auto, or install a CUDA build of torch")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def run(

@@ -1,0 +1,196 @@
+"""h2o predict: pictures or a video to overlays, meshes, joints and occlusion, with a named row for what failed.
+
+Writes below `out`: overlays/NAME.jpg (or overlay.mp4 for a video), meshes/NAME.obj, predictions.jsonl (one line per
+hand and frame) and, where frames failed, failures.jsonl. Metres, OpenCV camera frame; 2D in pixels.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..data.durable import writing_file
+from ..data.windows import Window
+from ..hand.errors import InputError
+from ..hand.mesh_files import FORMATS
+from ..network.checkpoint import checkpoint_hash, load_checkpoint
+from .outputs import Outputs
+from .placement import assumed_intrinsics
+from .predictor import OUTPUTS, HandResult, Predictor
+from .sources import Given, Still, Video, read_boxes, read_folder, read_intrinsics, stills_of_folder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PredictSummary:
+    """What was written, and how many frames failed (listed in failures.jsonl)."""
+
+    out: Path
+    frames: int
+    hands: int
+    failures: int
+
+    def __str__(self) -> str:
+        failed = f", {self.failures} failed (failures.jsonl)" if self.failures else ""
+        return f"{self.hands} hands in {self.frames} frames{failed}: {self.out}"
+
+
+@dataclass
+class _Run:
+    """State of one prediction run: predictors by hand number, rows for the two lists."""
+
+    predictors: dict[int, Predictor] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    frames: int = 0
+
+
+def predict(
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    images: str | Path | None = None,
+    video: str | Path | None = None,
+    boxes: str | Path | None = None,
+    hierarchy: str | Path | None = None,
+    device: str = "auto",
+    side: str = "right",
+    intrinsics: str | Path | None = None,
+    sequence: bool = False,
+    window: Window | None = None,
+    meshes: str = "obj",
+    precision: str = "float32",
+) -> PredictSummary:
+    """Reconstruct the hand in every picture of a folder, or in every frame of a video.
+
+    boxes: JSON or CSV of `sources.read_boxes`; without one the whole picture is taken, and in a video (or with
+    `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
+    that they are frames in order of name. intrinsics: of `sources.read_intrinsics`; without them overlays assume a
+    common field of view and no wrist position is written. meshes: obj, ply or none. Raises InputError for input that
+    cannot be read at all; single bad frames become rows of failures.jsonl.
+    """
+    if (images is None) == (video is None):
+        raise InputError("give either --images DIR or --video FILE")
+    if meshes not in (*FORMATS, "none"):
+        raise InputError(f"--meshes: expected {', '.join(FORMATS)} or none, found {meshes!r}")
+    out = Path(out)
+    given = None if boxes is None else read_boxes(Path(boxes))
+    cameras = None if intrinsics is None else read_intrinsics(intrinsics)
+    source, total, rate = _source(images, video)
+    network = load_checkpoint(checkpoint, hierarchy)
+    if not network.config.oriented:
+        log.warning("%s: a stage 1 network knows no orientation: overlays show 2D joints only", checkpoint)
+    network = network.for_inference()
+    follows = video is not None or sequence
+
+    def new_predictor() -> Predictor:
+        return Predictor(network, device=device, window=window, track=follows, precision=precision)
+
+    run = _Run({0: new_predictor()})
+    with Outputs(out, meshes, None if video is None else rate) as outputs:
+        for still in tqdm(source, total=total, unit="frame", desc="predict"):
+            run.frames += still.picture is not None
+            if not follows:
+                run.predictors[0].reset()
+            hands = hands_of(still, given, side, follows)
+            results = []
+            if not hands:
+                run.failures.append({"name": still.name, "hand": 0, "reason": f"{boxes} names no box for it"})
+            for number, hand in enumerate(hands):
+                predictor = run.predictors.get(number) or run.predictors.setdefault(number, new_predictor())
+                if not follows:
+                    predictor.reset()
+                result = one_hand(run, predictor, still, number, hand, side, cameras)
+                if result is not None:
+                    results.append((number, *result))
+            if still.picture is not None:
+                outputs.add(still, [(number, result, camera) for number, result, camera in results], run.predictors[0])
+    write_lists(out, run, {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)})
+    return PredictSummary(out, run.frames, len(run.rows), len(run.failures))
+
+
+def _source(images: str | Path | None, video: str | Path | None) -> tuple[Iterator[Still], int | None, float]:
+    if video is not None:
+        opened = Video.open(Path(video))
+        return opened.read(), opened.frames or None, opened.rate
+    folder = Path(images or "")
+    return read_folder(folder), len(stills_of_folder(folder)), 0.0
+
+
+def hands_of(still: Still, given: dict[str, list[Given]] | None, side: str, follows: bool) -> list[Given]:
+    """The hands to look for in a frame: those of the boxes file; else one, tracked or in the whole picture.
+
+    With a boxes file, an unrelated picture that it does not name has no hand to look for.
+    """
+    named = None if given is None else given.get(still.name)
+    if named:
+        return [Given(hand.box, hand.side or side) for hand in named]
+    if given is not None and not follows and still.picture is not None:
+        return []
+    return [Given(None, side)]
+
+
+def one_hand(
+    run: _Run,
+    predictor: Predictor,
+    still: Still,
+    number: int,
+    hand: Given,
+    side: str,
+    cameras: NDArray | dict[str, NDArray] | None,
+) -> tuple[HandResult, NDArray] | None:
+    """Predict one hand and note its row, or note why not; returns the result and the camera to draw it with."""
+    if still.picture is None:
+        predictor.skip()
+        run.failures.append({"name": still.name, "hand": number, "reason": still.reason})
+        return None
+    known = cameras.get(still.name) if isinstance(cameras, dict) else cameras
+    height, width = still.picture.shape[:2]
+    camera = assumed_intrinsics(width, height) if known is None else known
+    try:
+        result = predictor(still.picture, hand.box, hand.side or side, intrinsics=camera)
+    except InputError as error:
+        run.failures.append({"name": still.name, "hand": number, "reason": str(error)})
+        return None
+    run.rows.append(row_of(still.name, number, result, known is not None))
+    return result, camera
+
+
+def row_of(name: str, number: int, result: HandResult, camera_known: bool) -> dict[str, Any]:
+    """A line of predictions.jsonl; the wrist's place is only given where the camera is known."""
+
+    def numbers(values: NDArray | None, digits: int) -> list | None:
+        return None if values is None else np.round(values, digits).tolist()
+
+    occluded = result.occluded
+    return {
+        "name": name,
+        "hand": number,
+        "side": result.side,
+        "box": numbers(result.box, 2),
+        "box_from": result.box_from,
+        "joints_m": numbers(result.joints, 6),
+        "oriented": result.oriented,
+        "joints_2d_px": numbers(result.joints_2d, 2),
+        "root_m": numbers(result.root, 6) if camera_known else None,
+        "occluded": None if occluded is None else dict(zip(OUTPUTS, numbers(occluded, 4) or [], strict=True)),
+    }
+
+
+def write_lists(out: Path, run: _Run, facts: dict[str, Any]) -> None:
+    """predictions.jsonl and run.json; failures.jsonl where something failed, and none from an earlier run otherwise."""
+    for name, rows in (("predictions.jsonl", run.rows), ("failures.jsonl", run.failures)):
+        if rows or name == "predictions.jsonl":
+            with writing_file(out / name) as file:
+                file.writelines(f"{json.dumps(row, allow_nan=False)}\n".encode() for row in rows)
+        else:
+            (out / name).unlink(missing_ok=True)
+    with writing_file(out / "run.json") as file:
+        file.write((json.dumps(facts, indent=2) + "\n").encode())

@@ -1,0 +1,224 @@
+"""`Predictor`: a picture and a box to a hand, frame by frame; past features are kept, so each picture is encoded once.
+
+Pictures are (H, W, 3) uint8 RGB. Results are metres in the OpenCV camera frame, relative to the wrist, in the hand's
+own side (left hands are mirrored for the network and back again); 2D is pixels of the picture. One predictor follows
+one hand.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..data.augment import NOTHING, patch, photo_affine
+from ..data.crops import SIZE, crop_box, square_box, transform
+from ..data.windows import Window, window_positions
+from ..hand.errors import InputError
+from ..network.checkpoint import load_checkpoint
+from ..network.device import chosen_device
+from ..network.h2onet import FrameFeatures, H2ONet, Prediction
+from .placement import wrist_from_projection
+
+GIVEN, TRACKED, WHOLE = "given", "tracked", "whole picture"
+SMALLEST_BOX = 16.0  # px: a tracked box below this has lost the hand
+OUTPUTS = ("thumb", "index", "middle", "ring", "little", "global")
+
+
+@dataclass(frozen=True)
+class HandResult:
+    """One hand in one picture.
+
+    vertices (778, 3), joints (21, 3) m relative to the wrist (canonical orientation when `oriented` is False);
+    joints_2d (21, 2) px; occluded (6,) probability that thumb .. little and the whole hand are hidden, None from a
+    single-frame network; root (3,) m, the wrist in the camera frame, None without intrinsics or where no place before
+    the camera fits; box (4,) x0, y0, x1, y1 px, the square that the network saw, and where it came from.
+    """
+
+    vertices: NDArray[np.float64]
+    joints: NDArray[np.float64]
+    joints_2d: NDArray[np.float64]
+    occluded: NDArray[np.float64] | None
+    root: NDArray[np.float64] | None
+    box: NDArray[np.float64]
+    box_from: str
+    side: str
+    oriented: bool
+
+
+class Predictor:
+    """Calls are frames of one hand in order of time.
+
+    checkpoint: folder, official .pth (needs `hierarchy`) or a loaded network. window: how far back a multi-frame
+    network looks (default 5 and 10 frames, DexYCB's). track: without a box, follow the joints of the frame before;
+    otherwise the whole picture is taken. precision: float32 or bfloat16.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path | H2ONet,
+        *,
+        hierarchy: str | Path | None = None,
+        device: str = "auto",
+        window: Window | None = None,
+        track: bool = True,
+        precision: str = "float32",
+    ) -> None:
+        network = checkpoint if isinstance(checkpoint, H2ONet) else load_checkpoint(checkpoint, hierarchy)
+        self.device = chosen_device(device)
+        self.network = (network if network.prepared else network.for_inference()).to(self.device)
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=_is_bfloat16(precision))
+        self.window = _window_for(network.config.frames, window)
+        self.track = track
+        faces = network.faces.cpu().numpy().astype(np.int32)
+        self._faces = {"right": faces, "left": faces[:, ::-1].copy()}  # a mirrored mesh is wound the other way
+        self.reset()
+
+    def faces(self, side: str) -> NDArray[np.int32]:
+        """(1538, 3) vertex ids of a side's mesh, outward."""
+        return self._faces[side]
+
+    def reset(self) -> None:
+        """Forget the past: the next frame is the first of a new stream."""
+        self._past: deque[tuple[int, FrameFeatures]] = deque()
+        self._joints: NDArray | None = None
+        self._side: str | None = None
+        self._next = 0
+
+    def skip(self) -> None:
+        """A frame passed that could not be used: time goes on, nothing is remembered of it."""
+        self._next += 1
+
+    def __call__(
+        self, frame: NDArray, box: NDArray | None = None, side: str = "right", *, intrinsics: NDArray | None = None
+    ) -> HandResult:
+        """The hand of the next frame. frame (H, W, 3) uint8 RGB, or grey (H, W).
+
+        box (4,) x0, y0, x1, y1 px, tight round the hand: it is squared and enlarged by half, as in training.
+        intrinsics (3, 3) px. A change of side starts anew. InputError for another kind of picture, an empty box, a
+        network whose output is not finite; the frame then counts as skipped.
+        """
+        if side not in ("right", "left"):
+            raise InputError(f"side: expected right or left, found {side!r}")
+        if self._side not in (None, side):
+            self.reset()
+        self._side = side
+        number, self._next = self._next, self._next + 1
+        picture = as_picture(frame)
+        square, source = self._square(picture, box)
+        images, to_crop = crop(picture, square, left=side == "left")
+        with torch.inference_mode(), self.autocast:
+            features = self.network.encode(torch.from_numpy(images[None]).to(self.device))
+            prediction = self._fuse(number, features)
+        result = self._result(prediction, picture.shape[1], to_crop, square, source, intrinsics)
+        self._joints = result.joints_2d
+        return result
+
+    def _square(self, picture: NDArray, box: NDArray | None) -> tuple[NDArray, str]:
+        height, width = picture.shape[:2]
+        if box is not None:
+            return given_square(np.asarray(box, np.float64), width, height), GIVEN
+        if self.track and self._joints is not None:
+            square, rule = crop_box(self._joints, None, width, height)
+            if rule == 0 and min(square[2] - square[0], square[3] - square[1]) >= SMALLEST_BOX:
+                return square, TRACKED
+        whole = square_box(np.array([0.0, 0.0, width, height]), width, height)
+        if whole is None:
+            raise InputError(f"picture of {width} x {height} px: too small to hold a hand")
+        return np.array([*whole[:2], *(whole[:2] + whole[2:])]), WHOLE
+
+    def _fuse(self, number: int, features: FrameFeatures) -> Prediction:
+        if self.window is None:
+            return self.network.fuse(features)
+        self._past.append((number, features))
+        while self._past[0][0] < number - self.window.past[-1]:
+            self._past.popleft()
+        numbers = np.array([seen for seen, _ in self._past])
+        # Numbers count from the stream's first frame, as those of a dataset's sequence do.
+        chosen = window_positions(numbers, len(numbers) - 1, self.window)
+        return self.network.fuse(*(self._past[int(position)][1] for position in chosen))
+
+    def _result(
+        self,
+        prediction: Prediction,
+        width: int,
+        to_crop: NDArray,
+        square: NDArray,
+        source: str,
+        intrinsics: NDArray | None,
+    ) -> HandResult:
+        several = self.window is not None
+        vertices = prediction.vertices[0].double().cpu().numpy()
+        joints = prediction.joints[0].double().cpu().numpy()
+        seen = (prediction.joints_2d[0, 0] if several else prediction.joints_2d[0]).double().cpu().numpy()
+        if not (np.isfinite(vertices).all() and np.isfinite(seen).all()):
+            raise InputError("the network's output is not finite; the checkpoint is broken, take an earlier one")
+        vertices, joints = vertices - joints[0], joints - joints[0]
+        inverse = np.linalg.inv(np.vstack([to_crop, [0.0, 0.0, 1.0]]))[:2]
+        joints_2d = transform(inverse, seen * SIZE)
+        side = self._side or "right"
+        if side == "left":
+            vertices, joints = vertices * [-1.0, 1.0, 1.0], joints * [-1.0, 1.0, 1.0]
+            joints_2d[:, 0] = width - 1.0 - joints_2d[:, 0]
+        oriented = prediction.rotation is not None
+        root = wrist_from_projection(joints, joints_2d, intrinsics) if intrinsics is not None and oriented else None
+        logits = prediction.occlusion_logits
+        occluded = None if logits is None else logits[0, 0].float().softmax(0)[1].double().cpu().numpy()
+        return HandResult(vertices, joints, joints_2d, occluded, root, square, source, side, oriented)
+
+
+def as_picture(frame: NDArray) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of a colour, grey (H, W[, 1]) or RGBA picture; InputError for anything else."""
+    frame = np.asarray(frame)
+    if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or frame.size == 0:
+        raise InputError(f"picture: expected (H, W, 3) uint8 RGB, found {frame.shape} {frame.dtype}")
+    if frame.ndim == 2:
+        frame = frame[..., None]
+    if frame.shape[2] not in (1, 3, 4):
+        raise InputError(f"picture: expected 1, 3 or 4 channels, found {frame.shape[2]}")
+    return np.repeat(frame, 3, axis=2) if frame.shape[2] == 1 else frame[..., :3]
+
+
+def given_square(box: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
+    """The square that is cut out for a tight box x0, y0, x1, y1 px; InputError where the picture has nothing of it."""
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise InputError(f"box: expected 4 numbers x0, y0, x1, y1, found {box.tolist()}")
+    x0, y0, x1, y1 = box.tolist()
+    if x1 <= x0 or y1 <= y0:
+        raise InputError(f"box: empty ({x0:g}, {y0:g}, {x1:g}, {y1:g}); expected x0 < x1 and y0 < y1 in pixels")
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        raise InputError(f"box: ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside the {width} x {height} picture")
+    square, _ = crop_box(None, box, width, height)
+    return square
+
+
+def crop(picture: NDArray[np.uint8], square: NDArray, *, left: bool) -> tuple[NDArray[np.float32], NDArray]:
+    """The network's input (3, 128, 128) RGB in [0, 1] of a square, mirrored for `left`, and the affine map to it.
+
+    The map (2, 3) starts from the mirrored picture for left hands, u -> width - 1 - u.
+    """
+    to_crop, stored = photo_affine(square[None], np.array([picture.shape[1]]), left, NOTHING)
+    images = np.empty((3, SIZE, SIZE), np.float32)
+    patch(np.ascontiguousarray(picture[..., ::-1]), (0, 0), stored[0], NOTHING, images)
+    return images, to_crop[0]
+
+
+def _is_bfloat16(precision: str) -> bool:
+    if precision not in ("float32", "bfloat16"):
+        raise InputError(f"precision: expected float32 or bfloat16, found {precision!r}")
+    return precision == "bfloat16"
+
+
+def _window_for(frames: int, window: Window | None) -> Window | None:
+    if frames == 1:
+        return None
+    window = (window or Window()).fixed()
+    if len(window) != frames:
+        raise InputError(
+            f"window: {len(window) - 1} past frames, but the network takes {frames - 1}; give one distance for each"
+        )
+    return window

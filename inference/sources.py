@@ -1,0 +1,181 @@
+"""What `h2o predict` reads: a folder of pictures or a video, frame by frame, and the files that say where hands are.
+
+A frame that cannot be read is a fact with a reason, not the end of the run. Boxes are x0, y0, x1, y1 px.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.photos import BadPhoto, decode
+from ..hand.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Still:
+    """One frame: its name (file name, or frame number of a video) and its picture (H, W, 3) uint8 RGB, or why not."""
+
+    name: str
+    picture: NDArray[np.uint8] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One hand of a frame as a boxes file names it; no box means tracking or the whole picture."""
+
+    box: NDArray[np.float64] | None
+    side: str | None
+
+
+def stills_of_folder(folder: Path) -> list[Path]:
+    """The pictures of a folder by name; InputError where there are none."""
+    if not folder.is_dir():
+        raise InputError(f"--images {folder}: no such folder")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise InputError(f"--images {folder}: holds no picture ({', '.join(SUFFIXES)})")
+    return found
+
+
+def read_folder(folder: Path) -> Iterator[Still]:
+    """The pictures of a folder; one that cannot be decoded comes with the reason."""
+    for path in stills_of_folder(folder):
+        try:
+            yield Still(path.name, decode(path.read_bytes())[..., ::-1])
+        except (BadPhoto, OSError) as error:
+            yield Still(path.name, None, str(error))
+
+
+@dataclass
+class Video:
+    """An opened video: `frames` as its header says (0: it does not say), `rate` per second. Close it when done."""
+
+    path: Path
+    capture: cv2.VideoCapture
+    frames: int
+    rate: float
+
+    @classmethod
+    def open(cls, path: Path) -> "Video":
+        """InputError for a missing file or one that OpenCV cannot read."""
+        if not path.is_file():
+            raise InputError(f"--video {path}: no such file")
+        capture = cv2.VideoCapture(str(path))
+        if not capture.isOpened():
+            raise InputError(f"--video {path}: cannot be opened as a video; convert it to MP4 (H.264) or MJPEG AVI")
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        return cls(path, capture, max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))), rate if 1 <= rate <= 240 else 30)
+
+    def read(self) -> Iterator[Still]:
+        """Every frame; one more, without picture, when the video ends before its header says."""
+        number = 0
+        try:
+            while True:
+                there, picture = self.capture.read()
+                if not there:
+                    break
+                yield Still(f"{number:06d}", np.asarray(picture, np.uint8)[..., ::-1])
+                number += 1
+        finally:
+            self.capture.release()
+        if number < self.frames:
+            yield Still(f"{number:06d}", None, f"the video ends after {number} of {self.frames} frames")
+
+
+def read_boxes(path: Path) -> dict[str, list[Given]]:
+    """Hands by frame name from JSON or CSV.
+
+    JSON: {name: [x0, y0, x1, y1]} or {name: {"box": [...], "side": "left"}} or a list of those (several hands).
+    CSV with the header name,x0,y0,x1,y1[,side]; a frame may have several rows. Names are file names, or frame numbers
+    of a video. InputError names the entry that is neither.
+    """
+    if not path.is_file():
+        raise InputError(f"--boxes {path}: no such file")
+    if path.suffix.lower() == ".csv":
+        return _boxes_of_csv(path)
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"--boxes {path}: not JSON ({error}); for CSV name it .csv") from error
+    if not isinstance(content, dict):
+        raise InputError(f"--boxes {path}: expected an object from names to boxes, found {type(content).__name__}")
+    return {_frame_name(name): _hands(path, name, value) for name, value in content.items()}
+
+
+def _hands(path: Path, name: str, value: Any) -> list[Given]:
+    several = isinstance(value, list) and not all(isinstance(x, int | float) for x in value)
+    hands = []
+    for entry in value if several else [value]:
+        box, side = (entry.get("box"), entry.get("side")) if isinstance(entry, dict) else (entry, None)
+        numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(x, int | float) for x in box)
+        if not (box is None or numbers) or side not in (None, "left", "right"):
+            raise InputError(
+                f'--boxes {path}: {name}: expected [x0, y0, x1, y1] or {{"box": [...], "side": "left"}}, found {entry}'
+            )
+        hands.append(Given(None if box is None else np.asarray(box, np.float64), side))
+    return hands
+
+
+def _boxes_of_csv(path: Path) -> dict[str, list[Given]]:
+    found: dict[str, list[Given]] = {}
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        columns = ("name", "x0", "y0", "x1", "y1")
+        if rows.fieldnames is None or not set(columns) <= set(rows.fieldnames):
+            raise InputError(f"--boxes {path}: expected the header {','.join(columns)}[,side], found {rows.fieldnames}")
+        for number, row in enumerate(rows, 2):
+            side = row.get("side") or None
+            try:
+                box = np.array([float(row[column]) for column in columns[1:]])
+            except (TypeError, ValueError):
+                raise InputError(f"--boxes {path}: line {number}: expected four numbers, found {row}") from None
+            if side not in (None, "left", "right"):
+                raise InputError(f"--boxes {path}: line {number}: side is {side!r}, expected left or right")
+            found.setdefault(_frame_name(row["name"]), []).append(Given(box, side))
+    return found
+
+
+def _frame_name(name: str) -> str:
+    """Frame numbers as the video reader writes them; file names as they are."""
+    return f"{int(name):06d}" if name.strip().isdigit() else name
+
+
+def read_intrinsics(given: str | Path) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
+    """Camera matrix (3, 3) px, or one per frame name: "fx,fy,cx,cy", a .npy, a JSON matrix or {name: matrix}."""
+    text = str(given)
+    if text.count(",") == 3:
+        try:
+            fx, fy, cx, cy = (float(part) for part in text.split(","))
+        except ValueError:
+            raise InputError(f"--intrinsics {text}: expected fx,fy,cx,cy in pixels") from None
+        return _matrix(text, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    path = Path(given)
+    if not path.is_file():
+        raise InputError(f"--intrinsics {path}: no such file; give fx,fy,cx,cy or a .npy or .json with a 3 x 3 matrix")
+    try:
+        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else json.loads(path.read_text())
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"--intrinsics {path}: cannot be read ({error})") from error
+    if isinstance(content, dict):
+        return {_frame_name(name): _matrix(f"{path}: {name}", value) for name, value in content.items()}
+    return _matrix(str(path), content)
+
+
+def _matrix(where: str, value: Any) -> NDArray[np.float64]:
+    try:
+        matrix = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or not (matrix[0, 0] > 0 and matrix[1, 1] > 0):
+        raise InputError(f"--intrinsics {where}: expected a 3 x 3 camera matrix in pixels with positive focal lengths")
+    return matrix
