@@ -34,3 +34,21 @@ def test_a_stage_runs_and_leaves_a_whole_run_folder(preset, clips, val_clips, ti
     assert torch.isfinite(
         model(torch.rand(1, 3, 128, 128) if recipe.frames == 1 else torch.rand(1, 3, 3, 128, 128)).vertices
     ).all()
+
+
+def test_mixed_precision_and_deterministic_mode_train(clips, tiny, tmp_path) -> None:
+    recipe = tiny("demo-multi-stage2", "amp=bf16", "deterministic=true", "max_steps=2")
+    try:
+        result = train(recipe, clips, tmp_path / "run", device="cpu")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert result.skipped_steps == 0 and result.chosen_on == "training loss"
+    assert all(line["loss"] < 10 for line in _lines(tmp_path / "run") if line["kind"] == "train")
+    weights = load_checkpoint(tmp_path / "run/best").state_dict()
+    assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float32}
+
+
+def test_a_warning_says_when_a_stage_lacks_its_start(clips, tiny, tmp_path, caplog) -> None:
+    train(tiny("demo-single-stage2", "max_steps=1"), clips, tmp_path / "run", val_clips=clips, device="cpu")
+    assert "starts from random weights; demo-single-stage2 is meant to start from" in caplog.text
+    assert "validation clips are also trained on" in caplog.text
