@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from dask import config as dask_config
@@ -138,6 +139,7 @@ def _interrupts_held() -> Iterator[None]:
     A terminal sends it to every process: workers would print tracebacks while the run tries to stop them in order.
     Threads and processes inherit the signal mask, also workers that are restarted later.
     """
+    resource_tracker.ensure_running()  # starting it later would unblock the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -38,6 +38,7 @@ def prepare_labels(settings: LabelSettings) -> Summary:
     try:
         tasks = _tasks(labels, sequences)
         lost = _run(settings, job, tasks) if tasks else []
+        labels.store.sweep()  # what killed workers left
         if not labels.is_current(sequence.key for sequence in sequences):
             finish_labels(settings, labels, sequences, lost)
         write_failures(settings.out, labels, lost)
