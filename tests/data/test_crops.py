@@ -3,10 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from h2onet.data import crops
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from h2onet.data import crops
 
 WIDTH, HEIGHT = 640, 480
 
