@@ -165,7 +165,7 @@ def history(run: Path) -> dict[str, list]:
         "step": [line["step"] for line in training],
         "loss": [line["loss"] for line in training],
         "val_step": [line["step"] for line in scores],
-        "val_loss": [line["loss"] for line in scores],
+        "val_loss": [line["val_loss"] for line in scores],
         "score_mm": [line["score"] for line in scores],
         "samples_per_s": [line["samples_per_s"] for line in training],
     }

@@ -30,7 +30,8 @@ MM = 1000.0
 def validate(
     network: H2ONet, samples: ClipDataset, hand: HandModel, recipe: Recipe, device: torch.device, processes: Processes
 ) -> dict[str, float]:
-    """Mean errors over the samples, shared among the processes: {"score", "loss", "pa_mpjpe_mm", "pa_mpvpe_mm", ...}.
+    """Mean errors over the samples, shared among the processes: {"score", "val_loss", "pa_mpjpe_mm", "pa_mpvpe_mm",
+    ...}.
 
     Stage 2 adds root-relative mpjpe_mm, mpvpe_mm; the multi-frame network adds occlusion_accuracy over known finger
     labels. A prediction that is not finite scores infinity.
@@ -73,8 +74,8 @@ def _sums(prediction: Prediction, truth: Targets, faces: Tensor, recipe: Recipe)
     window = recipe.frames
     current = slice(0, None, window)
     size = frames // window
-    sums: dict[str, tuple[float, float]] = {"loss": (float(weighted_sum(terms)) * size, size)}
-    sums |= {f"loss_{name}": (float(term) * size, size) for name, term in terms.items()}
+    sums: dict[str, tuple[float, float]] = {"val_loss": (float(weighted_sum(terms)) * size, size)}
+    sums |= {f"val_loss_{name}": (float(term) * size, size) for name, term in terms.items()}
     kind = "oriented" if recipe.stage == 2 else "canonical"
     for name, predicted, true in (
         ("mpjpe_mm", prediction.joints, getattr(truth, f"{kind}_joints")[current]),
