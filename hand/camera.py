@@ -38,8 +38,9 @@ def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         rays = points[..., :2] / points[..., 2:]
     # Spelled out instead of a matrix product, so that a point projects to the same bits alone and in a batch.
+    # Element [1, 0] is not zero where a picture with unequal focal lengths was rotated.
     u = intrinsics[..., 0, 0] * rays[..., 0] + intrinsics[..., 0, 1] * rays[..., 1] + intrinsics[..., 0, 2]
-    v = intrinsics[..., 1, 1] * rays[..., 1] + intrinsics[..., 1, 2]
+    v = intrinsics[..., 1, 0] * rays[..., 0] + intrinsics[..., 1, 1] * rays[..., 1] + intrinsics[..., 1, 2]
     return np.stack([u, v], axis=-1)
 
 

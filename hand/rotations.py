@@ -15,7 +15,8 @@ _MIRROR = np.array([1.0, -1.0, -1.0])
 def matrix_from_axis_angle(axis_angle: np.ndarray) -> np.ndarray:
     """Axis-angle `(..., 3)` rad to rotation matrices `(..., 3, 3)` float64, acting on column vectors."""
     axis_angle = _float64(axis_angle, "axis_angle")
-    return Rotation.from_rotvec(axis_angle.reshape(-1, 3)).as_matrix().reshape(*axis_angle.shape[:-1], 3, 3)
+    # A copy: scipy refuses read-only arrays, which is what memory-mapped labels are.
+    return Rotation.from_rotvec(np.array(axis_angle.reshape(-1, 3))).as_matrix().reshape(*axis_angle.shape[:-1], 3, 3)
 
 
 def axis_angle_from_matrix(matrix: np.ndarray) -> np.ndarray:

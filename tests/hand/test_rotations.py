@@ -114,3 +114,10 @@ def test_torch_rotations_have_gradients_everywhere():
     rng = np.random.default_rng(3)
     points = torch.tensor(np.concatenate([np.zeros((1, 3)), 1e-5 * rng.normal(size=(2, 3)), rng.normal(size=(3, 3))]))
     assert torch.autograd.gradcheck(rotation_matrices, points.requires_grad_(True))
+
+
+def test_read_only_axis_angles_are_taken():
+    axis_angle = np.array([[0.1, -0.2, 0.3]])
+    expected = matrix_from_axis_angle(axis_angle)
+    axis_angle.flags.writeable = False
+    np.testing.assert_array_equal(matrix_from_axis_angle(axis_angle), expected)
