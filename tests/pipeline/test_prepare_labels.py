@@ -237,7 +237,7 @@ def test_failures_of_other_stores_stay_listed(tree, tmp_path):
         ({"objects": Path("nowhere")}, "--objects nowhere"),
         ({"limit": 0}, "--limit 0"),
         ({"workers": 0}, "--workers 0"),
-        ({"workers": None, "scheduler": "tcp://nowhere.invalid:1"}, "--scheduler"),
+        ({"workers": None, "scheduler": "nonsense://nowhere"}, "--scheduler"),
         ({"annotations": "nowhere.json"}, r"nowhere\.json"),
     ],
 )
