@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..data.durable import writing_file
 from ..hand.errors import InputError
-from .metrics import pck_curve
 
 BLUE, ORANGE, GREY = "#2f6db5", "#d9792b", "#8a8f98"
+COLORS = (BLUE, ORANGE, "#4c9f70", "#a05aa8", GREY)
 
 
 def figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
@@ -28,31 +29,61 @@ def figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     return drawing, axes
 
 
-def to_svg(drawing: Figure) -> str:
-    """The drawing as an <svg> element, the same bytes for the same drawing."""
+def to_svg(drawing: Figure, png: Path | None = None) -> str:
+    """The drawing as an <svg> element, the same bytes for the same drawing; with `png` also written as that file."""
+    if png is not None:
+        with writing_file(png) as file:
+            drawing.savefig(file, format="png", dpi=150)
     text = io.StringIO()
     drawing.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def pck_plot(curves: dict[str, NDArray]) -> str | None:
-    """PCK curves of errors (N, K) m by title; frames without truth are left out. None where nothing is known."""
-    drawing, axes = figure("Points within a distance (PCK)", "error threshold, mm", "share of points")
-    drawn = False
-    for (title, errors), color in zip(curves.items(), (BLUE, ORANGE, GREY, "#4c9f70"), strict=False):
-        known = errors[np.isfinite(errors).all(1)]
-        if len(known):
-            thresholds, share = pck_curve(known)
-            axes.plot(thresholds * 1000, share, label=title, color=color, linewidth=1.6)
-            drawn = True
-    if not drawn:
+def pck_plot(curves: dict[str, tuple[NDArray, NDArray]], png: Path | None = None) -> str | None:
+    """PCK curves by title, each as thresholds (100,) m and shares (100,). None where there is no curve."""
+    if not curves:
         return None
+    drawing, axes = figure("Points within a distance (PCK)", "error threshold, mm", "share of points")
+    for (title, (thresholds, share)), color in zip(curves.items(), COLORS, strict=False):
+        axes.plot(thresholds * 1000, share, label=title, color=color, linewidth=1.6)
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, fontsize=8)
-    return to_svg(drawing)
+    return to_svg(drawing, png)
 
 
-def occlusion_plot(rows: dict[str, dict]) -> str | None:
+def fraction_plot(rows: dict[str, dict], png: Path | None = None) -> str | None:
+    """Joint error of fingers by how much of them is visible; `rows` as in breakdown.json's visible_fraction."""
+    known = {name: row for name, row in rows.items() if row["pa_mpjpe_mm"] is not None}
+    if not known:
+        return None
+    drawing, axes = figure("Error against visibility", "visible share of the finger (fingers)", "mm")
+    place = np.arange(len(known))
+    for shift, key, title, color in ((-0.2, "pa_mpjpe_mm", "PA-MPJPE", BLUE), (0.2, "mpjpe_mm", "MPJPE", ORANGE)):
+        axes.bar(place + shift, [row[key] for row in known.values()], 0.4, label=title, color=color)
+    labels = [f"{name.replace(' to ', '–')}\n({row['fingers']})" for name, row in known.items()]
+    axes.set_xticks(place, labels, fontsize=7)
+    axes.legend(frameon=False, fontsize=8)
+    return to_svg(drawing, png)
+
+
+def reliability_plot(bins: list[tuple[float, float, int]], png: Path | None = None) -> str | None:
+    """Said probability against what happened, all fingers together: (probability, share hidden, count) per bin."""
+    if not bins:
+        return None
+    drawing, axes = figure(
+        "Is the occlusion probability right?", "probability of being hidden", "share that was hidden"
+    )
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
+    most = max(count for _, _, count in bins)
+    said, happened, counts = zip(*bins, strict=True)
+    axes.plot(said, happened, color=BLUE, linewidth=1.2)
+    axes.scatter(said, happened, s=[12 + 110 * count / most for count in counts], color=BLUE, alpha=0.75)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    return to_svg(drawing, png)
+
+
+def occlusion_plot(rows: dict[str, dict], png: Path | None = None) -> str | None:
     """Aligned and root-relative joint error against the number of occluded fingers; `rows` as in breakdown.json."""
     known = {int(k): row for k, row in rows.items() if row["pa_mpjpe_mm"] is not None}
     if not known:
@@ -64,7 +95,7 @@ def occlusion_plot(rows: dict[str, dict]) -> str | None:
     axes.set_xticks(x, [f"{k}\n({known[k]['frames']})" for k in x])
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)
-    return to_svg(drawing)
+    return to_svg(drawing, png)
 
 
 def read_history(run: Path) -> list[dict]:
@@ -85,7 +116,7 @@ def training_plot(title: str, history: list[dict], x: str, y: dict[str, str], un
     """Curves of a run: `y` maps keys of metrics.jsonl's lines to titles. None where no line has one of them."""
     drawing, axes = figure(title, x, unit)
     drawn = False
-    for (key, label), color in zip(y.items(), (BLUE, ORANGE, GREY, "#4c9f70"), strict=False):
+    for (key, label), color in zip(y.items(), COLORS, strict=False):
         points = [(line[x], line[key]) for line in history if key in line and x in line]
         if points:
             axes.plot(*zip(*points, strict=True), label=label, color=color, linewidth=1.4)

@@ -1,20 +1,32 @@
-"""The report's picture rows: crop, truth, prediction and error on the mesh, with occlusion bars per finger."""
+"""One frame of the report drawn: crop, truth, prediction and error on the mesh, with occlusion bars per finger.
+
+Meshes lie over the crop at the annotated wrist. A network without orientation is drawn in the canonical orientation on
+plain ground instead, seen from the back of the hand.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..data.batches import collate
 from ..data.clips import ClipDataset, ClipStore
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS
 from ..network.h2onet import H2ONet
-from .pictures import BLUE, ORANGE, data_uri, enlarged, heat_colors, overlay_mesh, picture_of
-from .scores import FrameScores, current, true_vertices
+from .pictures import BLUE, ORANGE, Picture, data_uri, enlarged, heat_colors, overlay_mesh, picture_of
+from .scores import CROP, FrameScores, current, predicted_hands, true_vertices
 
 FACTOR = 2  # pictures are drawn at twice the crop's 128 px
 HEAT_MAXIMUM = 0.03  # m, the red end of the error map
+HEAT_CAPTION = "error, 0 to 30 mm"
+GROUND = 245
+NEAREST = 0.05  # m: a mesh that reaches closer to the camera cannot be drawn
+# Fingers up, seen from the back (+y): MANO's fingers run along -x, the palm faces -y (DATA.md H).
+CANONICAL_VIEW = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+CANONICAL_PLACE = np.array([0.0, 0.07, 1.0])
+CANONICAL_CAMERA = np.array([[1000.0, 0.0, CROP], [0.0, 1000.0, CROP], [0.0, 0.0, 1.0]])
 
 
 @dataclass(frozen=True)
@@ -27,60 +39,64 @@ class Example:
     bars: list[tuple[str, int | None, float | None]]
 
 
-def draw_examples(
-    network: H2ONet, samples: ClipDataset, scores: FrameScores, hand: HandModel, chosen: dict[str, list[int]]
-) -> dict[str, list[Example]]:
-    """Examples by group title; `chosen` holds positions in `samples` (and `scores`, which has the same order)."""
-    store = ClipStore.open(samples.paths[0])
-    return {
-        title: [draw_example(network, samples, store, scores, hand, position) for position in positions]
-        for title, positions in chosen.items()
-    }
+@dataclass(frozen=True)
+class Drawer:
+    """All that drawing a frame again takes: `scores` and `samples` have the same order; `hand` is on the CPU."""
+
+    network: H2ONet
+    samples: ClipDataset
+    store: ClipStore
+    scores: FrameScores
+    hand: HandModel
+
+    def pictures(self, position: int) -> dict[str, Picture]:
+        """Pictures (256, 256, 3) of one sample by caption; "past frames" is half as wide."""
+        batch = collate([self.samples[position]])
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            prediction = self.network(batch["images"].to(device))
+        windows = batch["images"].ndim == 5
+        oriented = prediction.rotation is not None
+        row = int(self.scores.frame_index[position])
+        given = self.store.index["vertices"][row : row + 1] if "vertices" in self.store.index else None
+        truth = true_vertices(batch, self.hand, windows, oriented, given)[0]
+        found = predicted_hands(prediction, None)[0][0]
+        crop = enlarged(picture_of(current(batch["images"], windows)[0]), FACTOR)
+        drawn = {"crop": crop}
+        if windows:
+            past = [picture_of(np.asarray(image)) for image in batch["images"][0, 1:]]
+            drawn["past frames"] = np.concatenate(past, axis=0)
+        plain = np.full_like(crop, GROUND)
+        if oriented:
+            place = current(batch["root"], windows)[0].astype(np.float64)
+            camera = current(batch["intrinsics"], windows)[0].astype(np.float64) * [[FACTOR], [FACTOR], [1.0]]
+            meshes, ground = (truth + place, found + place), crop
+        else:
+            camera, ground = CANONICAL_CAMERA, plain
+            meshes = tuple(mesh @ CANONICAL_VIEW.T + CANONICAL_PLACE for mesh in (truth, found))
+        for caption, mesh, color in zip(("truth", "prediction"), meshes, (ORANGE, BLUE), strict=True):
+            if drawable(mesh):
+                drawn[caption] = overlay_mesh(ground, mesh, self.hand.faces, camera, colors=color)
+        if drawable(meshes[1]) and np.isfinite(truth).all():
+            heat = heat_colors(np.linalg.norm(found - truth, axis=1), HEAT_MAXIMUM)
+            drawn[HEAT_CAPTION] = overlay_mesh(plain, meshes[1], self.hand.faces, camera, colors=heat)
+        return drawn
+
+    def example(self, position: int) -> Example:
+        """One sample as a card of the page."""
+        row = int(self.scores.frame_index[position])
+        error = float(self.scores.joint_errors_pa[position].mean() * 1000)
+        return Example(
+            name=f"{self.store.key(row)} frame {int(self.store.index['frame'][row])}",
+            error_mm=error if np.isfinite(error) else None,
+            pictures=[(caption, data_uri(picture)) for caption, picture in self.pictures(position).items()],
+            bars=bars_of(self.scores, position),
+        )
 
 
-def draw_example(
-    network: H2ONet, samples: ClipDataset, store: ClipStore, scores: FrameScores, hand: HandModel, position: int
-) -> Example:
-    """Run the network on one sample again and draw it."""
-    batch = collate([samples[position]])
-    device = next(network.parameters()).device
-    with torch.inference_mode():
-        prediction = network(batch["images"].to(device))
-    windows = batch["images"].ndim == 5
-    oriented = prediction.rotation is not None
-    row = int(scores.frame_index[position])
-    given = store.index["vertices"][row : row + 1] if "vertices" in store.index else None
-    truth = true_vertices(batch, hand, windows, oriented, given)[0]
-    found = (prediction.vertices - prediction.joints[:, :1]).double().cpu().numpy()[0]
-    root = current(batch["root"], windows)[0].astype(np.float64)
-    intrinsics = current(batch["intrinsics"], windows)[0].astype(np.float64)
-    errors = np.linalg.norm(found - truth, axis=1)
-
-    crop = picture_of(current(batch["images"], windows)[0])
-    pictures = [("crop", crop)]
-    if windows:
-        past = np.concatenate([picture_of(np.asarray(image)) for image in batch["images"][0, 1:]], axis=0)
-        half = past[::2, ::2]
-        pictures.append(("past frames", half))
-    scaled = intrinsics * np.array([[FACTOR], [FACTOR], [1.0]])
-    canvas = enlarged(crop, FACTOR)
-    if oriented:
-        if np.isfinite(truth).all():
-            pictures.append(("truth", overlay_mesh(canvas, truth + root, hand.faces, scaled, colors=ORANGE)))
-        pictures.append(("prediction", overlay_mesh(canvas, found + root, hand.faces, scaled, colors=BLUE)))
-        if np.isfinite(errors).all():
-            heat = heat_colors(errors, HEAT_MAXIMUM)
-            pale = np.full_like(canvas, 245)
-            pictures.append(("error, 0 to 30 mm", overlay_mesh(pale, found + root, hand.faces, scaled, colors=heat)))
-    pictures[0] = ("crop", canvas)
-    key, number = store.key(row), int(store.index["frame"][row])
-    error = float(scores.joint_errors_pa[position].mean() * 1000)
-    return Example(
-        name=f"{key} frame {number}",
-        error_mm=error if np.isfinite(error) else None,
-        pictures=[(caption, data_uri(picture)) for caption, picture in pictures],
-        bars=bars_of(scores, position),
-    )
+def drawable(mesh: NDArray) -> bool:
+    """Whether a mesh (V, 3) m in the camera frame is known and stands before the camera."""
+    return bool(np.isfinite(mesh).all() and mesh[:, 2].min() > NEAREST)
 
 
 def bars_of(scores: FrameScores, position: int) -> list[tuple[str, int | None, float | None]]:

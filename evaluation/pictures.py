@@ -4,11 +4,13 @@ Pictures are (H, W, 3) uint8 RGB; the drawing itself is `hand.draw`.
 """
 
 import base64
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.durable import writing_file
 from ..hand.draw import BLUE, ORANGE, Picture, overlay_mesh, vertex_normals
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "overlay_mesh",
     "picture_of",
     "vertex_normals",
+    "write_png",
 ]
 
 _HEAT = ((0.0, (46, 94, 170)), (0.5, (240, 228, 150)), (1.0, (190, 30, 45)))
@@ -41,6 +44,15 @@ def heat_colors(values: NDArray, maximum: float) -> NDArray[np.float64]:
 def enlarged(picture: Picture, factor: int) -> Picture:
     """The picture enlarged by a whole factor; its intrinsics grow by the same factor."""
     return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write a picture as PNG; the file appears whole."""
+    done, encoded = cv2.imencode(".png", picture[..., ::-1])
+    if not done:
+        raise ValueError(f"picture of shape {picture.shape} could not be encoded")
+    with writing_file(path) as file:
+        file.write(encoded.tobytes())
 
 
 def data_uri(picture: Picture, *, quality: int = 88) -> str:

@@ -3,6 +3,7 @@
 It loads nothing from the network and holds everything it shows; the template lies beside this module.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -11,16 +12,21 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
-from ..data.clips import ClipDataset
+from ..data.clips import ClipDataset, ClipStore
 from ..data.durable import writing_file
 from ..hand.mano import HandModel
 from ..network.h2onet import H2ONet
-from .curves import occlusion_plot, pck_plot
-from .examples import draw_examples
+from . import metrics
+from .breakdowns import reliability
+from .curves import fraction_plot, occlusion_plot, pck_plot, reliability_plot
+from .examples import Drawer
 from .groups import FrameFacts
+from .pictures import data_uri, write_png
 from .published import PUBLISHED
-from .scores import FrameScores
+from .scores import VERTICES, FrameScores
+from .strips import chosen_sequences, draw_strip
 
 NAMES = {
     "frames": "frames",
@@ -98,39 +104,87 @@ def write_report(
     extra: Sequence[Section] = (),
     title: str | None = None,
 ) -> Path:
-    """Write `out`/report.html; returns its path. `network` and `samples` are those that gave the scores."""
-    scores = result.scores
+    """Write `out`/report.html, its plots and strips as PNG in `out`/pieces, and its numbers as report.json.
+
+    `network` and `samples` are those that gave the scores. Returns the page's path.
+    """
+    scores, breakdown, pieces = result.scores, result.breakdown, out / "pieces"
+    drawer = Drawer(network, samples, ClipStore.open(samples.paths[0]), scores, hand)
+    curves, bins = pck_curves(scores), reliability(scores)
     plots = [
-        pck_plot(
-            {
-                "joints, aligned": scores.joint_errors_pa,
-                "joints": scores.joint_errors,
-            }
-        ),
-        occlusion_plot(result.breakdown.get("occluded_fingers", {})),
+        pck_plot(curves, pieces / "pck.png"),
+        occlusion_plot(breakdown.get("occluded_fingers", {}), pieces / "occluded_fingers.png"),
+        fraction_plot(breakdown.get("visible_fraction", {}), pieces / "visible_fraction.png"),
+        reliability_plot(bins, pieces / "reliability.png"),
     ]
+    strips = {
+        group: [draw_strip(drawer, result.facts, key) for key in keys]
+        for group, keys in chosen_sequences(scores, result.facts).items()
+    }
+    cards = {group: [drawer.example(p) for p in positions] for group, positions in chosen_frames(scores).items()}
+    intervals = breakdown.get("confidence_95", {})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["show"] = text_of
     template = environment.from_string(resources.files("h2onet.evaluation").joinpath("report.html").read_text("utf-8"))
     page = template.render(
         title=title or f"{result.protocol['dataset']} {result.protocol['split']}: {len(scores)} frames",
-        tiles=[(NAMES[key], result.metrics[key]) for key in TILES if result.metrics.get(key) is not None],
-        metrics=[(NAMES.get(key, key), value) for key, value in result.metrics.items() if value is not None],
-        rows=draw_examples(network, samples, scores, hand, chosen_frames(scores)),
+        tiles=[
+            (NAMES[key], result.metrics[key], intervals.get(key))
+            for key in TILES
+            if result.metrics.get(key) is not None
+        ],
+        metrics=[
+            (NAMES.get(key, key), value, intervals.get(key))
+            for key, value in result.metrics.items()
+            if value is not None
+        ],
+        recordings=len(np.unique(result.facts.recording)),
+        strips={group: [(strip, data_uri(strip.picture)) for strip in found] for group, found in strips.items()},
+        rows=cards,
         plots=[plot for plot in plots if plot],
-        breakdown=tables_of(result.breakdown),
+        breakdown=tables_of({name: rows for name, rows in breakdown.items() if name != "confidence_95"}),
         protocol=result.protocol,
         extra=extra,
-        published=PUBLISHED if result.protocol["dataset"] in {"dexycb", "ho3d-v2"} else (),
-        dataset=result.protocol["dataset"],
+        published=[entry for entry in PUBLISHED if entry.dataset == result.protocol["dataset"]],
     )
-    path = out / "report.html"
-    with writing_file(path) as file:
+    for group, found in strips.items():
+        for number, strip in enumerate(found):
+            write_png(pieces / f"{group.replace(' ', '_')}-{number + 1}.png", strip.picture)
+    numbers = {
+        "pck": {name: {"threshold_m": t.tolist(), "share": share.tolist()} for name, (t, share) in curves.items()},
+        "reliability": [{"probability": p, "hidden": h, "fingers": n} for p, h, n in bins],
+        "strips": [
+            {"group": group, "sequence": strip.sequence, "pa_mpjpe_mm": strip.error_mm, "frames": strip.frames}
+            for group, found in strips.items()
+            for strip in found
+        ],
+    }
+    with writing_file(out / "report.json") as file:
+        file.write((json.dumps(numbers) + "\n").encode())
+    with writing_file(out / "report.html") as file:
         file.write(page.encode())
-    return path
+    return out / "report.html"
 
 
-def chosen_frames(scores: FrameScores, each: int = 4) -> dict[str, list[int]]:
+def pck_curves(scores: FrameScores) -> dict[str, tuple[NDArray, NDArray]]:
+    """Thresholds (100,) m and shares (100,) of joints and vertices, aligned and not, where a truth is known."""
+    found = {}
+    for title, errors in (("joints, aligned", scores.joint_errors_pa), ("joints", scores.joint_errors)):
+        known = errors[np.isfinite(errors).all(1)]
+        if len(known):
+            found[title] = metrics.pck_curve(known)
+    for title, counts, means in (
+        ("vertices, aligned", scores.vertex_pck_pa, scores.vertex_errors_pa),
+        ("vertices", scores.vertex_pck, scores.vertex_errors),
+    ):
+        known = counts[np.isfinite(means)]
+        if len(known):
+            thresholds = np.linspace(0.0, metrics.AUC_MAXIMUM, metrics.AUC_STEPS)
+            found[title] = thresholds, known.astype(np.float64).sum(0) / (len(known) * VERTICES)
+    return found
+
+
+def chosen_frames(scores: FrameScores, each: int = 3) -> dict[str, list[int]]:
     """Positions of frames to show: the best, the middling, the worst, and those with most hidden fingers."""
     error = scores.joint_errors_pa.mean(1)
     order = [int(i) for i in np.argsort(error) if np.isfinite(error[i])]
