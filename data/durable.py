@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import uuid
@@ -19,6 +20,7 @@ from typing import IO
 
 from ..hand.errors import InputError
 
+log = logging.getLogger(__name__)
 TEMPORARY = ".tmp-"
 RETIRED = ".old-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -150,6 +152,9 @@ class Lock:
             raise InputError(
                 f"{self._path.parent}: another run is writing this store; wait for it, or give another --out"
             ) from None
+        except OSError as error:
+            # Some network file systems have no locks: two runs at once then only waste work, commits stay atomic.
+            log.warning("%s: cannot be locked (%s); do not start a second run on this store", self._path, error)
         self._file = file
 
     def release(self) -> None:

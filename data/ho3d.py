@@ -80,10 +80,12 @@ def read_mask(sequence: CameraSequence, number: int) -> tuple[np.ndarray | None,
     The evaluation split has no masks. A missing or unreadable file gives None and a Failure that names it.
     """
     path = f"{folder_of(sequence.split)}/{sequence.key}/seg/{number:04d}.jpg"
-    picture = cv2.imread(str(Path(sequence.root) / path), cv2.IMREAD_COLOR)
+    full = Path(sequence.root) / path
+    if not full.is_file():
+        return None, Failure(path, "the mask is missing")
+    picture = cv2.imread(str(full), cv2.IMREAD_COLOR)
     if picture is None:
-        there = (Path(sequence.root) / path).is_file()
-        return None, Failure(path, "the mask is not a readable JPEG" if there else "the mask is missing")
+        return None, Failure(path, "the mask is not a readable JPEG")
     hand = (picture[:, :, 2 - sequence.seg_channel] > _MASK_THRESHOLD).astype(np.uint8)
     return cv2.resize(hand, (640, 480), interpolation=cv2.INTER_NEAREST).astype(bool), None
 
