@@ -36,7 +36,7 @@ def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray
         for k, points in enumerate((meshes.joints, meshes.vertices)):
             file.write(b", [" if k else b"[")
             for n, frame in enumerate(points):
-                rows = ", ".join(f"[{x:.7f}, {y:.7f}, {z:.7f}]" for x, y, z in frame.tolist())
+                rows = ", ".join(f"[{x:.8f}, {y:.8f}, {z:.8f}]" for x, y, z in frame.tolist())
                 file.write((", [" if n else "[").encode() + rows.encode() + b"]")
             file.write(b"]")
         file.write(b"]")

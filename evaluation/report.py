@@ -26,7 +26,7 @@ from .groups import FrameFacts
 from .pictures import data_uri, write_png
 from .published import PUBLISHED
 from .scores import VERTICES, FrameScores
-from .strips import chosen_sequences, draw_strip
+from .strips import Strip, chosen_sequences, draw_strip
 
 NAMES = {
     "frames": "frames",
@@ -122,22 +122,14 @@ def write_report(
         for group, keys in chosen_sequences(scores, result.facts).items()
     }
     cards = {group: [drawer.example(p) for p in positions] for group, positions in chosen_frames(scores).items()}
-    intervals = breakdown.get("confidence_95", {})
+    known, intervals = result.metrics, breakdown.get("confidence_95", {})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["show"] = text_of
     template = environment.from_string(resources.files("h2onet.evaluation").joinpath("report.html").read_text("utf-8"))
     page = template.render(
         title=title or f"{result.protocol['dataset']} {result.protocol['split']}: {len(scores)} frames",
-        tiles=[
-            (NAMES[key], result.metrics[key], intervals.get(key))
-            for key in TILES
-            if result.metrics.get(key) is not None
-        ],
-        metrics=[
-            (NAMES.get(key, key), value, intervals.get(key))
-            for key, value in result.metrics.items()
-            if value is not None
-        ],
+        tiles=[(NAMES[key], known[key], intervals.get(key)) for key in TILES if result.metrics.get(key) is not None],
+        metrics=[(NAMES.get(key, key), value, intervals.get(key)) for key, value in known.items() if value is not None],
         recordings=len(np.unique(result.facts.recording)),
         strips={group: [(strip, data_uri(strip.picture)) for strip in found] for group, found in strips.items()},
         rows=cards,
@@ -147,9 +139,22 @@ def write_report(
         extra=extra,
         published=[entry for entry in PUBLISHED if entry.dataset == result.protocol["dataset"]],
     )
+    write_pieces(out, strips, curves, bins)
+    with writing_file(out / "report.html") as file:
+        file.write(page.encode())
+    return out / "report.html"
+
+
+def write_pieces(
+    out: Path,
+    strips: dict[str, list[Strip]],
+    curves: dict[str, tuple[NDArray, NDArray]],
+    bins: list[tuple[float, float, int]],
+) -> None:
+    """The strips as PNG, and what the plots show as report.json."""
     for group, found in strips.items():
         for number, strip in enumerate(found):
-            write_png(pieces / f"{group.replace(' ', '_')}-{number + 1}.png", strip.picture)
+            write_png(out / "pieces" / f"{group.replace(' ', '_')}-{number + 1}.png", strip.picture)
     numbers = {
         "pck": {name: {"threshold_m": t.tolist(), "share": share.tolist()} for name, (t, share) in curves.items()},
         "reliability": [{"probability": p, "hidden": h, "fingers": n} for p, h, n in bins],
@@ -161,9 +166,6 @@ def write_report(
     }
     with writing_file(out / "report.json") as file:
         file.write((json.dumps(numbers) + "\n").encode())
-    with writing_file(out / "report.html") as file:
-        file.write(page.encode())
-    return out / "report.html"
 
 
 def pck_curves(scores: FrameScores) -> dict[str, tuple[NDArray, NDArray]]:

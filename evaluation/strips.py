@@ -47,10 +47,8 @@ def chosen_sequences(scores: FrameScores, facts: FrameFacts, each: int = 2) -> d
     each = min(each, len(means) // 2) or min(1, len(means))
     if len(means) <= 1:
         return {"the sequence": [key for _, key in means]} if means else {}
-    return {
-        "best sequences": [key for _, key in means[:each]],
-        "worst sequences": [key for _, key in means[-each:]][::-1],
-    }
+    keys = [key for _, key in means]
+    return {"best sequences": keys[:each], "worst sequences": keys[-each:][::-1]}
 
 
 def draw_strip(drawer: Drawer, facts: FrameFacts, sequence: str) -> Strip:
@@ -81,47 +79,66 @@ def cell(picture: Picture) -> Picture:
     return small
 
 
+@dataclass(frozen=True)
+class Axis:
+    """Frame numbers to the timeline's x; a frame covers [frame, frame + 1)."""
+
+    first: int
+    last: int
+
+    @property
+    def step(self) -> float:
+        return (WIDTH - LEFT - RIGHT) / (self.last - self.first + 1)
+
+    def x(self, frame: float) -> float:
+        return LEFT + (frame - self.first) * self.step
+
+
 def timeline(scores: FrameScores, number: NDArray, positions: NDArray, shown: list[int]) -> str:
     """SVG: PA-MPJPE over frames, and a lane per finger, upper half the label, lower half the predicted probability."""
-    first, last = int(number[positions[0]]), int(number[positions[-1]])
-    step = (WIDTH - LEFT - RIGHT) / max(last - first + 1, 1)
-
-    def x(frame: float) -> float:
-        return LEFT + (frame - first) * step
-
-    error = scores.joint_errors_pa[positions].mean(1) * MM
-    top = max(5.0, float(np.nanmax(error, initial=0.0)) * 1.1)
+    frames = [int(n) for n in number[positions]]
+    axis = Axis(frames[0], frames[-1])
     height = PLOT + 14 + len(FINGERS) * (LANE + GAP) + 22
-    parts = [
+    marks = []
+    for frame in shown:
+        x = axis.x(frame + 0.5)
+        marks.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - 20}" stroke="{LINE}"/>')
+        marks.append(f'<text x="{x:.1f}" y="{height - 5}" text-anchor="middle" fill="{SOFT}">{frame}</text>')
+    head = (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="error and occlusion over time" '
         f'font-family="system-ui, sans-serif" font-size="13">'
-    ]
+    )
+    error = scores.joint_errors_pa[positions].mean(1) * MM
+    occluded, probability = scores.occluded[positions], scores.occluded_probability[positions]
+    return "".join(
+        [head, *marks, *error_line(axis, frames, error), *lanes(axis, frames, occluded, probability), "</svg>"]
+    )
+
+
+def error_line(axis: Axis, frames: list[int], error: NDArray) -> list[str]:
+    """The curve of errors (F,) mm with its scale."""
+    top = max(5.0, float(np.nanmax(error, initial=0.0)) * 1.1)
+    parts = []
     for value in np.linspace(0, np.floor(top / 5) * 5, 3):
         y = PLOT - value / top * (PLOT - 10)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{LINE}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{SOFT}">{value:.3g} mm</text>')
-    for frame in shown:
-        parts.append(
-            f'<line x1="{x(frame + 0.5):.1f}" x2="{x(frame + 0.5):.1f}" y1="4" y2="{height - 20}" stroke="{LINE}"/>'
-        )
-        parts.append(
-            f'<text x="{x(frame + 0.5):.1f}" y="{height - 5}" text-anchor="middle" fill="{SOFT}">{frame}</text>'
-        )
-    points = " ".join(
-        f"{x(number[p] + 0.5):.1f},{PLOT - e / top * (PLOT - 10):.1f}"
-        for p, e in zip(positions, error, strict=True)
-        if np.isfinite(e)
-    )
-    parts.append(f'<polyline points="{points}" fill="none" stroke="{BLUE}" stroke-width="2"/>')
+    known = [(frame, e) for frame, e in zip(frames, error.tolist(), strict=True) if np.isfinite(e)]
+    points = " ".join(f"{axis.x(frame + 0.5):.1f},{PLOT - e / top * (PLOT - 10):.1f}" for frame, e in known)
+    return [*parts, f'<polyline points="{points}" fill="none" stroke="{BLUE}" stroke-width="2"/>']
+
+
+def lanes(axis: Axis, frames: list[int], occluded: NDArray, probability: NDArray) -> list[str]:
+    """A lane per finger from labels (F, 7) and probabilities (F, 6)."""
+    parts = []
     for i, finger in enumerate(FINGERS):
         y = PLOT + 14 + i * (LANE + GAP)
         parts.append(f'<text x="{LEFT - 6}" y="{y + 14}" text-anchor="end" fill="{INK}">{escape(finger)}</text>')
         parts.append(f'<rect x="{LEFT}" y="{y}" width="{WIDTH - LEFT - RIGHT}" height="{LANE}" fill="#f1f3f6"/>')
-        for p in positions.tolist():
-            label, probability = scores.occluded[p, i], scores.occluded_probability[p, i]
-            box = f'x="{x(number[p]):.1f}" width="{step + 0.3:.1f}" height="{LANE / 2 - 1:.1f}"'
+        for frame, label, said in zip(frames, occluded[:, i].tolist(), probability[:, i].tolist(), strict=True):
+            box = f'x="{axis.x(frame):.1f}" width="{axis.step + 0.3:.1f}" height="{LANE / 2 - 1:.1f}"'
             if label == 1:
                 parts.append(f'<rect {box} y="{y}" fill="{ORANGE}"/>')
-            if np.isfinite(probability):
-                parts.append(f'<rect {box} y="{y + LANE / 2:.1f}" fill="{BLUE}" fill-opacity="{probability:.2f}"/>')
-    return "".join([*parts, "</svg>"])
+            if np.isfinite(said):
+                parts.append(f'<rect {box} y="{y + LANE / 2:.1f}" fill="{BLUE}" fill-opacity="{said:.2f}"/>')
+    return parts
