@@ -266,9 +266,7 @@ def test_the_golden_json_is_read_like_the_golden_tree(golden):
     mano = golden / "labels/mano"
     path = root / "annotations/DEX_YCB_s0_test_data.json"
     sequences = [list_sequences("dexycb", root, "test", annotations=kind, mano=mano) for kind in ("raw", path)]
-    found = {
-        kind: [f for s in some for f in iter_frames(s) if isinstance(f, Frame)] for kind, some in sequences.items()
-    }
+    found: list[list[Any]] = [[f for s in some for f in iter_frames(s) if isinstance(f, Frame)] for some in sequences]
     assert list(map(len, found)) == [20, 20]
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a.mano_pose, b.mano_pose, atol=1e-6)
