@@ -72,7 +72,7 @@ def concatenated(parts: list[FrameScores]) -> FrameScores:
 
 def current(values: Tensor | NDArray, windows: bool) -> NDArray:
     """The current frame's values of a batch that may hold windows (frame axis second)."""
-    array = np.array(values.detach().cpu() if isinstance(values, Tensor) else values)
+    array = values.detach().cpu().numpy().copy() if isinstance(values, Tensor) else np.array(values)
     return array[:, 0] if windows else array
 
 
