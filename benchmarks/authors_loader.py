@@ -1,6 +1,6 @@
 """A loader that works as the published one does, to measure against: three whole JPEGs and three JSONs per window.
 
-Written after DATA.md E.1-E.4 and E.7, step by step with its copies: decode, BGR to RGB copy, float32, another copy,
+Written after the H2ONet authors' released loader, with its copies: decode, BGR to RGB copy, float32, another copy,
 warp of the whole photo, clip, tensor; one JSON opened per frame. Only the random numbers come from outside, so that
 both loaders make the same window, and past frames are copied before they are changed (the published loader corrupts
 them).

@@ -1,7 +1,7 @@
 """Frames whose hand comes from HandOccNet's annotation JSON; masks and objects come from the raw tree beside it.
 
-Metres, pixels, OpenCV camera frame, joint order of DATA.md A.6. The JSON's finger pose has the hand mean removed and
-gets it back here; it has no translation: the wrist is joint 0. Facts: DATA.md B, C.7.
+Metres, pixels, OpenCV camera frame, joint order wrist, thumb .. little, base to tip. The JSON's finger pose has the
+hand mean removed and gets it back here; it has no translation: the wrist is joint 0 (docs/datasets.md).
 """
 
 from __future__ import annotations

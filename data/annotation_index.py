@@ -1,7 +1,7 @@
 """HandOccNet's annotation JSON, listed: one pass over the file finds every frame's entry.
 
 Only byte ranges and compact arrays are kept, and go to workers, which read their own frames' entries
-(`annotated_frames`). Facts: DATA.md B, C.7.
+(`annotated_frames`). Source of the format: HandOccNet's preprocessed files (docs/datasets.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""HandOccNet's annotation JSON, written from a raw tree: the converter for DexYCB and HO3D (DATA.md B, C.7).
+"""HandOccNet's annotation JSON, written from a raw tree: the converter for DexYCB and HO3D.
 
-Metres, pixels, OpenCV camera frame, joint order of DATA.md A.6. `pose[3:]` has the hand mean removed, because the
-layers that read these files add it. The file is written as a stream and appears only when it is whole.
+Metres, pixels, OpenCV camera frame, joint order wrist, thumb .. little, base to tip (docs/datasets.md). `pose[3:]`
+has the hand mean removed, because the layers that read these files add it. The file is written as a stream and appears
+only when it is whole.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def image_entry(frame: Frame) -> dict[str, Any]:
 
 
 def annotation_entry(frame: Frame, mano: str | None) -> dict[str, Any]:
-    """The entry of `annotations`, field for field as DATA.md B (DexYCB) and C.7 (HO3D) have it."""
+    """The entry of `annotations`, field for field as in HandOccNet's files (docs/datasets.md)."""
     k = frame.intrinsics
     entry: dict[str, Any] = {
         "id": frame.index,

@@ -1,8 +1,9 @@
 """What happens to a frame between the store and the network: mirror left hands, turn, scale, colour, cut to 128 px.
 
 Pictures and labels move together and here only. Metres, OpenCV camera frame; rotations in degrees, positive as in the
-affine map of DATA.md E.2; one draw serves all frames of a window (DATA.md E.3). Functions return new arrays and never
-write into what they were given: the published loaders turn and flip their own stored labels (DATA.md E.7).
+affine map of `crops.crop_from_photo`; one draw serves all frames of a window, as in the authors' loaders. Functions
+return new arrays and never write into what they were given: the published loaders turn and flip their own stored labels
+(docs/clips.md).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .crops import SIZE, crop_from_photo, mirror_box, transform
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strength of the augmentation; the defaults are the authors' (DATA.md E.3)."""
+    """Strength of the augmentation; the defaults are the authors' (docs/clips.md)."""
 
     scale: float = 0.25  # scale = 1 + this * clip(N(0, 1), -1, 1)
     rotation: float = 30.0  # degrees: this * clip(N(0, 1), -2, 2)
@@ -74,7 +75,7 @@ class Hands:
 def mirror_left(hands: Hands, width: np.ndarray) -> Hands:
     """The labels of the mirrored photos: x -> -x, u -> width - 1 - u, pose (a, b, c) -> (a, -b, -c). Its own inverse.
 
-    `width` (T,) px of the whole photos. The betas stay as they are (DATA.md D.5). The one place that mirrors labels.
+    `width` (T,) px of the whole photos. The betas stay as they are (docs/hand.md). The one place that mirrors labels.
     """
     flip = np.array([-1.0, 1.0, 1.0])
     edge = np.asarray(width, np.float64)[:, None] - 1.0
@@ -130,7 +131,7 @@ def patch(part: np.ndarray, origin: tuple[int, int], affine: np.ndarray, draw: D
     """Warp a stored part of a photo into `out` (3, 128, 128) float32 RGB in [0, 1].
 
     part (h, w, 3) uint8 BGR whose corner lies at `origin` x, y of the photo; affine (2, 3) from photo to crop.
-    Bilinear in float32, zero outside the photo, then gain and clipping: the authors' order (DATA.md E.2, E.3).
+    Bilinear in float32, zero outside the photo, then gain and clipping: the order of the authors' loaders.
     """
     x0, y0, x1, y1 = _sampled(affine, origin, part.shape)
     shifted = affine.copy()

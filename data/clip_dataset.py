@@ -1,7 +1,7 @@
 """Clips as training sees them: a map-style dataset of single frames or windows, augmented, in the right hand's frame.
 
 The store itself is `data/clip_store.py`; batches, order and resuming are `data/batches.py`. Metres, OpenCV camera frame
-turned with the picture; 2D in [0, 1] of the 128 px crop; RGB in [0, 1]; joint order of DATA.md A.6.
+turned with the picture; 2D in [0, 1] of the 128 px crop; RGB in [0, 1]; joints wrist, thumb .. little, base to tip.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where a hand is cut out of its photograph: the box, the affine map to the network's square, the region to store.
 
 Pixels follow the datasets and OpenCV's warp here: an integer coordinate is the **centre** of a pixel, which is what the
-published crops, `cv2.warpAffine` and the mirror u -> W - 1 - u of DATA.md E.2 use. Everywhere else in the project
+authors' crops, `cv2.warpAffine` and their mirror u -> W - 1 - u use. Everywhere else in the project
 pixel i covers [i, i + 1); half a photo pixel is at most 0.2 px of a crop, and image and joints always move together.
 """
 
@@ -12,10 +12,10 @@ import math
 import numpy as np
 
 SIZE = 128  # side of the network's input, px
-JOINT_MARGIN = 1.5  # the box of the joints, enlarged about its centre (DATA.md E.2)
-GIVEN_MARGIN = 1.5  # HO3D evaluation: the given box, squared, enlarged about its centre (DATA.md E.2)
-MAX_SCALE = 1.25  # the largest augmentation scale that stored crops must cover (DATA.md E.3)
-MARGIN = MAX_SCALE * math.sqrt(2)  # stored side over box side: any rotation of the enlarged box (STORE.md)
+JOINT_MARGIN = 1.5  # the box of the joints, enlarged about its centre (docs/clips.md)
+GIVEN_MARGIN = 1.5  # HO3D evaluation: the given box, squared, enlarged about its centre
+MAX_SCALE = 1.25  # the largest augmentation scale that stored crops must cover
+MARGIN = MAX_SCALE * math.sqrt(2)  # stored side over box side: any rotation of the enlarged box
 
 FROM_JOINTS, GIVEN, WHOLE_PHOTO = 0, 1, 2  # box_rule: how the box of a frame came about
 
@@ -73,7 +73,7 @@ def crop_from_photo(box: np.ndarray, scale: float = 1.0, rotation: float = 0.0, 
     """Affine maps from photo pixels to crop pixels: (..., 4) boxes x0, y0, x1, y1 -> (..., 2, 3) float64.
 
     The centre goes to the middle, the half axes (enlarged by `scale`, turned by `rotation` degrees) to the middle of
-    the lower and right edges: the three points of DATA.md E.2, solved in closed form.
+    the lower and right edges: the authors' three points, solved in closed form.
     """
     box = np.asarray(box, np.float64)
     centre = (box[..., :2] + box[..., 2:]) / 2

@@ -1,6 +1,6 @@
 """One door to all datasets: which camera sequences a split has, and the frames of one sequence.
 
-Metres, pixels, OpenCV camera frame, joint order of DATA.md A.6 (see `frame.Frame`).
+Metres, pixels, OpenCV camera frame, joint order wrist, thumb .. little, base to tip (see `frame.Frame`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """DexYCB's raw tree: which camera recordings a split has, and their frames.
 
-Metres, pixels, OpenCV camera frame; every label file speaks its own camera's frame already. Facts: DATA.md A.
+Metres, pixels, OpenCV camera frame; every label file speaks its own camera's frame already. Source:
+dex-ycb-toolkit; what trips people is in docs/datasets.md.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def read_recording(sequence: CameraSequence) -> Recording:
 
 
 def read_intrinsics(path: Path) -> np.ndarray:
-    """The colour camera's matrix (3, 3); `depth` is aligned to colour and must not be used (DATA.md A.3)."""
+    """The colour camera's matrix (3, 3); `depth` is aligned to colour and must not be used."""
     content = read_yaml(path)
     values = _numbers([field(content, path, "color", name) for name in ("fx", "fy", "ppx", "ppy")], (4,), path, "color")
     if values[0] <= 0 or values[1] <= 0:
@@ -222,7 +223,7 @@ def read_label_file(path: Path, masks: bool = True) -> dict[str, np.ndarray]:
 
 
 def no_hand(arrays: dict[str, np.ndarray]) -> str | None:
-    """Why a frame has no usable hand, by HandOccNet's three-way rule (DATA.md A.7, B); None when it has one."""
+    """Why a frame has no usable hand, by HandOccNet's three-way rule (docs/datasets.md); None when it has one."""
     if not arrays["pose_m"].any():
         return NO_POSE
     if (arrays["joint_3d"] == -1).all():

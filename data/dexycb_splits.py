@@ -2,7 +2,7 @@
 
 Split rules (s0-s3) are positions in the full list of 100 sequences per subject, sorted by name. The list is part of the
 package (`dexycb_sequences.csv`), so that a partial download still gets the right split.
-Source: dex-ycb-toolkit's dataset definition (DATA.md A.1, A.4, A.8).
+Source: dex-ycb-toolkit's dataset definition, `dex_ycb_toolkit/dex_ycb.py`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _S3 = {"val": frozenset({3, 19}), "test": frozenset({7, 11, 15})}
 
 
 def in_split(setup: str, split: str, subject: int, camera: int, position: int) -> bool:
-    """Whether a camera recording belongs to a split: 0-based indices of subject, camera and sequence (DATA.md A.8)."""
+    """Whether a camera recording belongs to a split: 0-based indices of subject, camera and sequence."""
     return (
         subject in subjects_of(setup, split)
         and camera in cameras_of(setup, split)

@@ -2,7 +2,8 @@
 
 Units and frames: metres, radians, pixels; OpenCV camera frame (x right, y down, z forward); pixel i covers [i, i+1).
 `mano_pose` is full axis-angle, global first, **hand mean included**, in the hand's own side convention; vertices are
-LBS(mano_pose, mano_shape) + translation, wrist = J0(mano_shape) + translation. Joints are in the order of DATA.md A.6.
+LBS(mano_pose, mano_shape) + translation, wrist = J0(mano_shape) + translation. Joints: wrist, then thumb, index,
+middle, ring, little, base to tip (docs/architecture.md).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class HandBasis:
     wrist_directions: np.ndarray  # (3, 10) m
 
     def finger_pose(self, coefficients: np.ndarray) -> np.ndarray:
-        """45 PCA coefficients -> full axis-angle (45,) with the mean (DATA.md A.5)."""
+        """45 PCA coefficients -> full axis-angle (45,) with the mean (docs/hand.md)."""
         return self.mean + coefficients @ self.components
 
     def rest_wrist(self, shape: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Frames of HO3D v2 and v3 from the raw tree (`ho3d_lists` says which). Facts: DATA.md C.
+"""Frames of HO3D v2 and v3 from the raw tree (`ho3d_lists` says which).
 
-Metres, pixels. The files speak OpenGL axes and HO3D's joint order; frames leave here in OpenCV axes and the order of
-DATA.md A.6. Right hands only. Evaluation frames have the wrist only, unless the ground truth that was released later
-(`evaluation_xyz.json`, `evaluation_verts.json`) lies in the root.
+Metres, pixels. The files speak OpenGL axes and HO3D's joint order; frames leave here in OpenCV axes and the project's
+order. Right hands only. Evaluation frames have the wrist only, unless the ground truth that was released later
+(`evaluation_xyz.json`, `evaluation_verts.json`) lies in the root. Source: HO3D's own scripts (docs/datasets.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .ho3d_lists import RELEASED, folder_of, photo_path
 from .json_scan import decode_entries
 
 FROM_HO3D = np.array([0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20])
-"""Indices that bring HO3D's 21 joints into the order of DATA.md A.6."""
+"""Indices that bring HO3D's 21 joints into the order wrist, thumb .. little, base to tip."""
 NO_ANNOTATION = "objRot is None: not annotated"
 NO_META = "meta file is not there"
 _MASK_THRESHOLD = 200
@@ -43,7 +43,7 @@ def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame 
             yield Failure(image, "the photo is missing")
             continue
         if not meta_path.is_file():
-            missing = Failure if sequence.dataset == "ho3d-v2" else Skipped  # v3 is known to lack some (DATA.md C.2)
+            missing = Failure if sequence.dataset == "ho3d-v2" else Skipped  # v3 is known to lack some
             yield missing(image, NO_META)
             continue
         try:
@@ -171,7 +171,7 @@ def _evaluation_frame(
 
 
 def released_truth(truth: tuple[np.ndarray, np.ndarray] | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Released joints and vertices in OpenCV axes and the order of A.6."""
+    """Released joints and vertices in OpenCV axes and the project's order."""
     if truth is None:
         return None, None
     return opencv_from_opengl(truth[0])[FROM_HO3D], opencv_from_opengl(truth[1])

@@ -1,7 +1,7 @@
-"""HO3D's lists: which frames a split has, and where its released ground truth lies. Facts: DATA.md C.1, C.6, E.1.
+"""HO3D's lists: which frames a split has, and where its released ground truth lies.
 
 The lists drive everything, never the directories. HO3D has no validation list: `val` is every 20th entry of the sorted
-training list, `train` the rest.
+training list, `train` the rest, as H2ONet's loaders divide it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def read_list(root: Path, split: str) -> list[Entry]:
 
 
 def select(entries: list[Entry], split: str) -> list[Entry]:
-    """The entries of a split: `val` is every 20th of the sorted list, `train` the rest, `test` all (DATA.md E.1)."""
+    """The entries of a split: `val` is every 20th of the sorted list, `train` the rest, `test` all."""
     if split == "test":
         return entries
     ordered = sorted(entries, key=lambda entry: (entry[1], entry[2]))

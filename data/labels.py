@@ -1,8 +1,9 @@
 """labels.zarr: what is known about every annotated frame of one dataset split, on top of `data/store.py`.
 
 It holds all that building clips needs (with the photos under the dataset root): occlusion labels, hand pose, joints,
-camera, object. Metres, radians, pixels; OpenCV camera frame; joint order of DATA.md A.6; label order thumb, index,
-middle, ring, little, palm, global; 1 = occluded, 0 = visible, 255 = unknown. Numbers the dataset does not give are NaN.
+camera, object. Metres, radians, pixels; OpenCV camera frame; joints wrist, thumb .. little, base to tip; labels thumb,
+index, middle, ring, little, palm, global; 1 = occluded, 0 = visible, 255 = unknown. Numbers the dataset does not give
+are NaN.
 
     labels = LabelStore.open("labels.zarr")
     row = labels.row("20200709-subject-01/20200709_141754/836212060125", 17)

@@ -1,7 +1,7 @@
 """The 21 YCB names as procedural objects of YCB sizes: mesh, signed distance and texture, free of any licence.
 
 Metres, each object in its own frame: origin at the middle of its bounds, z up as it rests on a table. Folder names and
-numbers are DexYCB's (DATA.md A.4); shapes and labels are drawn here and are nobody's product.
+numbers are DexYCB's (`dexycb_splits`); shapes and labels are drawn here and are nobody's product.
 """
 
 from __future__ import annotations

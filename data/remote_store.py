@@ -3,12 +3,11 @@
     <url>/zarr.json                                    settings, as on disk
     <url>/sequences/<key>/<attempt>/{rows,jpeg}/...    one attempt's upload: a Zarr group of its own
     <url>/sequences/<key>/_DONE.json                   created only if absent, last: names the attempt that counts
-    <url>/index/<attempt>/<column>/...                 the flat arrays; <url>/index/_DONE.json names the newest whole
-    one
+    <url>/index/<attempt>/<column>/...                 the flat arrays; <url>/index/_DONE.json names the newest one
 
-Readers trust `_DONE.json` alone (STORE.md); an attempt that was killed, or that came second, is never seen. One run
-writes a store at a time: there is no lock. Sequences are built in a local folder and uploaded from there; the index
-is downloaded once per machine and memory-mapped from the cache folder.
+Readers trust `_DONE.json` alone; an attempt that was killed, or that came second, is never seen. One run writes a store
+at a time: there is no lock. Sequences are built in a local folder and uploaded from there; the index is downloaded once
+per machine and memory-mapped from the cache folder.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The file's world frame is the master camera's (OpenCV, metres); recordings come out in the table's frame like made-up
 ones. The recorded finger numbers are coefficients of a basis that is not public, so the fingers are turned until every
-bone points where the recorded joints say. Facts: DATA.md A.5, A.6, C.4, H.
+bone points where the recorded joints say. See docs/synthetic.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SIDE = "left"
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """Recorded frames (N): present (N,) bool, rotation (N, 3) rad global, joints (N, 21, 3) m in A.6 order, object pose
+    """Recorded frames (N): present (N,) bool, rotation (N, 3) rad global, joints (N, 21, 3) m, object pose
     as rotation (N, 3) rad and translation (N, 3) m, all in the world frame; start and end of every named sequence."""
 
     present: np.ndarray

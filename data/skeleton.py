@@ -87,6 +87,6 @@ def chain(skeleton: Skeleton, rotations: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def joints_21(joints: np.ndarray, tips: np.ndarray) -> np.ndarray:
-    """Joints (..., 16, 3) and tips (..., 5, 3) of MANO's order as the 21 joints of DATA.md A.6."""
+    """Joints (..., 16, 3) and tips (..., 5, 3) of MANO's order as the project's 21 joints, thumb .. little."""
     in_set_order = tips[..., [TIP_ROWS.index(i) for i in range(5)], :]
     return np.concatenate([joints, in_set_order], axis=-2)[..., list(JOINTS_FROM_MANO), :]

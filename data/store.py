@@ -6,7 +6,7 @@
                                further 1-D uint8 arrays ("blobs"), each one uncompressed chunk, to be memory-mapped
     <store>/index/             flat arrays over all frames, written once at the end; attrs: the list of sequences
 
-Few files on purpose: three per sequence and a handful per index column (STORE.md measures what many small groups cost).
+Few files on purpose, three per sequence and a handful per index column: Zarr reads every group's metadata on opening.
 Nothing here knows what a label or a clip is.
 """
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 JSON_FILES = {"train": "DEX_YCB_s0_train_data.json", "test": "DEX_YCB_s0_test_data.json"}
-"""HandOccNet's annotation files by split (DATA.md B)."""
+"""HandOccNet's annotation files by split, as they are named in its README."""
 
 
 def subject_rig(

@@ -40,7 +40,7 @@ _EVALUATION = (
     ("SB", 3, "021_bleach_cleanser"),
 )
 JSON_FILES = {"train": "HO3D_train_data.json", "test": "HO3D_evaluation_data.json"}
-"""HandOccNet's annotation files by split (DATA.md C.7)."""
+"""HandOccNet's annotation files by split, as they are named in its README."""
 _PER_NAME = 9  # recordings 1 to 9 of a name
 
 

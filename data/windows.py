@@ -1,7 +1,7 @@
 """Which earlier frames belong to a frame: (t, short past, long past), by frame number inside one camera sequence.
 
-The authors pick neighbours by list position, which crosses sequence borders wherever a frame is missing (DATA.md E.7);
-here the number counts, and the nearest existing frame stands in for a missing one.
+The authors pick neighbours by list position, which crosses sequence borders wherever a frame is missing; here
+the number counts, and the nearest existing frame stands in for a missing one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class Window:
     """How far back the past frames lie, nearest first, and how wide training jitters them.
 
     A past frame k_i = past[i] + trunc((u - 0.5) * jitter[i]) frames back, the last one past[-1] - trunc(u *
-    jitter[-1]), u uniform in [0, 1) (DATA.md E.1). Before frame number past[-1] the past is spread evenly over what
-    there is: half way back and frame 0. An empty `past` means single frames.
+    jitter[-1]), u uniform in [0, 1), as in their loaders. Before frame number past[-1] the past is spread evenly over
+    what there is: half way back and frame 0. An empty `past` means single frames.
     """
 
     past: tuple[int, ...] = (5, 10)

@@ -1,4 +1,4 @@
-"""Writes DexYCB's raw tree (DATA.md A): calibration once, then one recording after another.
+"""Writes DexYCB's raw tree (docs/datasets.md): calibration once, then one recording after another.
 
 Files hold camera-frame (OpenCV) values in metres and pixels; `pose.npz` speaks the world frame, the master camera's.
 """

@@ -1,4 +1,4 @@
-"""Writes HO3D's tree, versions 2 and 3 (DATA.md C): recordings, lists, calibration and the released ground truth.
+"""Writes HO3D's tree, versions 2 and 3 (docs/datasets.md): recordings, lists, calibration, released ground truth.
 
 Files speak OpenGL axes (x right, y up, z backward), metres and pixels, HO3D's joint order. The OpenCV camera frame
 becomes OpenGL by C = diag(1, -1, -1); a hand's rotation turns about its rest wrist, so handTrans = C wrist - J0.
@@ -26,7 +26,7 @@ DEPTH_SCALE = 0.00012498664727900177
 HO3D_FROM_A6 = (0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20)
 GL_FROM_CV = np.diag([1.0, -1.0, -1.0])
 HAND_COLOUR, OBJECT_COLOUR = (255, 0, 0), (0, 0, 255)
-"""RGB in `seg`: the hand red, the object blue, as DATA.md C.5 has it from the dataset's author."""
+"""RGB in `seg`: the hand red, the object blue, red as H2ONet's labeller reads it, blue as HO3D's author does."""
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 PARTS = ".parts"

@@ -14,7 +14,7 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_SafeLoader):
-    """The safe loader that also knows tuples (`yaml.safe_load` refuses DexYCB's extrinsics, DATA.md A.3)."""
+    """The safe loader that also knows tuples (`yaml.safe_load` refuses DexYCB's extrinsics)."""
 
 
 def _tuple(loader: Any, node: yaml.Node) -> tuple[Any, ...]:

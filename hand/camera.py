@@ -55,7 +55,7 @@ def opencv_pose_from_opengl(
 ) -> tuple[np.ndarray, np.ndarray]:
     """HO3D's global rotation and hand translation (OpenGL) in the OpenCV camera frame; its own inverse.
 
-    The rotation acts about the rest wrist `root` = J0(shape), so R_cv = C R and t_cv = C (t + J0) - J0 (DATA.md C.3).
+    The rotation acts about the rest wrist `root` = J0(shape), so R_cv = C R and t_cv = C (t + J0) - J0 (docs/hand.md).
     global_orient `(..., 3)` rad; translation, root `(..., 3)` m. Finger rotations do not change.
     """
     root = np.asarray(root, dtype=np.float64)

@@ -55,7 +55,7 @@ def overlay_mesh(
 
 
 def overlay_skeleton(picture: Picture, joints_2d: NDArray, *, thickness: int = 2) -> Picture:
-    """The picture with the five finger chains over it: joints_2d (21, 2) px in A.6 order."""
+    """The picture with the five finger chains over it: joints_2d (21, 2) px, wrist, thumb .. little."""
     drawn = picture.copy()
     points = np.clip(np.asarray(joints_2d), -1e4, 1e4)
     shift = 4  # cv2 takes fixed-point coordinates; its pixel centres are whole numbers

@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """Bad input: the message is one line that names the file, the field, what was expected and found, and the next step."""
+    """Bad input: one line that names the file, the field, what was expected and found, and the next step."""

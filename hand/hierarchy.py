@@ -99,8 +99,8 @@ def build_hierarchy(vertices: np.ndarray, faces: np.ndarray) -> Hierarchy:
 def spirals_of(faces: np.ndarray, vertices: np.ndarray, length: int = SPIRAL_LENGTH) -> np.ndarray:
     """The spiral `(V, length)` int32 round every vertex of a mesh: itself, its ring, the ring round that, and so on.
 
-    The order is that of OpenMesh's circulators, on which the official weights depend (NETWORK.md). Where the rings end
-    before the spiral is full, the spiral is the `length` nearest vertices by distance instead.
+    The order is that of OpenMesh's circulators, on which the official weights depend (docs/hand.md). Where the rings
+    end before the spiral is full, the spiral is the `length` nearest vertices by distance instead.
     faces `(F, 3)`, vertices `(V, 3)`. Raises InputError for fewer vertices than `length`.
     """
     if len(vertices) < length:

@@ -110,11 +110,11 @@ class HandModel(torch.nn.Module):
         return HandMesh(posed.vertices, joints)
 
     def root(self, mano_shape: torch.Tensor) -> torch.Tensor:
-        """J0 `(B, 3)` m: the rest wrist of shapes `(B, 10)`. The posed wrist is J0 + translation (DATA.md A.5)."""
+        """J0 `(B, 3)` m: the rest wrist of shapes `(B, 10)`. The posed wrist is J0 + translation (docs/hand.md)."""
         return self.root_template + mano_shape @ self.root_directions.T
 
     def finger_pose(self, coefficients: np.ndarray) -> np.ndarray:
-        """PCA coefficients `(..., 45)` to finger axis-angles `(..., 45)` rad, hand mean added (DATA.md A.5)."""
+        """PCA coefficients `(..., 45)` to finger axis-angles `(..., 45)` rad, hand mean added (docs/hand.md)."""
         return np.asarray(coefficients, dtype=np.float64) @ self.hands_components + self.hands_mean
 
     def coefficients(self, finger_pose: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ def axis_angle_from_matrix(matrix: np.ndarray) -> np.ndarray:
 def mirror_pose(pose: np.ndarray) -> np.ndarray:
     """The pose `(..., 3k)` of the mirrored hand (x -> -x): (a, b, c) -> (a, -b, -c), every joint and the global part.
 
-    Its own inverse; keeps the dtype. The betas stay as they are (DATA.md D.5).
+    Its own inverse; keeps the dtype. The betas stay as they are (docs/hand.md).
     """
     pose = np.asarray(pose)
     if pose.shape[-1] % 3:
@@ -59,7 +59,7 @@ def move_hand(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pose and translation of the hand after every point x became `rotation @ x + offset`.
 
-    The global rotation turns about the rest wrist `root` = J0(shape), so t' = R (t + J0) + offset - J0 (DATA.md A.5).
+    The global rotation turns about the rest wrist `root` = J0(shape), so t' = R (t + J0) + offset - J0 (docs/hand.md).
     pose `(..., 48)` rad; translation, root, offset `(..., 3)` m; rotation `(3, 3)` or `(..., 3, 3)`.
     """
     root = np.asarray(root, dtype=np.float64)

@@ -94,7 +94,7 @@ def _count_shown(points, parts, shown, left, top, mask, counts):
 def authors_rule(
     points_2d: np.ndarray, vertex_parts: np.ndarray, image: PartImage, hand_mask: np.ndarray
 ) -> AuthorsLabel:
-    """The rule "h2onet" for one frame (LABELS.md; the authors' labeller, its treatment of the borders included).
+    """The rule "h2onet" for one frame (docs/labels.md; the authors' labeller, its treatment of the borders included).
 
     points_2d: (V, 2) float64 px, projected vertices; vertex_parts: (V,) uint8; image: what the renderer saw;
     hand_mask: (H, W) bool, the dataset's hand segmentation.

@@ -1,7 +1,7 @@
 """One setting of the C library's memory allocator that training and prediction on a CPU gain from.
 
 glibc gives large freed blocks back to the system at once and fetches them again, page by page, at the next layer: with
-large batches a network then spends a third of its time on page faults (STORE.md, "Network on a CPU").
+large batches a network then spends about a fifth of its time on page faults (docs/network.md, "Speed").
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ def keep_freed_memory() -> bool:
     """Makes this process keep freed memory for its next allocation; True where that is possible (Linux with glibc).
 
     Opt-in, for processes that run a network on the CPU: the process then stays at its peak size. Numbers do not change.
-    The same from
-    outside: MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647.
+    The same from outside: MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -1,7 +1,7 @@
 """The dual-branch image encoder: two dense stacks for the shape branch, a third down path for the orientation branch.
 
 Images are (B, 3, 128, 128) RGB in [0, 1]; 2D joints are in [0, 1] of the crop. `c` is the base channel count (128 at
-full width), from which every other one follows. NETWORK.md, "Backbone"; the first stack is MobRecon's DenseStack.
+full width), from which every other one follows. As in the authors' code; the first stack is MobRecon's DenseStack.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The mesh decoder: from a latent picture feature and 2D joints to a hand mesh at the canonical orientation.
 
 Vertices are metres with the global rotation removed (not wrist-centred). Mesh levels are listed finest first (778, 389,
-195, 98, 49 for MANO). NETWORK.md, "Mesh decoder"; spiral convolutions: SpiralNet++ (Gong et al., 2019).
+195, 98, 49 for MANO). As in the authors' code; spiral convolutions: SpiralNet++ (Gong et al., 2019).
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ class MeshLevel(nn.Module):
         """spiral (n, length) int; upsample (n, m) weights of the m coarse vertices for each of n fine ones."""
         super().__init__()
         self.register_buffer("spiral", torch.from_numpy(spiral.astype(np.int64)))
-        # Dense on purpose: three entries a row, but a matrix product is several times a scatter_add on any device
-        # (STORE.md).
+        # Dense on purpose: three entries a row, but a matrix product beats a scatter_add (docs/network.md, "Speed").
         self.register_buffer("upsample", torch.from_numpy(upsample.astype(np.float32)))
         self.conv = SpiralConv(c_in, c_out, spiral.shape[1])
 

@@ -1,7 +1,7 @@
 """Making a trained network fast at predicting, by the same maths: batch norms folded away, channels-last layout,
 torch.compile.
 
-STORE.md, "Network on a CPU".
+What each step gains is in docs/network.md, "Speed".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The multi-frame parts: the occlusion classifier and finger-level fusion of vertex features over time.
 
 Logits are (..., 2, 6): class 0 visible, 1 occluded; thumb, index, middle, ring, little, global. Time runs t, then into
-the past. NETWORK.md, "Multi-frame".
+the past. As in the authors' code; departures are in docs/network.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """H2ONet: one or several pictures of a hand to its mesh, joints, orientation and per-finger occlusion.
 
 Owns the assembly of backbone, decoder, fusion and orientation. Metres, radians, OpenCV axes; RGB in [0, 1], 128x128
-crops. Xu et al., "H2ONet: Hand-Occlusion-and-Orientation-aware Network", CVPR 2023; NETWORK.md.
+crops. Xu et al., "H2ONet: Hand-Occlusion-and-Orientation-aware Network", CVPR 2023; see docs/network.md.
 """
 
 from __future__ import annotations

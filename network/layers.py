@@ -1,7 +1,7 @@
 """The network's small building blocks: normalised layers, mobile units, dense blocks, squeeze-and-excite gates.
 
-Feature maps are (B, C, H, W), vectors (B, C); nothing here knows about hands. NETWORK.md, "Building blocks" (MobRecon,
-CVPR 2022).
+Feature maps are (B, C, H, W), vectors (B, C); nothing here knows about hands. From MobRecon (Chen
+et al., CVPR 2022).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The import table: how the authors' checkpoints (and MobRecon's densestack.pth) spell this network's tensors.
 
-Only names and shapes live here; nothing is loaded. NETWORK.md, "Official files".
+Only names and shapes live here; nothing is loaded. See docs/network.md, "Checkpoints".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reading and writing the authors' checkpoint files (.pth): every tensor accounted for, no code of a file ever run.
 
 Official tensors become this network's by the table in `network.official`. What a file lacks (spirals, up-sampling)
-comes from the mesh hierarchy, transform.pkl. NETWORK.md, "Official files".
+comes from the mesh hierarchy, transform.pkl (docs/network.md, "Checkpoints").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The orientation branch: 6D rotation heads, the correction from hand-level fusion, and turning a mesh about its wrist.
 
-Rotations are (…, 3, 3), `camera_from_canonical`, OpenCV axes. NETWORK.md, "Orientation head" and "Hand-level fusion";
-6D: Zhou et al., 2019.
+Rotations are (…, 3, 3), `camera_from_canonical`, OpenCV axes. As in the authors' code;
+the 6D form: Zhou et al., "On the Continuity of Rotation Representations", CVPR 2019.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""The losses of H2ONet, one pure function each (NETWORK.md "Losses"; the mesh losses are those of MobRecon).
+"""The losses of H2ONet, one pure function each (docs/training.md; the mesh losses are those of MobRecon).
 
 Predictions and targets are float tensors in metres whose first axis counts frames; 2D joints in [0, 1] of the crop.
 Every function returns `sum over its frames / denominator` of a per-frame mean. The denominator is an argument
 because several processes share one batch: with the number of frames of the whole batch divided by the number of
 processes, the average of the processes' gradients is the gradient of one process. With the number of frames given it
 is the plain mean. All arithmetic is float32 or wider whatever autocast does, and square roots have gradient 0 at 0,
-so that zero-length edges and degenerate faces give finite gradients (the authors' code gives NaN there, STORE.md
-"Network on a CPU").
+so that zero-length edges and degenerate faces give finite gradients (the authors' code gives NaN there).
 """
 
 import torch

@@ -23,7 +23,7 @@ from .validation import to_device
 
 SIDE, FACTOR = 256, 2
 GREY = 60
-# Seen from the back of the hand (+y), fingers up: MANO's fingers run along -x, the palm faces -y (DATA.md H).
+# Seen from the back of the hand (+y), fingers up: MANO's fingers run along -x, the palm faces -y (docs/standin.md).
 CANONICAL_VIEW = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 CHAINS = [[0, *range(first, first + 4)] for first in (1, 5, 9, 13, 17)]
 

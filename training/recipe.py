@@ -28,7 +28,7 @@ FREE_ON_RESUME = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. Sources: DATA.md E.1-E.6 (the authors' configurations), NETWORK.md "Losses".
+    """One training run. Source: the authors' final release (docs/training.md).
 
     `frames` is 1 or 3; `stage` 1 trains the shape in the canonical orientation, 2 adds the orientation losses.
     `batch_size` counts samples per process; with `scale_lr` the learning rate grows linearly with batch_size *

@@ -1,9 +1,8 @@
 """What each stage supervises: ground truth of a batch, the loss terms of a stage, their weights and their sum.
 
 Stage 1 learns the shape in the canonical orientation (global rotation removed, not wrist-centred), 2D joints and, in
-the multi-frame network, finger occlusion. Stage 2 adds the orientation. All frames of a window are supervised
-(NETWORK.md
-"Losses"). Metres, radians, OpenCV axes; meshes are right hands, as clips store them.
+the multi-frame network, finger occlusion. Stage 2 adds the orientation. All frames of a window are supervised,
+as in the authors' code. Metres, radians, OpenCV axes; meshes are right hands, as clips store them.
 """
 
 from collections.abc import Mapping

@@ -53,7 +53,7 @@ class Stepper:
         self.network, self.hand, self.recipe, self.guard = network, hand, recipe, guard
         self.dtype, self.device, self.processes, self.name_frames = dtype, device, processes, name_frames
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        # Fused: one kernel over all tensors; the same update rule (STORE.md).
+        # Fused: one kernel over all tensors; the same update rule, less time.
         self.optimiser = torch.optim.Adam(self.parameters, lr=recipe.lr, fused=True)
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.faces = torch.from_numpy(hand.faces.astype(np.int64)).to(device)

@@ -1,7 +1,7 @@
 """Validation during training: the errors that choose the best checkpoint, on samples as stored (no augmentation, no
 jitter).
 
-Scores are the field's: PA-MPJPE + PA-MPVPE in mm is what the authors choose by (DATA.md F.1). Procrustes alignment
+Scores are the field's: PA-MPJPE + PA-MPVPE in mm is what the authors choose by. Procrustes alignment
 removes the rotation, so that the score means the same in both stages. Reports in mm; of the current frame of a
 window.
 """

@@ -1,4 +1,4 @@
-"""Tiny trees in DexYCB's and HO3D's own layout, written from DATA.md alone, with the stand-in hand.
+"""Tiny trees in DexYCB's and HO3D's own layout, written from docs/datasets.md, with the stand-in hand.
 
 Loaded by path from the tests of two rooms (tests are no package). Every number is kept, so that readers can be held
 against it.
@@ -21,7 +21,7 @@ SUBJECT, SEQUENCE, SERIAL = "20200709-subject-01", "20200709_141754", "836212060
 FX, FY, CX, CY = 613.1, 611.9, 313.0, 245.0
 INTRINSICS = np.array([[FX, 0, CX], [0, FY, CY], [0, 0, 1.0]])
 BETAS = np.linspace(-1.0, 1.0, 10)
-# A.6 -> HO3D, copied from DATA.md C.4.
+# The project's joint order -> HO3D's; written out here, so that the readers' own table is held against another.
 TO_HO3D = [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20]
 OBJ = "v -0.03 -0.03 -0.03\nv 0.03 -0.03 -0.03\nv 0 0.03 -0.03\nv 0 0 0.04\nf 1 2 3\nf 1 2 4\nf 2 3 4\nf 3 1 4\n"
 _PHOTO = cv2.imencode(".jpg", np.full((480, 640, 3), 90, np.uint8))[1].tobytes()
@@ -80,7 +80,7 @@ def write_dexycb(
     serials: tuple[str, ...] = (SERIAL,),
     frames: int = 4,
 ) -> Path:
-    """DATA.md A. `recordings`: (subject, sequence) -> side. Frame 1 of every camera has no hand."""
+    """DexYCB. `recordings`: (subject, sequence) -> side. Frame 1 of every camera has no hand."""
     for serial in serials:
         _text(
             root / "calibration/intrinsics" / f"{serial}_640x480.yml",
@@ -147,7 +147,7 @@ def change_label(path: Path, **arrays: np.ndarray) -> None:
 def write_ho3d(
     root: Path, version: str = "v2", train: dict[str, int] | None = None, evaluation: dict[str, int] | None = None
 ) -> Path:
-    """DATA.md C. `train`, `evaluation`: sequence -> number of frames. The lists are shuffled: nobody promised order."""
+    """HO3D. `train`, `evaluation`: sequence -> number of frames. The lists are shuffled: nobody promised order."""
     suffix = {"v2": "png", "v3": "jpg"}[version]
     lists: dict[str, list[str]] = {"train": [], "evaluation": []}
     chosen = {"train": train or {"ABF10": 3, "SM2": 2}, "evaluation": evaluation or {"SB11": 2}}

@@ -112,7 +112,7 @@ def test_nonsense_is_refused(bad):
 
 
 def authors_crop(photo, box, draw, mirrored):
-    """The authors' way on the whole photo: mirror it, warp it in float, gain, clip (DATA.md E.2, E.3)."""
+    """The authors' way on the whole photo: mirror it, warp it in float, gain, clip."""
     image = photo[:, :, ::-1].astype(np.float32)
     centre, side = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], box[2] - box[0]
     if mirrored:

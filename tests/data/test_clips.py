@@ -298,7 +298,7 @@ def test_an_epoch_changes_neither_store_nor_index(tmp_path):
     for values in dataset[11].values():
         if values.ndim and values.flags.writeable:
             values[...] = 0
-    assert same(dataset[11], first)  # the authors' flip and rotation accumulate (DATA.md E.7)
+    assert same(dataset[11], first)  # the authors' flip and rotation accumulate (docs/clips.md)
     assert digest(path) == before
     assert all(np.array_equal(store.index[n], columns[n], equal_nan=True) for n in columns)
     with pytest.raises(ValueError, match="read-only"):

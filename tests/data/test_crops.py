@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 640, 480
 
 
 def three_points(box, scale, rotation):
-    """The affine of DATA.md E.2 as the authors compute it: float32 points, cv2.getAffineTransform."""
+    """The affine map as the authors compute it: float32 points, cv2.getAffineTransform."""
     centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
     half = np.array([box[2] - box[0], box[3] - box[1]]) * scale / 2
     angle = np.pi * rotation / 180

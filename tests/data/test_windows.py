@@ -1,4 +1,4 @@
-"""Windows by frame number: the ranges of DATA.md E.1, gaps, the start of a sequence."""
+"""Windows by frame number: the authors' ranges, gaps, the start of a sequence."""
 
 import numpy as np
 import pytest

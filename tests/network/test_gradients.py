@@ -1,4 +1,4 @@
-"""Gradient flow: each loss trains its own branch and nothing else (NETWORK.md, the detach rules)."""
+"""Gradient flow: each loss trains its own branch and nothing else."""
 
 import pytest
 import torch

@@ -9,7 +9,7 @@ from h2onet.training.chains import CHAINS
 from h2onet.training.recipe import PRESETS, Recipe, differences, load_recipe, override, preset_names, to_toml
 from h2onet.training.run import learning_rate
 
-# DATA.md E.6: epochs, batch, lr, milestones.
+# The authors' configurations: epochs, batch, lr, milestones.
 AUTHORS = {
     "dexycb-single-stage1": (38, 32, 1e-3, (30,)),
     "dexycb-single-stage2": (38, 32, 1e-4, (30,)),
