@@ -80,6 +80,8 @@ def predict(
         raise InputError("give either --images DIR or --video FILE")
     if meshes not in (*FORMATS, "none"):
         raise InputError(f"--meshes: expected {', '.join(FORMATS)} or none, found {meshes!r}")
+    if side not in ("right", "left"):
+        raise InputError(f"--side: expected right or left, found {side!r}")
     out = Path(out)
     given = None if boxes is None else read_boxes(Path(boxes))
     cameras = None if intrinsics is None else read_intrinsics(intrinsics)

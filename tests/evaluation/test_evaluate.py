@@ -154,7 +154,8 @@ def test_what_cannot_be_scored_is_refused(store: Path, make_checkpoint, tmp_path
         evaluate_clips(make_checkpoint(), store, tmp_path / "out", ho3d_json=tmp_path / "pred.json")
     network = load_checkpoint(make_checkpoint())
     with torch.no_grad():
-        network.decoder.head.linear.weight.fill_(3e38)  # finite itself, its products are not
+        for parameter in network.decoder.parameters():
+            parameter.fill_(1e30)  # finite itself, its products are not
     broken = save_checkpoint(tmp_path / "broken", network)
     with pytest.raises(InputError, match=r"S1/R1/cam0.*frame 0.*not finite"):
         evaluate_clips(broken, store, tmp_path / "out")

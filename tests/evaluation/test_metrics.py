@@ -7,7 +7,7 @@ from h2onet.hand.errors import InputError
 from h2onet.hand.rotations import matrix_from_axis_angle
 from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_f_scores_are_those_of_a_tree(hands: NDArray, noise: float) -> None:
     predicted = hands + np.random.default_rng(4).normal(0, noise, hands.shape) if noise else hands.copy()
     found = metrics.f_scores(predicted, hands, (0.005, 0.015))
     for p, t, scores in zip(predicted, hands, found, strict=True):
-        to_truth, to_predicted = cKDTree(t).query(p)[0], cKDTree(p).query(t)[0]
+        to_truth, to_predicted = KDTree(t).query(p)[0], KDTree(p).query(t)[0]
         for limit, score in zip((0.005, 0.015), scores, strict=True):
             precision, recall = (to_truth < limit).mean(), (to_predicted < limit).mean()
             assert score == pytest.approx(2 * precision * recall / max(precision + recall, 1e-12), abs=1e-12)

@@ -1,0 +1,192 @@
+"""h2o predict: what it writes for folders and videos, and a named row for everything that fails."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from h2onet.hand.errors import InputError
+from h2onet.hand.mano import load_hand
+from h2onet.hand.mesh_files import read_mesh
+from h2onet.inference.latency import measure
+from h2onet.inference.predict import predict
+from h2onet.inference.predictor import Predictor
+from h2onet.inference.sources import read_boxes, read_intrinsics
+from h2onet.network.checkpoint import save_checkpoint
+from h2onet.network.h2onet import NetworkConfig, build_network
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A shared machine: one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained narrow multi-frame network."""
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig(frames=3, width=0.125), load_hand("standin")).eval()
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint") / "net", network)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pictures (one grey), a truncated one, and a file that is none."""
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.jpg", "b.png"):
+        cv2.imwrite(str(images / name), rng.integers(0, 255, (90, 120, 3), np.uint8))
+    cv2.imwrite(str(images / "c.png"), rng.integers(0, 255, (90, 120), np.uint8))
+    (images / "broken.jpg").write_bytes((images / "a.jpg").read_bytes()[:40])
+    (images / "notes.txt").write_text("no picture")
+    return images
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def make_video(path: Path, frames: int) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, (120, 90))
+    rng = np.random.default_rng(1)
+    for _ in range(frames):
+        writer.write(rng.integers(0, 255, (90, 120, 3), np.uint8))
+    writer.release()
+    return path
+
+
+def test_folder_of_pictures(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    summary = predict(checkpoint, tmp_path / "out", images=folder, intrinsics="130,130,60,45")
+    assert (summary.frames, summary.hands, summary.failures) == (3, 3, 1)
+    found = rows(tmp_path / "out" / "predictions.jsonl")
+    assert [row["name"] for row in found] == ["a.jpg", "b.png", "c.png"]
+    assert all(row["box_from"] == "whole picture" and row["side"] == "right" for row in found)
+    assert set(found[0]["occluded"]) == {"thumb", "index", "middle", "ring", "little", "global"}
+    (failure,) = rows(tmp_path / "out" / "failures.jsonl")
+    assert failure["name"] == "broken.jpg" and failure["reason"]
+    vertices, faces = read_mesh(tmp_path / "out" / "meshes" / "a.obj")
+    assert vertices.shape == (778, 3) and faces.shape == (1538, 3)
+    overlay = cv2.imread(str(tmp_path / "out" / "overlays" / "c.jpg"))
+    assert overlay is not None and overlay.shape == (90, 120, 3)
+    # Unrelated pictures do not see each other: each is what a fresh predictor says.
+    picture = cv2.imread(str(folder / "b.png"))
+    assert picture is not None
+    alone = Predictor(checkpoint)(np.asarray(picture, np.uint8)[..., ::-1])
+    assert np.array(found[1]["joints_m"]) == pytest.approx(alone.joints, abs=1e-5)
+
+
+def test_boxes_and_sides_from_a_file(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.json"
+    two = [{"box": [5, 5, 60, 60], "side": "left"}, {"box": [50, 20, 110, 80]}]
+    boxes.write_text(json.dumps({"a.jpg": two, "b.png": [70, 40, 70, 60], "broken.jpg": [0, 0, 9, 9]}))
+    summary = predict(checkpoint, tmp_path / "out", images=folder, boxes=boxes, meshes="ply")
+    found = rows(tmp_path / "out" / "predictions.jsonl")
+    assert [(row["name"], row["hand"], row["side"]) for row in found] == [("a.jpg", 0, "left"), ("a.jpg", 1, "right")]
+    assert found[0]["root_m"] is None  # no camera was given
+    reasons = {row["name"]: row["reason"] for row in rows(tmp_path / "out" / "failures.jsonl")}
+    assert summary.failures == 3 and set(reasons) == {"b.png", "broken.jpg", "c.png"}
+    assert "empty" in reasons["b.png"] and "names no box" in reasons["c.png"]
+    left, faces = read_mesh(tmp_path / "out" / "meshes" / "a-0.ply")
+    right, right_faces = read_mesh(tmp_path / "out" / "meshes" / "a-1.ply")
+    assert left.shape == right.shape and np.array_equal(faces[:, ::-1], right_faces)
+
+
+def test_video_with_tracking_from_its_first_box(checkpoint: Path, tmp_path: Path) -> None:
+    video, boxes = make_video(tmp_path / "v.avi", 7), tmp_path / "boxes.csv"
+    boxes.write_text("name,x0,y0,x1,y1,side\n0,20,10,90,80,left\n")
+    summary = predict(checkpoint, tmp_path / "out", video=video, boxes=boxes, side="left", meshes="none")
+    assert (summary.frames, summary.hands, summary.failures) == (7, 7, 0)
+    found = rows(tmp_path / "out" / "predictions.jsonl")
+    assert [row["name"] for row in found] == [f"{n:06d}" for n in range(7)]
+    assert found[0]["box_from"] == "given" and all(row["box_from"] != "given" for row in found[1:])
+    assert all(row["side"] == "left" for row in found)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "overlay.mp4",
+        "predictions.jsonl",
+        "run.json",
+    ]
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 7
+    capture.release()
+
+
+def test_a_video_that_ends_early_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "v.avi", 12).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
+    summary = predict(checkpoint, tmp_path / "out", video=tmp_path / "cut.avi", meshes="none")
+    assert 0 < summary.frames < 12 and summary.hands == summary.frames
+    (failure,) = rows(tmp_path / "out" / "failures.jsonl")
+    assert failure["reason"] == f"the video ends after {summary.frames} of 12 frames"
+    predict(checkpoint, tmp_path / "out", video=make_video(tmp_path / "w.avi", 2), meshes="none")
+    assert not (tmp_path / "out" / "failures.jsonl").exists()  # of the run before
+
+
+def test_what_cannot_be_read_at_all_is_refused(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    out, empty = tmp_path / "out", tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "no.avi").write_bytes(b"no video")
+    for options, words in (
+        ({"images": tmp_path / "nowhere"}, "no such folder"),
+        ({"images": empty}, "holds no picture"),
+        ({"video": tmp_path / "nowhere.mp4"}, "no such file"),
+        ({"video": tmp_path / "no.avi"}, "cannot be opened"),
+        ({}, "either --images"),
+        ({"images": folder, "video": tmp_path / "no.avi"}, "either --images"),
+        ({"images": folder, "meshes": "stl"}, "--meshes"),
+        ({"images": folder, "side": "up"}, "--side"),
+        ({"images": folder, "boxes": tmp_path / "nowhere.json"}, "no such file"),
+        ({"images": folder, "intrinsics": "1,2,3"}, "--intrinsics"),
+    ):
+        with pytest.raises(InputError, match=words):
+            predict(checkpoint, out, **options)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("b.json", "[1]", "expected an object"),
+        ("b.json", "{", "not JSON"),
+        ("b.json", '{"a.jpg": [1, 2, 3]}', "a.jpg: expected"),
+        ("b.json", '{"a.jpg": {"box": [1, 2, 3, 4], "side": "up"}}', "a.jpg: expected"),
+        ("b.csv", "file,x0\n", "expected the header"),
+        ("b.csv", "name,x0,y0,x1,y1\na,1,2,3,\n", "line 2: expected four numbers"),
+        ("b.csv", "name,x0,y0,x1,y1,side\na,1,2,3,4,up\n", "line 2: side is 'up'"),
+    ],
+)
+def test_bad_box_files_are_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_boxes(tmp_path / name)
+
+
+def test_intrinsics_from_every_form(tmp_path: Path) -> None:
+    expected = [[500.0, 0.0, 320.0], [0.0, 510.0, 240.0], [0.0, 0.0, 1.0]]
+    np.save(tmp_path / "k.npy", np.array(expected))
+    (tmp_path / "k.json").write_text(json.dumps(expected))
+    (tmp_path / "many.json").write_text(json.dumps({"a.jpg": expected, "3": expected}))
+    for given in ("500,510,320,240", tmp_path / "k.npy", tmp_path / "k.json"):
+        found = read_intrinsics(given)
+        assert isinstance(found, np.ndarray) and found.tolist() == expected
+    many = read_intrinsics(tmp_path / "many.json")
+    assert isinstance(many, dict) and set(many) == {"a.jpg", "000003"}
+    with pytest.raises(InputError, match="positive focal lengths"):
+        read_intrinsics("-500,510,320,240")
+
+
+def test_benchmark_times_every_stage(checkpoint: Path) -> None:
+    latency = measure(checkpoint, device="cpu", seconds=0.01)
+    stages = {(timing.stage, timing.network, timing.precision) for timing in latency.timings}
+    assert ("crop", "-", "-") in stages and ("Predictor, one frame", "folded", "float32") in stages
+    assert {("all 3 frames anew", name, "bfloat16") for name in ("as loaded", "folded")} <= stages
+    assert all(timing.milliseconds > 0 for timing in latency.timings)
+    assert "CPU" in str(latency)
+    with pytest.raises(InputError, match="--seconds"):
+        measure(checkpoint, seconds=0)

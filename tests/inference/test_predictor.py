@@ -1,0 +1,209 @@
+"""Predictor: streaming equals recomputing, left hands are mirrored right ones, boxes and tracking, refusals."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from h2onet.data.windows import Window, window_positions
+from h2onet.hand.camera import project
+from h2onet.hand.errors import InputError
+from h2onet.hand.hierarchy import Hierarchy, build_hierarchy
+from h2onet.hand.mano import load_hand
+from h2onet.inference.placement import assumed_intrinsics, wrist_from_projection
+from h2onet.inference.predictor import Predictor, crop, given_square
+from h2onet.network.checkpoint import save_checkpoint
+from h2onet.network.h2onet import H2ONet, NetworkConfig, build_network
+
+BOX = np.array([60.0, 40.0, 130.0, 110.0])
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A shared machine: one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@functools.cache
+def standin_hierarchy() -> Hierarchy:
+    hand = load_hand("standin")
+    return build_hierarchy(hand.arrays.v_template, hand.faces)
+
+
+def untrained(frames: int, oriented: bool = True) -> H2ONet:
+    torch.manual_seed(0)
+    hand = load_hand("standin")
+    hierarchy = standin_hierarchy()
+    network = build_network(NetworkConfig(frames=frames, width=0.125, oriented=oriented), hand, hierarchy).eval()
+    with torch.no_grad():
+        for parameter in network.decoder.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.kaiming_normal_(parameter.flatten(1))
+        image = torch.rand(2, frames, 3, 128, 128) if frames > 1 else torch.rand(2, 3, 128, 128)
+        network.decoder.head.linear.weight *= 0.04 / network(image).vertices.std()
+        if frames > 1:
+            network.get_parameter("correction_head.layers.6.weight").normal_(0, 0.01)
+            network.get_parameter("fusion.head.linear.weight").normal_(0, 0.01)
+    return network
+
+
+@pytest.fixture(scope="module")
+def single() -> H2ONet:
+    return untrained(1)
+
+
+@pytest.fixture(scope="module")
+def multi() -> H2ONet:
+    return untrained(3)
+
+
+def pictures(count: int) -> np.ndarray:
+    """(count, 160, 200, 3) uint8, smooth, all different."""
+    small = torch.rand(count, 3, 10, 12, generator=torch.Generator().manual_seed(1))
+    large = torch.nn.functional.interpolate(small, (160, 200), mode="bicubic").clamp(0, 1)
+    return (large * 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+def test_a_stream_gives_what_recomputing_gives(multi: H2ONet) -> None:
+    window = Window((2, 5), (0.0, 0.0))
+    predictor, video = Predictor(multi, window=window), pictures(9)
+    crops = [crop(picture, given_square(BOX, 200, 160), left=False)[0] for picture in video]
+    for number, picture in enumerate(video):
+        streamed = predictor(picture, BOX)
+        chosen = window_positions(np.arange(number + 1), number, window)
+        with torch.inference_mode():
+            whole = multi(torch.from_numpy(np.stack([crops[i] for i in chosen]))[None])
+        vertices = (whole.vertices - whole.joints[:, :1])[0].numpy()
+        assert streamed.vertices == pytest.approx(vertices, abs=1e-5)
+        assert whole.occlusion_logits is not None and streamed.occluded is not None
+        expected = whole.occlusion_logits[0, 0].softmax(0)[1].numpy()
+        assert streamed.occluded == pytest.approx(expected, abs=1e-4)
+    assert len(predictor._past) == 6  # no more than the window reaches back
+
+
+def test_skipped_frames_let_time_pass(multi: H2ONet) -> None:
+    window, video = Window((2, 4), (0.0, 0.0)), pictures(8)
+    gapped, numbers = Predictor(multi, window=window), []
+    result = None
+    for number, picture in enumerate(video):
+        if number in (3, 5):
+            gapped.skip()
+            continue
+        result = gapped(picture, BOX)
+        numbers.append(number)
+    chosen = window_positions(np.array(numbers), len(numbers) - 1, window)
+    crops = [crop(video[numbers[i]], given_square(BOX, 200, 160), left=False)[0] for i in chosen]
+    with torch.inference_mode():
+        whole = multi(torch.from_numpy(np.stack(crops))[None])
+    assert result is not None
+    assert result.joints == pytest.approx((whole.joints - whole.joints[:, :1])[0].numpy(), abs=1e-5)
+
+
+def test_a_left_hand_is_the_mirrored_right_one(single: H2ONet) -> None:
+    picture = pictures(1)[0]
+    camera = np.array([[220.0, 0, 100.0], [0, 220.0, 80.0], [0, 0, 1]])
+    mirrored_camera = camera.copy()
+    mirrored_camera[0, 2] = 199 - camera[0, 2]
+    mirrored_box = np.array([200 - BOX[2], BOX[1], 200 - BOX[0], BOX[3]])  # edges of pixels, not centres
+    right = Predictor(single)(picture, BOX, "right", intrinsics=camera)
+    mirrored = np.ascontiguousarray(picture[:, ::-1])
+    left = Predictor(single)(mirrored, mirrored_box, "left", intrinsics=mirrored_camera)
+    flip = np.array([-1.0, 1.0, 1.0])
+    assert left.vertices == pytest.approx(right.vertices * flip, abs=1e-6)
+    assert left.joints_2d == pytest.approx(right.joints_2d * [-1, 1] + [199, 0], abs=1e-3)
+    assert left.side == "left" and right.box_from == "given"
+    if right.root is not None:
+        assert left.root is not None
+        assert left.root == pytest.approx(right.root * flip, abs=1e-4)
+    faces = Predictor(single).faces
+    assert np.array_equal(faces("left")[:, ::-1], faces("right"))
+
+
+def test_a_change_of_side_starts_anew(multi: H2ONet) -> None:
+    predictor, video = Predictor(multi), pictures(3)
+    predictor(video[0], BOX, "right")
+    predictor(video[1], BOX, "left")
+    fresh = Predictor(multi)(video[1], BOX, "left")
+    again = predictor(video[1], BOX, "left")
+    assert len(predictor._past) == 2
+    assert again.vertices == pytest.approx(fresh.vertices, abs=1e-5)
+
+
+def test_without_a_box_the_last_joints_are_followed(single: H2ONet) -> None:
+    video = pictures(3)
+    follower, alone = Predictor(single), Predictor(single, track=False)
+    assert follower(video[0]).box_from == "whole picture"
+    assert alone(video[0]).box_from == alone(video[1]).box_from == "whole picture"
+    follower._joints = np.array([80.0, 60.0]) + 12 * np.random.default_rng(0).uniform(-1, 1, (21, 2))
+    tracked = follower(video[1])
+    assert tracked.box_from == "tracked"
+    low, high = tracked.box[:2], tracked.box[2:]
+    assert (low < 70).all() and (high > 70).any() and (high - low).max() < 60
+    follower._joints = np.full((21, 2), 90.0)  # all joints in one place: lost
+    assert follower(video[2]).box_from == "whole picture"
+
+
+def test_grey_pictures_are_colour_without_colour(single: H2ONet) -> None:
+    grey = pictures(1)[0][..., 0]
+    expected = Predictor(single)(np.repeat(grey[..., None], 3, axis=2), BOX)
+    for form in (grey, grey[..., None], np.dstack([grey, grey, grey, np.full_like(grey, 255)])):
+        assert Predictor(single)(form, BOX).vertices == pytest.approx(expected.vertices, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ([50, 50, 50, 90], "empty"),
+        ([90, 50, 40, 90], "empty"),
+        ([300, 10, 340, 50], "outside the 200 x 160 picture"),
+        ([np.nan, 0, 10, 10], "expected 4 numbers"),
+        ([1, 2, 3], "expected 4 numbers"),
+    ],
+)
+def test_bad_boxes_are_refused_and_time_goes_on(multi: H2ONet, box: list, words: str) -> None:
+    predictor, video = Predictor(multi), pictures(2)
+    with pytest.raises(InputError, match=words):
+        predictor(video[0], np.array(box))
+    assert predictor(video[1], BOX).vertices.shape == (778, 3)
+    assert predictor._past[0][0] == 1
+
+
+def test_bad_pictures_and_options_are_refused(single: H2ONet, multi: H2ONet) -> None:
+    predictor = Predictor(single)
+    for picture in (np.zeros((10, 10, 3)), np.zeros((0, 5, 3), np.uint8), np.zeros((8, 8, 2), np.uint8)):
+        with pytest.raises(InputError, match="picture"):
+            predictor(picture, BOX)
+    with pytest.raises(InputError, match="right or left"):
+        predictor(pictures(1)[0], BOX, "both")
+    with pytest.raises(InputError, match="network takes 2"):
+        Predictor(multi, window=Window((5,), (0.0,)))
+    with pytest.raises(InputError, match="bfloat16"):
+        Predictor(single, precision="float8")
+    with pytest.raises(InputError, match="--device"):
+        Predictor(single, device="tpu")
+
+
+def test_checkpoints_and_stage_1(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path / "net", untrained(1, oriented=False))
+    result = Predictor(folder)(pictures(1)[0], BOX, intrinsics=assumed_intrinsics(200, 160))
+    assert not result.oriented and result.root is None and result.occluded is None
+
+
+def test_the_wrist_is_found_from_exact_projections() -> None:
+    rng = np.random.default_rng(0)
+    camera = np.array([[600.0, 0.0, 310.0], [0.0, 590.0, 250.0], [0.0, 0.0, 1.0]])
+    for _ in range(20):
+        joints = np.concatenate([np.zeros((1, 3)), rng.normal(0, 0.05, (20, 3))])
+        wrist = rng.normal([0.0, 0.0, 0.7], 0.1)
+        seen = project(joints + wrist, camera)
+        found = wrist_from_projection(joints, seen, camera)
+        assert found is not None and found == pytest.approx(wrist, abs=1e-9)
+        seen[[4, 8]] += 200.0  # two joints far off do not move it much
+        robust = wrist_from_projection(joints, seen, camera)
+        assert robust is not None and np.linalg.norm(robust - wrist) < 0.05
+    behind = project(joints + np.array([0.0, 0.0, 0.7]), camera)
+    assert wrist_from_projection(-joints, behind * 1e4, camera) is None
