@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEAREST, FARTHEST = 0.05, 10.0  # m: outside this a fit says nothing about a hand
-ROUNDS = 30
-EXACT = 1e-4  # m: what counts as no misfit when weights are made
+TRIALS = 60
+EXACT = 1e-6  # of the focal length: a misfit that needs no explanation
 ASSUMED_FOCAL = 1.2  # of the longer side, where no intrinsics are known: a horizontal view of about 45 degrees
 
 
@@ -13,25 +13,28 @@ def wrist_from_projection(joints: NDArray, joints_2d: NDArray, intrinsics: NDArr
     """The wrist (3,) m, OpenCV camera, by linear equations; None where it would not stand before the camera.
 
     joints (21, 3) m relative to the wrist; joints_2d (21, 2) px; intrinsics (3, 3). From u = fx (X + x) / (Z + z) + cx
-    follows fx x - (u - cx) z = (u - cx) Z - fx X, and the same for v: 42 equations for 3 unknowns, solved again and
-    again with weights that turn squares into absolute distances, so that a few misplaced joints do not matter.
+    follows fx x - (u - cx) z = (u - cx) Z - fx X, and the same for v: two equations per joint for 3 unknowns. Solved
+    for many fours of joints; the solution with the least median misfit says which joints to trust (Rousseeuw 1984).
     """
     rays = np.linalg.solve(intrinsics, np.column_stack([joints_2d, np.ones(len(joints_2d))]).T).T
-    u, v = (rays[:, :2] / rays[:, 2:]).T
-    x, y, z = joints.T
-    one, none = np.ones_like(u), np.zeros_like(u)
-    system = np.stack([np.stack([one, none, -u], 1), np.stack([none, one, -v], 1)])
-    wanted = np.stack([u * z - x, v * z - y])
-    weights = np.ones_like(u)
-    wrist = np.zeros(3)
-    for _ in range(ROUNDS):
-        root = np.sqrt(weights)
-        wrist = np.linalg.lstsq((system * root[:, None]).reshape(-1, 3), (wanted * root).ravel(), rcond=None)[0]
-        misfit = np.linalg.norm(system @ wrist - wanted, axis=0)
-        weights = 1.0 / np.maximum(misfit, EXACT)
-    if not (NEAREST < wrist[2] < FARTHEST and z.min() + wrist[2] > NEAREST):
+    rays = rays[:, :2] / rays[:, 2:]
+    one, none = np.ones(len(joints)), np.zeros(len(joints))
+    system = np.stack([np.stack([one, none, -rays[:, 0]], 1), np.stack([none, one, -rays[:, 1]], 1)], 1)  # (21, 2, 3)
+    wanted = rays * joints[:, 2:] - joints[:, :2]
+    fours = np.random.default_rng(0).permuted(np.tile(np.arange(len(joints)), (TRIALS, 1)), axis=1)[:, :4]
+    inverse = np.linalg.pinv(system[fours].reshape(TRIALS, 8, 3))
+    wrists = (inverse @ wanted[fours].reshape(TRIALS, 8, 1))[..., 0]
+    placed = joints + wrists[:, None]
+    misfit = np.linalg.norm(placed[..., :2] / np.maximum(placed[..., 2:], NEAREST) - rays, axis=-1)
+    misfit[placed[..., 2].min(1) < NEAREST] = np.inf
+    median = np.median(misfit, axis=1)
+    best = int(np.argmin(median))
+    if not np.isfinite(median[best]):
         return None
-    return wrist
+    trusted = misfit[best] <= max(2.5 * float(median[best]), EXACT)
+    wrist = np.linalg.lstsq(system[trusted].reshape(-1, 3), wanted[trusted].ravel(), rcond=None)[0]
+    in_view = NEAREST < wrist[2] < FARTHEST and joints[:, 2].min() + wrist[2] > NEAREST
+    return wrist if in_view else None
 
 
 def assumed_intrinsics(width: int, height: int) -> NDArray[np.float64]:
