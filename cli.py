@@ -23,20 +23,34 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+"""What typer raises for unknown options, commands and values; older versions take it from click, newer ones have it."""
 clips_app = typer.Typer(help="Look into a clips.zarr store.", no_args_is_help=True)
 app.add_typer(clips_app, name="clips")
 app.add_typer(cli_model.app)
 
 
 def main() -> None:
-    """Entry point of the `h2o` command: bad input becomes one line on stderr and exit code 2."""
+    """Entry point of the `h2o` command: wrong usage and bad input become one line on stderr and exit code 2."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("h2onet").setLevel(logging.INFO)
     try:
-        app()
+        code = app(standalone_mode=False)
     except InputError as error:
         print(f"h2o: {error}", file=sys.stderr)
         sys.exit(2)
+    except USAGE_ERROR as error:
+        sys.exit(_usage(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Exception) -> int:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "h2o"
+    message = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
+    if message:  # empty where the help text was the answer
+        print(f"h2o: {message.rstrip('.')}; see `{command} --help`", file=sys.stderr)
+    return 2
 
 
 @app.command()
