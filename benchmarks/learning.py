@@ -20,10 +20,11 @@ from h2onet.data.clip_index import write_index
 from h2onet.data.clip_store import ClipStore
 from h2onet.data.store import SequenceStore
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
+from h2onet.network.allocator import keep_freed_memory
 from h2onet.pipeline.build_clips import build_clips
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
 from h2onet.training.loop import train
-from h2onet.training.machine import keep_freed_memory, pick_device
+from h2onet.training.machine import pick_device
 from h2onet.training.recipe import load_recipe
 from learned import measure
 

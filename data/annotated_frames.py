@@ -18,7 +18,7 @@ from ..hand.pickles import safe_load
 from .dexycb import BROKEN, HAND, Recording, object_poses, read_label_file, read_recording, reason_of
 from .frame import CameraSequence, Failure, Frame, ObjectPose, Skipped
 from .hand_arrays import hand_basis
-from .ho3d import objects_of, read_mask, read_released, released_truth
+from .ho3d import evaluation_frame, objects_of, read_mask, read_released
 from .ho3d_lists import folder_of, photo_path
 from .json_scan import read_entries
 
@@ -83,7 +83,7 @@ def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[F
             yield problem
         try:
             if annotation.mano_param is None:
-                yield _evaluation_frame(sequence, number, index, image, annotation, objects, grasped, truth)
+                yield _evaluation_frame(sequence, number, index, image, annotation, objects, truth)
             else:
                 yield _hand_frame(sequence, number, index, image, annotation, mask, objects, grasped)
         except ValueError as error:
@@ -197,31 +197,11 @@ def _evaluation_frame(
     image: str,
     annotation: Annotation,
     objects: tuple[ObjectPose, ...],
-    grasped: int,
     truth: tuple[np.ndarray, np.ndarray] | None,
 ) -> Frame:
-    intrinsics = _intrinsics(annotation)
-    joints, vertices = released_truth(truth)
     x, y, width, height = _array(annotation.bbox, (4,), "bbox")
-    return Frame(
-        dataset=sequence.dataset,
-        sequence=sequence.key,
-        number=number,
-        index=index,
-        image=image,
-        side="right",
-        intrinsics=intrinsics,
-        mano_pose=None,
-        mano_shape=None,
-        translation=None,
-        joints=joints,
-        joints_2d=None if joints is None else project(joints, intrinsics),
-        root=_array(annotation.root_joint_cam, (3,), "root_joint_cam"),
-        box=np.array([x, y, x + width, y + height]),
-        objects=objects,
-        grasped=grasped,
-        vertices=vertices,
-    )
+    root, box = _array(annotation.root_joint_cam, (3,), "root_joint_cam"), np.array([x, y, x + width, y + height])
+    return evaluation_frame(sequence, number, index, image, _intrinsics(annotation), root, box, objects, truth)
 
 
 def _intrinsics(annotation: Annotation) -> np.ndarray:

@@ -15,7 +15,6 @@ SIZE = 128  # side of the network's input, px
 JOINT_MARGIN = 1.5  # the box of the joints, enlarged about its centre (docs/clips.md)
 GIVEN_MARGIN = 1.5  # HO3D evaluation: the given box, squared, enlarged about its centre
 MAX_SCALE = 1.25  # the largest augmentation scale that stored crops must cover
-MARGIN = MAX_SCALE * math.sqrt(2)  # stored side over box side: any rotation of the enlarged box
 
 FROM_JOINTS, GIVEN, WHOLE_PHOTO = 0, 1, 2  # box_rule: how the box of a frame came about
 

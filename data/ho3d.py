@@ -16,6 +16,7 @@ import numpy as np
 
 from ..hand.camera import opencv_from_opengl, opencv_pose_from_opengl, project
 from ..hand.errors import InputError
+from ..hand.parts import JOINTS_FROM_MANO
 from ..hand.pickles import safe_load
 from ..hand.rotations import matrix_from_axis_angle
 from .frame import CameraSequence, Failure, Frame, ObjectPose, Skipped
@@ -23,8 +24,8 @@ from .hand_arrays import hand_basis
 from .ho3d_lists import RELEASED, folder_of, photo_path
 from .json_scan import decode_entries
 
-FROM_HO3D = np.array([0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20])
-"""Indices that bring HO3D's 21 joints into the order wrist, thumb .. little, base to tip."""
+FROM_HO3D = np.array(JOINTS_FROM_MANO)
+"""Indices that bring HO3D's 21 joints (MANO's 16, then the tips) into the order wrist, thumb .. little."""
 NO_ANNOTATION = "objRot is None: not annotated"
 NO_META = "meta file is not there"
 _MASK_THRESHOLD = 200
@@ -147,8 +148,23 @@ def _evaluation_frame(
 ) -> Frame:
     intrinsics = _intrinsics(meta)
     wrist = _array({"handJoints3D": np.asarray(meta["handJoints3D"]).reshape(-1)[:3]}, "handJoints3D", (3,))
-    objects = objects_of(meta)
-    joints, vertices = released_truth(truth)
+    box, root = _array(meta, "handBoundingBox", (4,)), opencv_from_opengl(wrist)
+    return evaluation_frame(sequence, number, index, image, intrinsics, root, box, objects_of(meta), truth)
+
+
+def evaluation_frame(
+    sequence: CameraSequence,
+    number: int,
+    index: int,
+    image: str,
+    intrinsics: np.ndarray,
+    root: np.ndarray,
+    box: np.ndarray,
+    objects: tuple[ObjectPose, ...],
+    truth: tuple[np.ndarray, np.ndarray] | None,
+) -> Frame:
+    """A frame without a pose: wrist `root` (3,) m in OpenCV axes, `box` (4,) px, and the released `truth` if any."""
+    joints = None if truth is None else opencv_from_opengl(truth[0])[FROM_HO3D]
     return Frame(
         dataset=sequence.dataset,
         sequence=sequence.key,
@@ -162,19 +178,12 @@ def _evaluation_frame(
         translation=None,
         joints=joints,
         joints_2d=None if joints is None else project(joints, intrinsics),
-        root=opencv_from_opengl(wrist),
-        box=_array(meta, "handBoundingBox", (4,)),
+        root=root,
+        box=box,
         objects=objects,
         grasped=0 if objects else -1,
-        vertices=vertices,
+        vertices=None if truth is None else opencv_from_opengl(truth[1]),
     )
-
-
-def released_truth(truth: tuple[np.ndarray, np.ndarray] | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Released joints and vertices in OpenCV axes and the project's order."""
-    if truth is None:
-        return None, None
-    return opencv_from_opengl(truth[0])[FROM_HO3D], opencv_from_opengl(truth[1])
 
 
 def _intrinsics(meta: dict[str, Any]) -> np.ndarray:

@@ -22,10 +22,9 @@ from ..hand.mano import HandArrays
 from ..hand.parts import JOINTS_FROM_MANO
 from .motion import Recording, place_others
 from .objects import object_mesh
-from .skeleton import TIP_ROWS, Skeleton, pose_of, skeleton_of
+from .skeleton import TIP_ROWS, Skeleton, joints_21, pose_of, skeleton_of
 
 log = logging.getLogger(__name__)
-A6_FROM_HO3D = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 _FIELDS = {
     "hand_pose": (48,),
     "object_rotation": (3,),
@@ -79,7 +78,7 @@ def load_motion(path: Path) -> Motion:
     motion = Motion(
         present=(data["hand_pose"] != 0).any(axis=1),
         rotation=data["hand_pose"][:, :3].astype(float),
-        joints=data["joints_ho3d_order"][:, list(A6_FROM_HO3D)].astype(float),
+        joints=data["joints_ho3d_order"][:, list(JOINTS_FROM_MANO)].astype(float),
         object_rotation=data["object_rotation"].astype(float),
         object_translation=data["object_translation"].astype(float),
         object_name=tuple(names[i] for i in data["object_index"]),
@@ -131,15 +130,10 @@ def fit_betas(motion: Motion, subject: str, arrays: HandArrays) -> np.ndarray:
 
     def residual(betas: np.ndarray) -> np.ndarray:
         skeleton = skeleton_of(arrays, betas)
-        own = np.linalg.norm(_bones(_joints_21(skeleton)), axis=-1)
+        own = np.linalg.norm(_bones(joints_21(skeleton.joints, skeleton.tips)), axis=-1)
         return np.concatenate([(own - lengths) * 1000.0, 0.5 * betas])
 
     return np.round(np.clip(least_squares(residual, np.zeros(10)).x, -3.0, 3.0), 6)
-
-
-def _joints_21(skeleton: Skeleton) -> np.ndarray:
-    tips = skeleton.tips[[TIP_ROWS.index(i) for i in range(5)]]
-    return np.concatenate([skeleton.joints, tips])[list(JOINTS_FROM_MANO)]
 
 
 def _bones(joints: np.ndarray) -> np.ndarray:

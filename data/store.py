@@ -3,7 +3,7 @@
     <store>/zarr.json          attrs: schema, schema_version, settings
     <store>/sequences/<key>/   one group per finished sequence ("/" in the key becomes "__"); attrs: key, n_frames,
                                fields, sha256, state="complete", ...; `rows` uint8 = packed records (columns.py);
-                               further 1-D uint8 arrays ("blobs"), each one uncompressed chunk, to be memory-mapped
+                               further 1-D uint8 arrays ("blobs"), each one uncompressed chunk, readable by byte ranges
     <store>/index/             flat arrays over all frames, written once at the end; attrs: the list of sequences
 
 Few files on purpose, three per sequence and a handful per index column: Zarr reads every group's metadata on opening.
@@ -208,13 +208,6 @@ class SequenceStore:
                 f"{self._folder(key)}: rows have {len(packed)} bytes; the file is damaged: delete it and run again"
             )
         return unpack_rows(packed, attrs["fields"]), attrs
-
-    def blob(self, key: str, name: str) -> np.ndarray:
-        """One blob of a finished sequence, memory-mapped read-only, (n,) uint8."""
-        path = self._folder(key) / name / "c" / "0"
-        if not path.exists():
-            raise InputError(f"{path}: missing; sequence {key!r} has no array {name!r}")
-        return np.memmap(path, np.uint8, mode="r")
 
     def verify(self, key: str) -> None:
         """Compare a finished sequence with its checksum; InputError when a byte differs."""

@@ -23,7 +23,6 @@ from .scenes import HEIGHT, WIDTH, Camera, Look
 from .write_dexycb import encoded
 
 DEPTH_SCALE = 0.00012498664727900177
-HO3D_FROM_A6 = (0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20)
 GL_FROM_CV = np.diag([1.0, -1.0, -1.0])
 HAND_COLOUR, OBJECT_COLOUR = (255, 0, 0), (0, 0, 255)
 """RGB in `seg`: the hand red, the object blue, red as H2ONet's labeller reads it, blue as HO3D's author does."""
@@ -101,7 +100,7 @@ def _annotate(performance: Performance, camera: Camera) -> _Annotations:
     vertices = performance.vertices @ gl_from_table[:3, :3].T + gl_from_table[:3, 3]
     skeleton = performance.joints[:, [JOINTS_FROM_MANO.index(j) for j in range(16)]]
     tips = performance.vertices[:, list(tip_vertices("ho3d", recording.side))]
-    joints = np.concatenate([skeleton, tips], axis=1)[:, list(JOINTS_FROM_MANO)][:, list(HO3D_FROM_A6)]
+    joints = np.concatenate([skeleton, tips], axis=1)  # HO3D's order: MANO's joints, then the tips
     pixels, _ = camera.project(performance.vertices.reshape(-1, 3))
     pixels = pixels.reshape(-1, 778, 2)
     limit = np.array([WIDTH - 1, HEIGHT - 1])

@@ -22,7 +22,8 @@ NOTHING = 255
 # The finger (or palm) that each of MANO's 16 joints moves; MANO's order is wrist, index, middle, little, ring, thumb.
 PART_OF_JOINT = np.array([5, 1, 1, 1, 2, 2, 2, 4, 4, 4, 3, 3, 3, 0, 0, 0], dtype=np.uint8)
 
-# Row i of the 21 joints (wrist, then thumb..little, base to tip) in [16 MANO joints, 5 tips thumb..little].
+# Row i of the 21 joints (wrist, then thumb..little, base to tip) in [16 MANO joints, 5 tips thumb..little], which is
+# also the order of HO3D's files.
 JOINTS_FROM_MANO = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 JOINT_NAMES = ("wrist", *(f"{finger}_{k}" for finger in FINGERS for k in ("mcp", "pip", "dip", "tip")))
 

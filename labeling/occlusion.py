@@ -55,14 +55,13 @@ class DepthLabel:
     counts: (6, 4) int64, camera-facing vertices of each part that are visible, hidden by an object, hidden by the own
       hand, outside the image (the order of CAUSES). visible_fraction: (6,) float32, visible / all four; 0 for 0/0.
     cause: (6,) uint8, the commonest reason, 0 when nothing is hidden; equal counts go to the first in that order.
-    joint_visible: (21,) uint8, 1 = visible. joint_cause: (21,) uint8, a code of CAUSES.
+    joint_visible: (21,) uint8, 1 = visible.
     """
 
     counts: np.ndarray
     visible_fraction: np.ndarray
     cause: np.ndarray
     joint_visible: np.ndarray
-    joint_cause: np.ndarray
 
 
 _vertices = types.Array(float64, 2, "C", readonly=True)
@@ -206,7 +205,7 @@ def depth_rule(
     fraction = (counts[:, 0] / np.maximum(total, 1)).astype(np.float32)
     hidden = counts[:, 1:]
     cause = np.where(hidden.any(axis=1), hidden.argmax(axis=1) + 1, 0).astype(np.uint8)
-    return DepthLabel(counts, fraction, cause, (joint_state == 0).astype(np.uint8), joint_state)
+    return DepthLabel(counts, fraction, cause, (joint_state == 0).astype(np.uint8))
 
 
 def silhouette_iou(hand: np.ndarray, objects: np.ndarray, view: View, hand_mask: np.ndarray) -> float:

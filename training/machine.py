@@ -1,24 +1,18 @@
 """The machine a run stands on: device, number format, threads, memory allocator, seeds and random states."""
 
-import ctypes
 import logging
 import os
 import random
-import sys
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..hand.errors import InputError
+from ..network.allocator import keep_freed_memory
 from .recipe import Recipe
 
 log = logging.getLogger(__name__)
-
-# glibc's mallopt(3): by default blocks above 128 KiB are mapped and unmapped on every allocation, and each step pays
-# the page faults of its activations again (STORE.md: 74 -> 43 ms per image).
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEEP_BYTES = 1 << 30
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
@@ -57,14 +51,6 @@ def prepare(recipe: Recipe, device: torch.device, rank: int = 0) -> None:
     torch.manual_seed(recipe.seed)
 
 
-def keep_freed_memory() -> bool:
-    """Ask glibc to keep freed memory instead of returning it to the kernel; False where there is no glibc."""
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return bool(mallopt and mallopt(M_MMAP_THRESHOLD, KEEP_BYTES) and mallopt(M_TRIM_THRESHOLD, KEEP_BYTES))
-
-
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     """The number format of autocast, None for plain float32: "auto" is bf16 on GPUs that compute in it."""
     if amp == "auto":
@@ -75,9 +61,7 @@ def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
 
 
 def worker_count(recipe: Recipe, device: torch.device, processes: int = 1) -> int:
-    """Loader processes: the recipe's number, or for -1 what the machine can feed a GPU with (none beside a CPU
-    step).
-    """
+    """Loader processes: the recipe's number, or for -1 what the machine can feed a GPU with, none beside a CPU."""
     if recipe.num_workers >= 0:
         return recipe.num_workers
     # A CPU step takes far longer than decoding its crops, and every worker would take a core from it.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..data.durable import fsync_path, room_to_write
+from ..data.durable import fsync_path, room_to_write, writing_file
 from ..hand.errors import InputError
 from ..network.checkpoint_folder import find_folder
 from .recipe import Recipe, differences, load_recipe, to_toml
@@ -59,9 +59,7 @@ class RunFolder:
         return True
 
     def start(self, recipe: Recipe, *, resume_step: int | None) -> None:
-        """Make the folder ready: empty of an earlier run, or, for resuming, without lines after the checkpoint's
-        step.
-        """
+        """Make the folder ready: empty of an earlier run, or, to resume, without lines after the checkpoint's step."""
         with room_to_write(self.path):
             if resume_step is None:
                 for name in OWN:
@@ -104,10 +102,8 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 def _write_file(path: Path, text: str) -> None:
-    temporary = path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex}")
-    temporary.write_text(text)
-    fsync_path(temporary)
-    temporary.replace(path)
+    with writing_file(path) as file:
+        file.write(text.encode())
 
 
 def _cut_after(path: Path, step: int) -> None:
