@@ -34,7 +34,7 @@ def wrist_from_projection(joints: NDArray, joints_2d: NDArray, intrinsics: NDArr
     trusted = misfit[best] <= max(2.5 * float(median[best]), EXACT)
     wrist = np.linalg.lstsq(system[trusted].reshape(-1, 3), wanted[trusted].ravel(), rcond=None)[0]
     in_view = NEAREST < wrist[2] < FARTHEST and joints[:, 2].min() + wrist[2] > NEAREST
-    return wrist if in_view else None
+    return np.asarray(wrist, np.float64) if in_view else None
 
 
 def assumed_intrinsics(width: int, height: int) -> NDArray[np.float64]:
