@@ -22,7 +22,7 @@ STEPS = {  # step -> (file, function) whose cumulative time it is
     "posing the hand": ("performance.py", "perform"),
     "backdrop": ("scenes.py", "make_backdrop"),
     "meshes of a moment": ("picture.py", "geometry_of"),
-    "shadow map": ("shading.py", "cast_shadows"),
+    "shadow map": ("shadows.py", "cast_shadows"),
     "z-buffer and shading": ("shading.py", "paint"),
     "blur and grain": ("shading.py", "develop"),
     "encoding pictures": ("write_dexycb.py", "encoded"),

@@ -11,7 +11,8 @@ from pathlib import Path
 from ..hand.errors import InputError
 from .annotated_frames import annotated_frames
 from .annotation_index import list_annotated
-from .dexycb import dexycb_frames, list_dexycb
+from .dexycb import dexycb_frames
+from .dexycb_lists import list_dexycb
 from .frame import DATASETS, SETUPS, SPLITS, CameraSequence, Failure, Frame, Skipped
 from .ho3d import ho3d_frames
 from .ho3d_lists import list_ho3d

@@ -17,7 +17,7 @@ from ..hand.rotations import matrix_from_axis_angle, move_hand
 from .motion import Recording, make_recording
 from .picture import Shot, geometry_of, skin_colours, take_shot, textures_of
 from .scenes import HEIGHT, WIDTH, Camera, Look, make_backdrop
-from .shading import cast_shadows, table_shadow_places
+from .shadows import cast_shadows, table_shadow_places
 from .skeleton import skeleton_of
 
 STANDIN = "standin"

@@ -15,8 +15,9 @@ import numpy as np
 from ..hand.parts import FINGERS, PARTS, parts_of
 from ..hand.standin import WRIST_LOOP
 from .objects import catalogue, object_mesh, object_texture
-from .scenes import HEIGHT, WIDTH, Backdrop, Camera, Look, linear
-from .shading import Geometry, ShadowMap, develop, paint
+from .scenes import HEIGHT, WIDTH, Backdrop, Camera, Geometry, Look, linear
+from .shading import develop, paint
+from .shadows import ShadowMap
 
 HAND = 255
 _RINGS = 13

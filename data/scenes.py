@@ -1,4 +1,4 @@
-"""Where things are seen from and how they look: cameras round a table, lights, skin, the room.
+"""What there is to see, from where and in which light: meshes of a moment, cameras round a table, lights, skin, room.
 
 Metres, the table's frame (z up, top at z = 0, the person at negative y); cameras are OpenCV (x right, y down, z
 forward); colours are linear RGB in [0, 1] unless they say sRGB.
@@ -136,6 +136,22 @@ def make_look(subject: int, rng: np.random.Generator) -> Look:
         walls=tuple(room_wall(rng) for _ in range(5)),
         noise=float(rng.uniform(1.5, 3.0)),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """All meshes of a moment as one. vertices, normals (V, 3) float64; colours (V, 3) float32 linear (used where a face
+    has no texture); uv (V, 2) float32; faces (F, 3) int32; identity (F,) uint8 as in DexYCB's seg; texture (F,) int32,
+    -1 = none; shine (F,) float32."""
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    colours: np.ndarray
+    uv: np.ndarray
+    faces: np.ndarray
+    identity: np.ndarray
+    texture: np.ndarray
+    shine: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Pictures from the z-buffer: colour, identity and depth of every pixel, with light, soft shadows and textures.
+"""Pictures from the z-buffer: colour, identity and depth of every pixel, with light, shadows (`shadows`) and textures.
 
 Table's frame for positions, normals and lights (m, unit vectors); image space as in `hand.zbuffer`; linear RGB float32.
 A pixel is shaded once at its centre; where its four outer samples see different things, at each of them.
@@ -6,7 +6,6 @@ A pixel is shaded once at its centre; where its four outer samples see different
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -14,70 +13,11 @@ import numpy as np
 from numba import njit
 
 from ..hand.zbuffer import MULTISAMPLE_4, rasterize
-from .scenes import HEIGHT, WIDTH, Backdrop, Camera, Look
+from .scenes import HEIGHT, WIDTH, Backdrop, Camera, Geometry, Look
+from .shadows import SCALE, ShadowMap, lit
 
 SAMPLES = np.concatenate([np.array([[0.5, 0.5]]), MULTISAMPLE_4])
 """Sample 0, the centre, decides identity and depth; the other four smooth the edges."""
-SHADOW_SIZE = 320
-_SHADOW_SPAN = 0.9  # m
-_BIAS = 0.007  # m
-
-
-@dataclass(frozen=True, eq=False)
-class Geometry:
-    """All meshes of a moment as one. vertices, normals (V, 3) float64; colours (V, 3) float32 linear (used where a face
-    has no texture); uv (V, 2) float32; faces (F, 3) int32; identity (F,) uint8 as in DexYCB's seg; texture (F,) int32,
-    -1 = none; shine (F,) float32."""
-
-    vertices: np.ndarray
-    normals: np.ndarray
-    colours: np.ndarray
-    uv: np.ndarray
-    faces: np.ndarray
-    identity: np.ndarray
-    texture: np.ndarray
-    shine: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class ShadowMap:
-    """What the first light sees: `axes` (3, 3) rows right, down, away; nearest (S, S) float32, m along `away`; table
-    (S, S) float32, the share of light that reaches the table there."""
-
-    axes: np.ndarray
-    centre: np.ndarray
-    nearest: np.ndarray
-    table: np.ndarray
-
-
-def cast_shadows(geometry: Geometry, light: np.ndarray, centre: np.ndarray) -> ShadowMap:
-    """Depths along a parallel light (unit vector towards it), over 0.9 m round `centre` (3,)."""
-    axes = light_axes(light)
-    p = (geometry.vertices - centre) @ axes.T
-    pixels = p[:, :2] * (SHADOW_SIZE / _SHADOW_SPAN) + SHADOW_SIZE / 2
-    # The z-buffer takes 1/z for linear on the screen. Here depth itself is: hand it z with 1/z = 1 - depth / 4.
-    z = 1.0 / (1.0 - p[:, 2] / 4.0)
-    seen = rasterize(pixels, z, geometry.faces, width=SHADOW_SIZE, height=SHADOW_SIZE)
-    hit = seen.face[0] >= 0
-    nearest = np.where(hit, (1.0 - seen.inverse_depth[0]) * 4.0, np.float32(9.0)).astype(np.float32)
-    at = (np.arange(SHADOW_SIZE) + 0.5 - SHADOW_SIZE / 2) * (_SHADOW_SPAN / SHADOW_SIZE)
-    table_depth = -(centre[2] + axes[0, 2] * at + (axes[1, 2] * at)[:, None]) / axes[2, 2]
-    table = cv2.blur((nearest >= table_depth - _BIAS).astype(np.float32), (5, 5))
-    return ShadowMap(axes, centre, nearest, table)
-
-
-def light_axes(light: np.ndarray) -> np.ndarray:
-    """Rows right, down, away (3, 3) of the view from a parallel light."""
-    right = np.cross(light, [0.31, 0.95, 0.02])
-    right /= np.linalg.norm(right)
-    return np.stack([right, np.cross(-light, right), -light])
-
-
-def table_shadow_places(look: Look, backdrop: Backdrop, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where in the shadow map each pixel of a camera's table lies: x and y (H, W) float32, outside for the rest."""
-    p = (backdrop.points - centre) @ light_axes(look.lights[0])[:2].T * (SHADOW_SIZE / _SHADOW_SPAN)
-    places = np.where(backdrop.table[..., None], p + SHADOW_SIZE / 2 - 0.5, -9.0).astype(np.float32)
-    return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
 
 
 class _Mesh(NamedTuple):
@@ -118,26 +58,24 @@ class _Ground(NamedTuple):
 
 
 @njit(cache=True, fastmath=True)
-def _lit(x, y, z, light):
-    """Share of the first light that reaches a point: 12 taps of the shadow map."""
-    axes, nearest, scale = light.axes, light.nearest, light.scale
-    dx, dy, dz = x - light.centre[0], y - light.centre[1], z - light.centre[2]
-    size = nearest.shape[0]
-    u = (axes[0, 0] * dx + axes[0, 1] * dy + axes[0, 2] * dz) * scale + size * 0.5
-    v = (axes[1, 0] * dx + axes[1, 1] * dy + axes[1, 2] * dz) * scale + size * 0.5
-    d = axes[2, 0] * dx + axes[2, 1] * dy + axes[2, 2] * dz - _BIAS
-    if u < 6 or v < 6 or u >= size - 6 or v >= size - 6:
-        return 1.0
+def _paint_of(f, wa, wb, wc, mesh, out):
+    """Paint of face f, without light, where its corners weigh wa, wb, wc: its texture or its corners' colours."""
+    textures, uv, colours = mesh.textures, mesh.uv, mesh.colours
+    a, b, c = mesh.faces[f, 0], mesh.faces[f, 1], mesh.faces[f, 2]
+    t = mesh.texture[f]
+    if t < 0:
+        for k in range(3):
+            out[k] = wa * colours[a, k] + wb * colours[b, k] + wc * colours[c, k]
+        return
+    size = textures.shape[1]
+    u = min(max((wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]) * size - 0.5, 0.0), size - 1.001)
+    v = min(max((1.0 - (wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1])) * size - 0.5, 0.0), size - 1.001)
     i, j = int(u), int(v)
     fu, fv = u - i, v - j
-    total = 0.0
-    for b in range(-2, 3):  # a 5 x 5 box whose rim is weighted by the fraction: smooth as the point moves
-        wv = 1.0 - fv if b == -2 else (fv if b == 2 else 1.0)
-        for a in range(-2, 3):
-            wu = 1.0 - fu if a == -2 else (fu if a == 2 else 1.0)
-            if nearest[j + b, i + a] >= d:
-                total += wu * wv
-    return total / 16.0
+    for k in range(3):
+        top = textures[t, j, i, k] * (1 - fu) + textures[t, j, i + 1, k] * fu
+        bottom = textures[t, j + 1, i, k] * (1 - fu) + textures[t, j + 1, i + 1, k] * fu
+        out[k] = top * (1 - fv) + bottom * fv
 
 
 @njit(cache=True, fastmath=True)
@@ -166,21 +104,7 @@ def _surface(px, py, f, mesh, light, out):
     ex, ey, ez = ex / length, ey / length, ez / length
     if nx * ex + ny * ey + nz * ez < 0.0:  # the inside of a bowl
         nx, ny, nz = -nx, -ny, -nz
-    textures, uv, colours = mesh.textures, mesh.uv, mesh.colours
-    t = mesh.texture[f]
-    if t >= 0:
-        size = textures.shape[1]
-        u = min(max((wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]) * size - 0.5, 0.0), size - 1.001)
-        v = min(max((1.0 - (wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1])) * size - 0.5, 0.0), size - 1.001)
-        i, j = int(u), int(v)
-        fu, fv = u - i, v - j
-        for k in range(3):
-            top = textures[t, j, i, k] * (1 - fu) + textures[t, j, i + 1, k] * fu
-            bottom = textures[t, j + 1, i, k] * (1 - fu) + textures[t, j + 1, i + 1, k] * fu
-            out[k] = top * (1 - fv) + bottom * fv
-    else:
-        for k in range(3):
-            out[k] = wa * colours[a, k] + wb * colours[b, k] + wc * colours[c, k]
+    _paint_of(f, wa, wb, wc, mesh, out)
     # a soft sky above, the table's reflection below, darker close to the table
     up = 0.5 + 0.5 * nz
     contact = 1.0 - 0.45 * max(0.0, 1.0 - max(z, 0.0) / 0.04) * (1.0 - up)
@@ -196,7 +120,7 @@ def _surface(px, py, f, mesh, light, out):
             continue
         share = 1.0
         if i == 0:
-            share = _lit(x + 0.002 * nx, y + 0.002 * ny, z + 0.002 * nz, light)
+            share = lit(x + 0.002 * nx, y + 0.002 * ny, z + 0.002 * nz, light)
         r += facing * share * light.colours[i, 0]
         g += facing * share * light.colours[i, 1]
         bl += facing * share * light.colours[i, 2]
@@ -303,8 +227,7 @@ def paint(
         geometry.shine,
         -pose[:3, :3].T @ pose[:3, 3],
     )
-    scale = SHADOW_SIZE / _SHADOW_SPAN
-    light = _Light(look.lights, look.light_colours, look.ambient, shadows.axes, shadows.centre, shadows.nearest, scale)
+    light = _Light(look.lights, look.light_colours, look.ambient, shadows.axes, shadows.centre, shadows.nearest, SCALE)
     share = cv2.remap(shadows.table, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1.0)
     ground = _Ground(backdrop.colour, backdrop.depth, share)
     picture = np.empty((HEIGHT, WIDTH, 3), np.float32)

@@ -17,7 +17,8 @@ from ..hand.errors import InputError
 from .dexycb_splits import SUBJECTS
 from .performance import hand_model, perform, staged_performance, subject_betas
 from .plan import STAGES, Plan, annotate
-from .retarget import SIDE, centre_of_action, fit_betas, load_motion, replay, table_of
+from .recorded_motion import SIDE, centre_of_action, load_motion, table_of
+from .retarget import fit_betas, replay
 from .scenes import MIDDLE, Camera, make_look, make_rig
 from .sequence_choice import Choice, all_choices, choose_cameras, choose_sequences
 from .skeleton import skeleton_of

@@ -8,7 +8,8 @@ from h2onet.data.grasp import find_grasp, hand_rotation
 from h2onet.data.motion import make_recording, resting_pose
 from h2onet.data.objects import catalogue, object_mesh, object_texture
 from h2onet.data.performance import hand_model, perform
-from h2onet.data.retarget import fit_betas, load_motion, replay, retarget_fingers, table_of
+from h2onet.data.recorded_motion import load_motion, table_of
+from h2onet.data.retarget import fit_betas, replay, retarget_fingers
 from h2onet.data.skeleton import chain, finger_rotations, joints_21, skeleton_of
 from h2onet.hand.errors import InputError
 from scipy.spatial.transform import Rotation
