@@ -99,6 +99,7 @@ def prepare_labels(
     json: Annotated[Path | None, typer.Option(help="Also write one JSON per frame in the authors' format.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet (PNG), worst frames first.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after about this many frames.")] = None,
+    seg_channel: Annotated[str, typer.Option(help="HO3D: the hand's colour in seg: red, green or blue.")] = "red",
     overwrite: Overwrite = False,
 ) -> None:
     """Render hand and object meshes and store the occlusion labels of every annotated frame."""
@@ -121,6 +122,7 @@ def prepare_labels(
             json=json,
             sheet=sheet,
             limit=limit,
+            seg_channel=seg_channel,
             overwrite=overwrite,
         )
     )
@@ -158,7 +160,7 @@ def build_clips(
 
     summary = run(labels, out, root=root, workers=workers, scheduler=scheduler, overwrite=overwrite)
     print(summary)
-    finish(summary.failures, Path(out).parent / "failures.jsonl")
+    finish(summary.failures, summary.failures_file)
 
 
 @clips_app.command("info")

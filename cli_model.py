@@ -1,54 +1,90 @@
-"""The `h2o` commands around a network: train, evaluate, compare, predict, benchmark, export."""
+"""The `h2o` commands around a network: train, train-all, evaluate, compare, predict, benchmark, export."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .cli_options import Device, Mano, Overwrite, finish
+from .cli_options import Clips, ClipsMano, Device, Hierarchy, Overrides, Overwrite, ValClips, finish
 from .hand.errors import InputError
 
 app = typer.Typer()
+
+
+def overrides_of(given: list[str] | None, rest: list[str]) -> list[str]:
+    """The key=value pairs of --set: `--set a=1 b=2` is as welcome as `--set a=1 --set b=2`.
+
+    What follows the first pair arrives as extra arguments; without --set such arguments are a mistake (InputError).
+    """
+    if rest and not given:
+        raise InputError(f"unexpected argument {rest[0]!r}; overrides are given as --set key=value")
+    return [*(given or []), *rest]
 
 
 @app.command(context_settings={"allow_extra_args": True})
 def train(
     context: typer.Context,
     preset: Annotated[str, typer.Argument(help="Name of a preset, or a TOML file.")],
-    clips: Annotated[list[str], typer.Option(help="clips.zarr to train on (repeat to mix).")],
+    clips: Clips,
     out: Annotated[Path, typer.Option(help="The run folder.")],
-    val_clips: Annotated[list[str] | None, typer.Option(help="clips.zarr for choosing the best checkpoint.")] = None,
+    val_clips: ValClips = None,
     init: Annotated[Path | None, typer.Option(help="Start from these weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run folder stopped.")] = False,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value [key=value ...], overrides the preset.")
-    ] = None,
+    set_: Overrides = None,
+    hierarchy: Hierarchy = None,
     device: Device = "auto",
-    mano: Mano = None,
+    mano: ClipsMano = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train one stage."""
     from .training.loop import train as run
     from .training.recipe import load_recipe
 
-    # `--set a=1 b=2` is as welcome as `--set a=1 --set b=2`: what follows the first pair arrives as extra arguments.
-    overrides = [*(set_ or []), *context.args]
-    if context.args and not set_:
-        raise InputError(f"train: unexpected argument {context.args[0]!r}; overrides are given as --set key=value")
-    recipe = load_recipe(preset, overrides)
-    print(
-        run(
-            recipe,
-            clips,
-            out,
-            val_clips=val_clips,
-            init=init,
-            resume=resume,
-            device=device,
-            mano=mano,
-            overwrite=overwrite,
-        )
+    result = run(
+        load_recipe(preset, overrides_of(set_, context.args)),
+        clips,
+        out,
+        val_clips=val_clips,
+        init=init,
+        resume=resume,
+        device=device,
+        mano=mano,
+        hierarchy=hierarchy,
+        overwrite=overwrite,
     )
+    print(result)
+
+
+@app.command("train-all", context_settings={"allow_extra_args": True})
+def train_all(
+    context: typer.Context,
+    chain: Annotated[str, typer.Argument(help="dexycb-single, dexycb-multi, ho3d-single, ho3d-multi, demo-...")],
+    clips: Clips,
+    out: Annotated[Path, typer.Option(help="Folder of the run folders, one for each stage.")],
+    val_clips: ValClips = None,
+    warmup_clips: Annotated[list[str] | None, typer.Option(help="DexYCB clips.zarr for HO3D's warm-up.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Weights for the first stage (densestack.pth).")] = None,
+    set_: Overrides = None,
+    hierarchy: Hierarchy = None,
+    device: Device = "auto",
+    mano: ClipsMano = None,
+) -> None:
+    """Train all stages of a network in order; the same command again goes on where it stopped."""
+    from .training.chains import train_all as run
+
+    results = run(
+        chain,
+        clips,
+        out,
+        val_clips=val_clips,
+        warmup_clips=warmup_clips,
+        init=init,
+        overrides=overrides_of(set_, context.args),
+        device=device,
+        mano=mano,
+        hierarchy=hierarchy,
+    )
+    print("\n".join(str(result) for result in results) or f"{out}: every stage was finished before")
 
 
 @app.command()
@@ -56,7 +92,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for metrics.json, breakdown.json and the page.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder, or an official .pth file.")] = None,
     clips: Annotated[str | None, typer.Option(help="clips.zarr to score on.")] = None,
-    hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
+    hierarchy: Hierarchy = None,
     ho3d_json: Annotated[Path | None, typer.Option(help="Also write HO3D's pred.json.")] = None,
     dexycb_txt: Annotated[Path | None, typer.Option(help="Also write dex-ycb-toolkit's result text.")] = None,
     predictions_npz: Annotated[Path | None, typer.Option(help="Also write joints and meshes as .npz.")] = None,
@@ -65,7 +101,7 @@ def evaluate(
     dataset: Annotated[str | None, typer.Option(help="ho3d-v2 or ho3d-v3, with --predictions.")] = None,
     frames: Annotated[Path | None, typer.Option(help="SEQ/NNNN of every prediction, if not all.")] = None,
     device: Device = "auto",
-    mano: Mano = None,
+    mano: ClipsMano = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
 ) -> None:
     """Score a checkpoint on clips, or a HO3D pred.json against the released ground truth."""
@@ -118,7 +154,7 @@ def predict(
     images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
     video: Annotated[Path | None, typer.Option(help="Video file.")] = None,
     boxes: Annotated[Path | None, typer.Option(help="JSON or CSV with a box per picture.")] = None,
-    hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
+    hierarchy: Hierarchy = None,
     side: Annotated[str, typer.Option(help="right or left, where --boxes does not say.")] = "right",
     intrinsics: Annotated[str | None, typer.Option(help="fx,fy,cx,cy, or a .npy or .json with the matrix.")] = None,
     sequence: Annotated[bool, typer.Option("--sequence", help="The pictures are frames, in order of name.")] = False,
@@ -148,7 +184,7 @@ def predict(
 @app.command()
 def benchmark(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
-    hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
+    hierarchy: Hierarchy = None,
     device: Device = "auto",
     seconds: Annotated[float, typer.Option(help="Time spent on every line.")] = 1.0,
 ) -> None:
@@ -162,7 +198,7 @@ def benchmark(
 def export(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
     out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
-    hierarchy: Annotated[Path | None, typer.Option(help="transform.pkl, for official .pth files.")] = None,
+    hierarchy: Hierarchy = None,
 ) -> None:
     """Write the network as ONNX."""
     from .inference.export import export_onnx

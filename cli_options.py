@@ -21,6 +21,14 @@ Mano = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes (default: one per core).")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, e.g. tcp://host:8786.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard an existing output and start anew.")]
+Clips = Annotated[list[str], typer.Option(help="clips.zarr to train on (repeat to mix).")]
+ValClips = Annotated[list[str] | None, typer.Option(help="clips.zarr for choosing the best checkpoint.")]
+ClipsMano = Annotated[
+    str | None,
+    typer.Option("--mano", help="Where the hand of the clips lies now (default: where it was, then $MANO_DIR)."),
+]
+Hierarchy = Annotated[Path | None, typer.Option(help="transform.pkl, for the authors' .pth files.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="key=value [key=value ...], overrides the preset.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
@@ -45,7 +53,7 @@ def require_mano(mano: str | None) -> str:
     return mano
 
 
-def finish(failures: int, where: Path | None = None) -> None:
+def finish(failures: int, where: Path | str | None = None) -> None:
     """Leave with 1 where frames failed, naming their list."""
     if failures:
         print(f"{failures} failed; listed in {where}" if where else f"{failures} failed", file=sys.stderr)

@@ -44,6 +44,11 @@ class Summary:
     cpu_ms_per_frame: float
     out: str
 
+    @property
+    def failures_file(self) -> str:
+        """Where failed photos are listed: beside a local store, inside one on an object store."""
+        return f"{self.out}/failures.jsonl" if "://" in self.out else str(Path(self.out).parent / "failures.jsonl")
+
     def __str__(self) -> str:
         cost = f", {self.cpu_ms_per_frame:.2f} ms of CPU per frame" if self.built else ""
         failed = f"; {self.failures} photos failed, see failures.jsonl" if self.failures else ""
@@ -182,7 +187,9 @@ def _finish(
     failed = [failure for key in keys for failure in finished[key]["failures"]] + [asdict(each) for each in lost]
     target.write_failures(failed)
     if not any(finished[key]["n_frames"] for key in keys):
-        raise InputError(f"{target.out}: every photo failed, first {failed[0]['path']}: {failed[0]['reason']}")
+        raise InputError(
+            f"{target.out}: every photo failed, first {failed[0]['path']}: {failed[0]['reason']}; check --root"
+        )
     copied = {name: source.attrs[name] for name in ("mano", "image", "annotations", "renderer") if name in source.attrs}
     attrs = {
         **copied,
