@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..hand.parts import FINGERS
 from .groups import FrameFacts
 from .scores import FrameScores
-from .summary import MM, UNKNOWN, average, in_mm, occlusion_by_output
+from .summary import UNKNOWN, average, in_mm, occlusion_by_output
 from .temporal import HIDDEN, NEVER, VISIBLE, frames_since_change
 
 Row = dict[str, float | int | None]
@@ -115,10 +115,3 @@ def reliability(scores: FrameScores, bins: int = 10) -> list[tuple[float, float,
         for b in range(bins)
         if (place == b).any()
     ]
-
-
-def sequence_errors(scores: FrameScores, facts: FrameFacts) -> dict[str, float]:
-    """Mean PA-MPJPE in mm of every camera sequence that has a truth."""
-    error = scores.joint_errors_pa.mean(1) * MM
-    found = {str(key): average(error[facts.sequence == key]) for key in np.unique(facts.sequence)}
-    return {key: value for key, value in found.items() if value is not None}

@@ -38,11 +38,11 @@ class Strip:
 def chosen_sequences(scores: FrameScores, facts: FrameFacts, each: int = 2) -> dict[str, list[str]]:
     """The best and the worst camera sequences by mean PA-MPJPE; none where no truth is known."""
     error = scores.joint_errors_pa.mean(1)
-    means = []
-    for key in np.unique(facts.sequence):
-        values = error[facts.sequence == key]
-        if np.isfinite(values).sum() >= SHORTEST:
-            means.append((float(np.nanmean(values)), str(key)))
+    known = np.isfinite(error)
+    keys, place = np.unique(facts.sequence[known], return_inverse=True)
+    counts = np.bincount(place, minlength=len(keys))
+    sums = np.bincount(place, error[known], minlength=len(keys))
+    means = [(float(s / n), str(key)) for key, s, n in zip(keys, sums, counts, strict=True) if n >= SHORTEST]
     means.sort()
     each = min(each, len(means) // 2) or min(1, len(means))
     if len(means) <= 1:
