@@ -91,10 +91,9 @@ class ClipLoader:
         start_method: str | None,
         pin_memory: bool,
     ) -> None:
-        if batch_size < 1 or num_workers < 0 or seed < 0:
-            raise InputError(
-                f"loader: batch_size={batch_size}, num_workers={num_workers}, seed={seed}; check the signs"
-            )
+        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
+            if value < least:
+                raise InputError(f"loader: {name} is {value}; expected {least} or more")
         if not 0 <= rank < world:
             raise InputError(f"loader: rank is {rank}, world is {world}; expected 0 <= rank < world")
         self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle

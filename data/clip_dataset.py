@@ -78,7 +78,10 @@ class ClipDataset(Dataset):
         self.counts = tuple(len(part.rows) for part in self._opened())
         for path, count in zip(self.paths, self.counts, strict=True):
             if count == 0:
-                raise InputError(f"{path}: no frame passes labelled_only={labelled_only}, require_pose={require_pose}")
+                raise InputError(
+                    f"{path}: no frame passes labelled_only={labelled_only}, require_pose={require_pose};"
+                    f" see h2o clips info {path}, or give another split"
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_parts": None}
@@ -124,7 +127,7 @@ class ClipDataset(Dataset):
             return self.frames
         if store.dataset not in self.frames:
             raise InputError(
-                f"{store.path}: no window given for its dataset {store.dataset!r} ({', '.join(self.frames)})"
+                f"{store.path}: no window given for its dataset {store.dataset!r} ({', '.join(self.frames)}); add one"
             )
         return self.frames[store.dataset]
 

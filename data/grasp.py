@@ -101,7 +101,6 @@ def close_fingers(
 
 
 def _place(
-    skeleton: Skeleton,
     rotation: np.ndarray,
     approach: np.ndarray,
     target: np.ndarray,
@@ -192,7 +191,7 @@ def _try(
         extent = pose[2, 3]
         target = pose[:3, 3] + np.array([0.0, 0.0, extent * rng.uniform(-0.1, 0.45)])
     approach = palm / np.linalg.norm(palm)
-    wrist = _place(skeleton, rotation, approach, target, grip_point, points, radii, scene)
+    wrist = _place(rotation, approach, target, grip_point, points, radii, scene)
     if wrist is None:
         return None
     closed = close_fingers(skeleton, bends, spreads, lambda p: scene(p @ rotation.T + wrist))

@@ -1,4 +1,4 @@
-"""Where a network runs when nobody trains it: the device option of evaluation and prediction."""
+"""Where a network runs: the device option of training, evaluation and prediction."""
 
 import torch
 
@@ -6,9 +6,17 @@ from ..hand.errors import InputError
 
 
 def chosen_device(device: str) -> torch.device:
-    """`auto` is the GPU where there is one; InputError for a device that is not there."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device: expected auto, cpu or cuda, found {device!r}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: this torch sees no GPU; use --device auto, or install a CUDA build of torch")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    """The device of "auto", "cpu", "cuda" or "cuda:N": `auto` is the GPU where there is one.
+
+    InputError for a device that is not there.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (":" in device and not (kind == "cuda" and number.isdecimal())):
+        raise InputError(f"--device: expected auto, cpu, cuda or cuda:N, found {device!r}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"--device {device}: this torch sees no GPU; use --device auto, or install a CUDA build of torch"
+        )
+    if number and int(number) >= torch.cuda.device_count():
+        raise InputError(f"--device {device}: expected a number below {torch.cuda.device_count()}, the GPUs here")
+    return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))

@@ -10,27 +10,23 @@ import torch
 
 from ..hand.errors import InputError
 from ..network.allocator import keep_freed_memory
+from ..network.device import chosen_device
 from .recipe import Recipe
 
 log = logging.getLogger(__name__)
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """The device of "auto", "cpu", "cuda" or "cuda:N"; under torchrun every process takes its own GPU.
-
-    InputError where the device is absent.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        return torch.device("cpu")
-    if name.partition(":")[0] != "cuda":
-        raise InputError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
-    if not torch.cuda.is_available():
-        raise InputError(f"device {name!r}: this machine or this build of torch has no CUDA device; use --device cpu")
-    index = int(name.partition(":")[2] or local_rank)
+    """`network.device.chosen_device`, except that under torchrun every process takes a GPU of its own."""
+    device = chosen_device(name)
+    if device.type != "cuda":
+        return device
+    index = local_rank if device.index is None else device.index
     if index >= torch.cuda.device_count():
-        raise InputError(f"device cuda:{index}: only {torch.cuda.device_count()} CUDA devices are here")
+        raise InputError(
+            f"--device {name}: process {index} of this machine has no GPU, {torch.cuda.device_count()} are here;"
+            " start fewer processes"
+        )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
 
