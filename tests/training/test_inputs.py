@@ -50,7 +50,7 @@ def test_the_hand_of_the_clips_is_found_and_checked(make_clips, clips, tiny, han
     elsewhere = make_clips(source=str(tmp_path / "gone"), sha256=recorded.sha256, frames=4)
     out, recipe = tmp_path / "run", tiny("demo-single-stage1", "max_steps=1")
     _refused("was labelled with .*gone.*say where that hand is with --mano", recipe, elsewhere, out)
-    _refused("is not the MANO that .* was labelled with", recipe, elsewhere, out, mano="standin")
+    _refused("was labelled with .*standin has sha256", recipe, elsewhere, out, mano="standin")
     _refused("labelled with another MANO than", recipe, [clips, elsewhere], out)
     moved = shutil.copytree(mano, tmp_path / "moved")
     assert train(recipe, elsewhere, out, mano=moved, device="cpu").steps == 1
