@@ -41,6 +41,9 @@ def main() -> None:
         sys.exit(2)
     except USAGE_ERROR as error:
         sys.exit(_usage(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("h2o: interrupted", file=sys.stderr)
+        sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 

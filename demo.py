@@ -93,6 +93,8 @@ def run_demo(
     results = step("train", lambda: train_stages(out, overrides))
     for result in results:
         print(result)
+    if any(result.interrupted for result in results):
+        raise KeyboardInterrupt  # the stage has kept its checkpoint; the same command goes on from there
     metrics = step("evaluate", lambda: score(out))
     return DemoResult(out / "report.html", metrics, seconds)
 
