@@ -43,22 +43,26 @@ def write_annotation_file(
 ) -> int:
     """The same without the rule that nothing is written inside a dataset: for who makes a dataset."""
     sequences = list_sequences(dataset, root, split, setup, mano=mano)
+    for side in ("right", "left") if dataset == "dexycb" else ("right",):
+        hand_basis(mano, side)  # a wrong MANO folder is an error of the run, not of every frame
     if dataset != "dexycb" and split == "train":
         sequences += list_sequences(dataset, root, "val", setup, mano=mano)
     skipped: Counter[str] = Counter()
     out = Path(out).expanduser()
-    with writing_file(out) as target, tempfile.TemporaryFile(dir=out.parent) as spool:
+    near = next(folder for folder in out.absolute().parents if folder.is_dir())
+    with tempfile.TemporaryFile(dir=near) as spool:
         places = np.array(list(_spooled(sequences, spool, skipped)), np.int64).reshape(-1, 4)
         if not len(places):
             raise InputError(
                 f"{root}: no frame of {split} has an annotation ({dict(skipped)}); check --root and --split"
             )
         places = places[np.argsort(places[:, 0], kind="stable")]
-        target.write(b'{"images": [')
-        _copy(spool, places[:, 1:3], target)
-        target.write(b'], "annotations": [')
-        _copy(spool, places[:, 2:4], target)
-        target.write(b"]}")
+        with writing_file(out) as target:
+            target.write(b'{"images": [')
+            _copy(spool, places[:, 1:3], target)
+            target.write(b'], "annotations": [')
+            _copy(spool, places[:, 2:4], target)
+            target.write(b"]}")
     for reason, count in sorted(skipped.items()):
         log.warning("%s: %d frames left out: %s", out, count, reason)
     return len(places)

@@ -1,0 +1,100 @@
+"""Runs the `h2o` command for tests, and tells what a folder holds. Loaded by path: tests are no package."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from unittest import mock
+
+from h2onet import cli
+
+VARIABLES = ("DEX_YCB_DIR", "HO3D_DIR", "MANO_DIR")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an exit with code 2; asserts that there is exactly one and that nothing was printed."""
+        lines = self.err.splitlines()
+        told = [line for line in lines if line.startswith("h2o: ")]
+        assert self.code == 2 and self.out == "" and len(told) == 1, self
+        # Log lines may stand before it. What may not: anything after it, or a traceback anywhere.
+        assert lines[-1] == told[0] and "Traceback" not in self.err, self
+        return told[0]
+
+
+def h2o(*arguments: object, **environment: object) -> Done:
+    """The command in this process (no start-up cost), with only the given h2onet variables in the environment."""
+    logger, out, err = logging.getLogger("h2onet"), io.StringIO(), io.StringIO()
+    level = logger.level
+    with (
+        mock.patch.object(sys, "argv", ["h2o", *map(str, arguments)]),
+        mock.patch.dict(os.environ, {name: str(value) for name, value in environment.items()}),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        for name in VARIABLES:
+            if name not in environment:
+                os.environ.pop(name, None)
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code
+        finally:
+            logger.setLevel(level)
+    assert isinstance(code, int), f"exit with {code!r}"
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def h2o_process(*arguments: object, cwd: Path | None = None) -> Done:
+    """The installed command in a process of its own."""
+    program = Path(sys.executable).with_name("h2o")
+    assert program.exists(), f"{program} is missing: the package is not installed here"
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    done = subprocess.run(
+        [program, *map(str, arguments)], capture_output=True, text=True, env=environment, cwd=cwd, timeout=240
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every path below a folder with size and time of change, to be compared later."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size if path.is_file() else -1, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@contextlib.contextmanager
+def untouched(*folders: Path) -> Iterator[None]:
+    """Asserts that what happens inside writes, changes and removes nothing in these folders."""
+    before = [contents(folder) for folder in folders]
+    yield
+    assert [contents(folder) for folder in folders] == before
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """A helper module by its path, once per process."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec and spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]

@@ -1,0 +1,350 @@
+"""Bad input: one clear line that starts with `h2o: `, exit code 2, nothing written, nothing of a file run."""
+
+import importlib.util
+import json
+import os
+import pickle
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from h2onet.hand.standin import write_mano_pickles
+
+_spec = importlib.util.spec_from_file_location("cli_trees", Path(__file__).with_name("cli_trees.py"))
+assert _spec and _spec.loader
+if "cli_trees" not in sys.modules:
+    sys.modules["cli_trees"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["cli_trees"])
+trees = sys.modules["cli_trees"]
+raw = trees.load("raw_trees", Path(__file__).parent / "data" / "raw_trees.py")
+h2o = trees.h2o
+
+
+class Touch:
+    """Pickles as a command that makes a file when Python's own unpickler reads it."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.fixture(scope="module")
+def dexycb(tmp_path_factory) -> Path:
+    return raw.write_dexycb(tmp_path_factory.mktemp("raw") / "dexycb")
+
+
+@pytest.fixture(scope="module")
+def ho3d(tmp_path_factory) -> Path:
+    return raw.write_ho3d(tmp_path_factory.mktemp("raw") / "ho3d")
+
+
+@pytest.fixture(scope="module")
+def stores(dexycb, tmp_path_factory) -> Path:
+    """A folder with labels.zarr and clips.zarr of the DexYCB tree."""
+    folder = tmp_path_factory.mktemp("stores")
+    assert h2o(*prepare(folder / "labels.zarr", dexycb)).code == 0
+    cut = ("build-clips", "--labels", folder / "labels.zarr", "--out", folder / "clips.zarr", "--workers", 1)
+    assert h2o(*cut).code == 0
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    """A folder that is not there and must not come to be."""
+    return tmp_path / "out"
+
+
+def prepare(store: Path, root: Path, dataset: str = "dexycb", *, split: str = "train", mano: object = "standin"):
+    options = ("--dataset", dataset, "--root", root, "--split", split, "--mano", mano, "--workers", 1)
+    return ("prepare-labels", *options, "--out", store)
+
+
+def refused(out: Path, *arguments: object) -> str:
+    """The one line of a command that must be refused and leave nothing in `out`."""
+    error = h2o(*arguments).error
+    assert not out.exists(), f"written: {sorted(out.rglob('*'))}"
+    assert len(error) > 20
+    return error
+
+
+# -- datasets -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", ["dexycb", "ho3d-v2", "ho3d-v3"])
+def test_a_missing_root(dataset, out, tmp_path):
+    error = refused(out, *prepare(out / "l.zarr", tmp_path / "nowhere", dataset))
+    assert str(tmp_path / "nowhere") in error and "--root" in error
+
+
+@pytest.mark.parametrize("dataset", ["dexycb", "ho3d-v2", "ho3d-v3"])
+def test_an_empty_dataset_folder(dataset, out, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert str(tmp_path / "empty") in refused(out, *prepare(out / "l.zarr", tmp_path / "empty", dataset))
+    assert not list((tmp_path / "empty").iterdir())
+
+
+@pytest.mark.parametrize(("dataset", "tree"), [("ho3d-v2", "dexycb"), ("dexycb", "ho3d")])
+def test_the_folder_of_another_dataset(dataset, tree, out, request):
+    root = request.getfixturevalue(tree)
+    assert str(root) in refused(out, *prepare(out / "l.zarr", root, dataset))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--split", "training"), ("--split", "training", "train, val, test")),
+        (("--setup", "s4"), ("--setup", "s4", "s0, s1, s2, s3")),
+        (("--dataset", "dexycb2"), ("--dataset", "dexycb2", "ho3d-v2")),
+        (("--renderer", "vulkan"), ("renderer", "vulkan", "pyrender")),
+        (("--objects", "nowhere"), ("--objects", "nowhere")),
+        (("--annotations", "nowhere.json"), ("nowhere.json",)),
+        (("--limit", "0"), ("--limit",)),
+        (("--workers", "0"), ("--workers",)),
+        (("--scheduler", "tcp://127.0.0.1:9"), ("--scheduler", "--workers")),
+    ],
+)
+def test_wrong_values_are_named_with_what_was_expected(more, words, dexycb, out):
+    error = refused(out, *prepare(out / "l.zarr", dexycb), *more)
+    assert all(word in error for word in words)
+
+
+def test_a_split_without_frames(dexycb, out):
+    assert "val" in refused(out, *prepare(out / "l.zarr", dexycb, split="val"))
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"images": 3}', "[]", '{"images": [], "annotations": [{"id": ', "\0" * 50])
+def test_a_corrupt_annotation_file(text, dexycb, out, tmp_path):
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    assert str(path) in refused(out, *prepare(out / "l.zarr", dexycb), "--annotations", path)
+
+
+@pytest.mark.parametrize("option", ["--out", "--json", "--sheet"])
+def test_outputs_inside_the_dataset(option, dexycb, out):
+    with trees.untouched(dexycb):
+        assert "inside the dataset" in refused(out, *prepare(out / "l.zarr", dexycb), option, dexycb / "inside")
+
+
+def test_clips_inside_the_dataset(dexycb, stores, out):
+    with trees.untouched(dexycb):
+        command = ("build-clips", "--labels", stores / "labels.zarr", "--out", dexycb / "c.zarr", "--workers", 1)
+        assert "inside the dataset" in refused(out, *command)
+
+
+def test_a_motion_file_that_is_none(out, tmp_path):
+    path = tmp_path / "motion.npz"
+    np.savez(path, hand_pose=np.zeros((3, 48)))
+    whole = path.read_bytes()
+    command = ("synthesize", out, "--layout", "dexycb", "--motion", path, "--workers", 1)
+    for content in (b"", whole[: len(whole) // 2], whole):
+        path.write_bytes(content)
+        assert str(path) in refused(out, *command)
+    assert str(tmp_path / "nowhere.npz") in refused(out, *command, "--motion", tmp_path / "nowhere.npz")
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_synthesize_overwrites_nothing_that_is_not_its_own(dexycb, out):
+    with trees.untouched(dexycb):
+        command = ("synthesize", dexycb, "--layout", "dexycb", "--workers", 1)
+        assert "--overwrite" in refused(out, *command)
+        assert "synthetic.json" in refused(out, *command, "--overwrite")
+
+
+# -- the hand -----------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_mano_folder_or_file(dexycb, out, tmp_path):
+    error = refused(out, *prepare(out / "l.zarr", dexycb, mano=tmp_path / "nowhere"))
+    assert str(tmp_path / "nowhere") in error
+    write_mano_pickles(tmp_path / "mano")
+    (tmp_path / "mano" / "MANO_RIGHT.pkl").unlink()
+    error = refused(out, *prepare(out / "l.zarr", dexycb, mano=tmp_path / "mano"))
+    assert "MANO_RIGHT.pkl" in error and str(tmp_path / "mano") in error
+
+
+def test_a_hostile_mano_file_is_not_run(dexycb, out, tmp_path):
+    marker, folder = tmp_path / "marker", tmp_path / "mano"
+    write_mano_pickles(folder)
+    path = folder / "MANO_RIGHT.pkl"
+    path.write_bytes(pickle.dumps({"v_template": Touch(marker)}, protocol=2))
+    for command in (
+        prepare(out / "l.zarr", dexycb, mano=folder),
+        ("annotations", *prepare(out / "a.json", dexycb, mano=folder)[1:9], "--out", out / "a.json"),
+    ):
+        error = refused(out, *command)
+        assert str(path) in error and "system" in error and "nothing was run" in error
+    done = h2o("doctor", "--mano", folder)
+    assert done.code == 1 and "nothing was run" in done.out
+    assert not marker.exists()
+    os.system(f"{sys.executable} -c \"import pickle; pickle.load(open('{path}', 'rb'))\"")
+    assert marker.exists(), "the attack is none: the test says nothing"
+
+
+@pytest.mark.parametrize("keep", [0, 10, 5000])
+def test_a_truncated_mano_file(keep, dexycb, out, tmp_path):
+    write_mano_pickles(tmp_path / "mano")
+    path = tmp_path / "mano" / "MANO_RIGHT.pkl"
+    path.write_bytes(path.read_bytes()[:keep])
+    assert str(path) in refused(out, *prepare(out / "l.zarr", dexycb, mano=tmp_path / "mano"))
+
+
+# -- a single bad frame is no bad input ---------------------------------------------------------------------------
+
+
+def test_a_hostile_ho3d_meta_is_a_failure_and_not_run(ho3d, tmp_path):
+    root, marker = shutil.copytree(ho3d, tmp_path / "ho3d"), tmp_path / "marker"
+    name = "train/ABF10/meta/0001.pkl"
+    (root / name).write_bytes(pickle.dumps({"objRot": Touch(marker)}, protocol=2))
+    done = h2o(*prepare(tmp_path / "o" / "l.zarr", root, "ho3d-v2"))
+    held_out = sorted((root / "train.txt").read_text().split())[::20]
+    assert "ABF10/0001" not in held_out
+    assert done.code == 1 and "3 frames, 3 labelled, 1 failed" in done.out and "Traceback" not in done.err
+    [row] = [json.loads(line) for line in (tmp_path / "o" / "failures.jsonl").read_text().splitlines()]
+    assert row["file"] == name and "system" in row["reason"] and not marker.exists()
+
+
+def _shortened(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _pickled(path: Path) -> None:
+    # An npz whose array is a pickled object: reading it would run what it says.
+    np.savez(path, pose_m=np.array([Touch(path.parents[3] / "marker")], dtype=object))
+
+
+def _foreign(path: Path) -> None:
+    np.savez(path, something=np.zeros(3))
+
+
+@pytest.mark.parametrize("damage", [_shortened, _pickled, _foreign])
+def test_a_bad_label_archive_is_a_failure(damage: Callable[[Path], None], dexycb, tmp_path):
+    root = shutil.copytree(dexycb, tmp_path / "dexycb")
+    name = f"{raw.SUBJECT}/{raw.SEQUENCE}/{raw.SERIAL}/labels_000003.npz"
+    damage(root / name)
+    done = h2o(*prepare(tmp_path / "o" / "l.zarr", root))
+    assert done.code == 1 and "2 frames, 2 labelled, 1 failed" in done.out and "Traceback" not in done.err
+    [row] = [json.loads(line) for line in (tmp_path / "o" / "failures.jsonl").read_text().splitlines()]
+    assert row["file"] == name and not list(tmp_path.rglob("marker"))
+
+
+# -- stores -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["missing", "empty folder", "file", "other zarr"])
+def no_store(request, stores, tmp_path) -> Path:
+    """What is given as a store and is none."""
+    path = tmp_path / "store"
+    if request.param == "empty folder":
+        path.mkdir()
+    elif request.param == "file":
+        path.write_bytes(b"PK\x03\x04")
+    elif request.param == "other zarr":
+        path.mkdir()
+        (path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    return path
+
+
+def test_labels_that_are_none(no_store, out):
+    assert str(no_store) in refused(out, "build-clips", "--labels", no_store, "--out", out / "c.zarr", "--workers", 1)
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_clips_that_are_none(command, no_store, out):
+    assert str(no_store) in refused(out, "clips", command, no_store)
+
+
+def test_training_on_clips_that_are_none(no_store, out):
+    assert str(no_store) in refused(out, "train", "demo-single-stage1", "--clips", no_store, "--out", out)
+
+
+def test_labels_are_no_clips_and_clips_no_labels(stores, out):
+    labels, clips = stores / "labels.zarr", stores / "clips.zarr"
+    assert "clips" in refused(out, "clips", "info", labels)
+    assert "labels" in refused(out, "build-clips", "--labels", clips, "--out", out / "c.zarr", "--workers", 1)
+    assert "clips" in refused(out, "train", "demo-single-stage1", "--clips", labels, "--out", out)
+
+
+def test_a_folder_that_is_no_store_is_never_replaced(dexycb, stores, out, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "holiday.jpg").write_bytes(b"dear")
+    with trees.untouched(folder):
+        for command in (
+            prepare(folder, dexycb),
+            ("build-clips", "--labels", stores / "labels.zarr", "--out", folder, "--workers", 1),
+        ):
+            assert str(folder) in refused(out, *command)
+            assert str(folder) in refused(out, *command, "--overwrite")
+
+
+# -- networks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preset", "more", "words"),
+    [
+        ("dexycb-single-stage9", (), ("dexycb-single-stage9", "dexycb-single-stage1")),
+        ("nowhere.toml", (), ("nowhere.toml",)),
+        ("demo-single-stage1", ("--set", "epoch=1"), ("epoch", "epochs")),
+        ("demo-single-stage1", ("--set", "epochs"), ("epochs", "=")),
+        ("demo-single-stage1", ("--set", "epochs=many"), ("epochs", "many")),
+        ("demo-single-stage1", ("--set", "batch_size=0"), ("batch_size", "0")),
+        ("demo-single-stage1", ("--set", "lr=-1"), ("lr",)),
+        ("demo-single-stage1", ("--device", "tpu"), ("tpu", "cpu")),
+        ("demo-single-stage1", ("--init", "nowhere"), ("nowhere",)),
+    ],
+)
+def test_training_that_cannot_begin(preset, more, words, stores, out, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    error = refused(
+        out, "train", preset, "--clips", stores / "clips.zarr", "--out", out, "--set", "batch_size=2", *more
+    )
+    assert all(word in error for word in words)
+
+
+def test_overrides_without_set_are_a_mistake(stores, out):
+    error = refused(out, "train", "demo-single-stage1", "--clips", stores / "clips.zarr", "--out", out, "epochs=1")
+    assert "epochs=1" in error and "--set" in error
+
+
+def commands_with_a_checkpoint(checkpoint: Path, clips: Path, pictures: Path, out: Path) -> dict[str, tuple]:
+    given = ("--checkpoint", checkpoint)
+    return {
+        "evaluate": ("evaluate", *given, "--clips", clips, "--out", out, "--device", "cpu"),
+        "predict": ("predict", *given, "--images", pictures, "--out", out, "--device", "cpu"),
+        "export": ("export", *given, "--out", out / "m.onnx"),
+        "benchmark": ("benchmark", *given, "--device", "cpu"),
+    }
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export", "benchmark"])
+def test_checkpoints_that_are_none(command, stores, dexycb, out, tmp_path):
+    pictures = dexycb / raw.SUBJECT / raw.SEQUENCE / raw.SERIAL
+    marker, hostile, cut, empty = (tmp_path / name for name in ("marker", "hostile.pth", "cut.pth", "empty"))
+    torch.save({"state_dict": Touch(marker)}, hostile)
+    cut.write_bytes(hostile.read_bytes()[:100])
+    empty.mkdir()
+    for path in (tmp_path / "nowhere", empty, cut, hostile):
+        error = refused(out, *commands_with_a_checkpoint(path, stores / "clips.zarr", pictures, out)[command])
+        assert str(path) in error, path
+    assert not marker.exists()
+
+
+def test_predictions_that_are_none(out, tmp_path):
+    (tmp_path / "pred.json").write_text("[[[0, 0")
+    common = ("--ground-truth", tmp_path, "--dataset", "ho3d-v2", "--out", out)
+    given = ("evaluate", "--predictions", tmp_path / "pred.json")
+    assert str(tmp_path / "evaluation_xyz.json") in refused(out, *given, *common)
+    for name in ("xyz", "verts"):
+        (tmp_path / f"evaluation_{name}.json").write_text(
+            json.dumps(np.zeros((1, 21 if name == "xyz" else 778, 3)).tolist())
+        )
+    assert str(tmp_path / "pred.json") in refused(out, *given, *common)
+    assert "nowhere.json" in refused(out, *given, *common, "--predictions", tmp_path / "nowhere.json")
+    assert "dexycb" in refused(out, *given, *common, "--dataset", "dexycb")
