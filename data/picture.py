@@ -12,6 +12,7 @@ from functools import cache
 import cv2
 import numpy as np
 
+from ..hand.draw import vertex_normals
 from ..hand.parts import FINGERS, PARTS, parts_of
 from ..hand.standin import WRIST_LOOP
 from .objects import catalogue, object_mesh, object_texture
@@ -30,17 +31,6 @@ class Shot:
     photo: np.ndarray
     seg: np.ndarray
     depth: np.ndarray
-
-
-def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3), the faces' normals weighted by area."""
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    each = np.cross(b - a, c - a)
-    normals = np.zeros_like(vertices)
-    for k in range(3):
-        for axis in range(3):
-            normals[:, axis] += np.bincount(faces[:, k], each[:, axis], minlength=len(vertices))
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def skin_colours(rest: np.ndarray, faces: np.ndarray, weights: np.ndarray, skin: np.ndarray) -> np.ndarray:

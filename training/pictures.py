@@ -4,15 +4,13 @@ In stage 2 meshes lie on the crop through its own intrinsics, the predicted one 
 knows no orientation, both are drawn in the canonical orientation on grey. RGB uint8; metres, OpenCV camera frame.
 """
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
 
 from ..data.batches import collate
 from ..data.clips import ClipDataset
-from ..evaluation.pictures import BLUE, ORANGE, overlay_mesh
+from ..hand.draw import BLUE, ORANGE, from_the_back, overlay_mesh
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS
 from ..network.h2onet import H2ONet
@@ -23,8 +21,6 @@ from .validation import to_device
 
 SIDE, FACTOR = 256, 2
 GREY = 60
-# Seen from the back of the hand (+y), fingers up: MANO's fingers run along -x, the palm faces -y (docs/standin.md).
-CANONICAL_VIEW = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 CHAINS = [[0, *range(first, first + 4)] for first in (1, 5, 9, 13, 17)]
 
 
@@ -63,15 +59,6 @@ def draw_samples(
     return np.concatenate(rows, axis=0)
 
 
-def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write an RGB picture as PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done, encoded = cv2.imencode(".png", picture[..., ::-1])
-    if not done:
-        raise OSError(f"{path}: picture of shape {picture.shape} could not be encoded")
-    path.write_bytes(encoded.tobytes())
-
-
 def _on_crop(
     crop: np.ndarray, mesh: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray, colour: tuple
 ) -> np.ndarray:
@@ -86,10 +73,8 @@ def _canonical(mesh: np.ndarray, faces: np.ndarray, colour: tuple) -> np.ndarray
     ground = np.full((SIDE, SIDE, 3), GREY, np.uint8)
     if not np.isfinite(mesh).all():
         return ground
-    # A hand of 0.2 m, its wrist 0.07 m below the middle, fills the picture at this distance and focal length.
-    placed = mesh.astype(np.float64) @ CANONICAL_VIEW.T + [0.0, 0.07, 1.0]
-    view = np.array([[1000.0, 0.0, SIDE / 2], [0.0, 1000.0, SIDE / 2], [0.0, 0.0, 1.0]])
-    return overlay_mesh(ground, placed, faces, view, colors=colour)
+    placed, camera = from_the_back(mesh, SIDE)
+    return overlay_mesh(ground, placed, faces, camera, colors=colour)
 
 
 def _skeletons(crop: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..data.batches import ClipLoader
 from ..data.clips import ClipDataset, ClipStore
+from ..evaluation.pictures import write_png
 from ..hand.mano import HandModel
 from ..network.checkpoint import save_checkpoint
 from ..network.h2onet import H2ONet
@@ -24,7 +25,7 @@ from . import inputs, machine
 from .distributed import Processes, agreed, share_batch_norm, shared_network
 from .guard import Guard
 from .logs import RunLog, Stopwatch
-from .pictures import draw_samples, save_picture
+from .pictures import draw_samples
 from .recipe import Recipe
 from .runfolder import RunFolder
 from .signals import StopSignals
@@ -282,7 +283,7 @@ class Run:
             return
         shown = self.validation or inputs.shown_clips(self.recipe, self.batches.dataset.paths)
         picture = draw_samples(self.network, shown, self.hand, self.recipe, self.device)
-        save_picture(self.folder.samples / f"epoch-{self.epoch + 1:04d}.png", picture)
+        write_png(self.folder.samples / f"epoch-{self.epoch + 1:04d}.png", picture)
         self.log.picture("samples", picture, self.step)
 
     def _frame_names(self, batch: Mapping[str, Tensor]) -> tuple[str, ...]:
