@@ -1,7 +1,8 @@
 """Sample pictures of every epoch: crop with 2D joints, predicted mesh, true mesh, occlusion bars, one row per sample.
 
 In stage 2 meshes lie on the crop through its own intrinsics, the predicted one at the true wrist; in stage 1, which
-knows no orientation, both are drawn in the canonical orientation on grey. RGB uint8; metres, OpenCV camera frame.
+knows no orientation, both are drawn in the canonical orientation on grey. Predictions are blue, the truth is orange, as
+on the report's page. RGB uint8; metres, OpenCV camera frame.
 """
 
 import cv2
@@ -48,7 +49,7 @@ def draw_samples(
     for i, image in enumerate(images):
         crop = cv2.resize((image * 255 + 0.5).astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
         cells = [_skeletons(crop.copy(), joints[1][i], joints[0][i])]
-        for mesh, wrist, colour in zip(meshes, wrists, (ORANGE, BLUE), strict=True):
+        for mesh, wrist, colour in zip(meshes, wrists, (BLUE, ORANGE), strict=True):
             if recipe.stage == 2:
                 place = mesh[i] - wrist[i] + batch["root"][first][i].cpu().numpy()
                 cells.append(_on_crop(crop, place, hand.faces, batch["intrinsics"][first][i].cpu().numpy(), colour))
@@ -78,7 +79,7 @@ def _canonical(mesh: np.ndarray, faces: np.ndarray, colour: tuple) -> np.ndarray
 
 
 def _skeletons(crop: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    for joints, colour in ((true, BLUE), (predicted, ORANGE)):
+    for joints, colour in ((true, ORANGE), (predicted, BLUE)):
         if not np.isfinite(joints).all():
             continue
         points = np.clip(joints * SIDE * 16, -1e6, 1e6).astype(np.int32)
@@ -95,8 +96,8 @@ def _bars(occluded: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
         cv2.putText(cell, name, (8, top + 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (230, 230, 230), 1, cv2.LINE_AA)
         truth = occluded[truth_column]
         if truth != UNKNOWN:
-            cv2.rectangle(cell, (80, top + 2), (100, top + 22), BLUE, -1 if truth else 2)
+            cv2.rectangle(cell, (80, top + 2), (100, top + 22), ORANGE, -1 if truth else 2)
         if probability is not None and np.isfinite(probability[output]):
             cv2.rectangle(cell, (115, top + 2), (240, top + 22), (90, 90, 90), 1)
-            cv2.rectangle(cell, (115, top + 2), (115 + int(125 * probability[output]), top + 22), ORANGE, -1)
+            cv2.rectangle(cell, (115, top + 2), (115 + int(125 * probability[output]), top + 22), BLUE, -1)
     return cell

@@ -66,7 +66,7 @@ def test_hand_poses_move_with_their_points(vectors):
 def test_full_matrix_counts_in_projection():
     """Intrinsics of a rotated picture have an element [1, 0]: the projection is the whole matrix product."""
     rng = np.random.default_rng(3)
-    points = rng.normal(size=(7, 3)) + [0, 0, 4]
+    points = rng.normal(size=(7, 3)) + np.array([0, 0, 4])
     intrinsics = np.array([[500.0, 12.0, 60.0], [-9.0, 520.0, 70.0], [0.0, 0.0, 1.0]])
     expected = points @ intrinsics.T
     np.testing.assert_allclose(project(points, intrinsics), expected[:, :2] / expected[:, 2:], rtol=1e-13)
