@@ -41,6 +41,12 @@ def main() -> None:
         sys.exit(2)
     except USAGE_ERROR as error:
         sys.exit(_usage(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        where = error.filename2 or error.filename
+        print(f"h2o: {where}: {error.strerror}; give a path that can be read or written", file=sys.stderr)
+        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         print("h2o: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -149,6 +149,28 @@ def test_a_motion_file_that_is_none(out, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("parent", ["a file", "no place for folders"])
+def test_outputs_that_cannot_be_written(parent, dexycb, stores, out, tmp_path):
+    blocked = tmp_path / "file" if parent == "a file" else Path("/proc/nowhere")
+    if parent == "a file":
+        blocked.write_text("precious")
+    elif not Path("/proc/self").exists():
+        pytest.skip("no /proc here")
+    labels, clips = ("--labels", stores / "labels.zarr"), stores / "clips.zarr"
+    for command in (
+        prepare(blocked / "l.zarr", dexycb),
+        ("annotations", *prepare(out, dexycb)[1:9], "--out", blocked / "a.json"),
+        ("build-clips", *labels, "--out", blocked / "c.zarr", "--workers", 1),
+        ("clips", "sheet", clips, "--out", blocked / "s.png"),
+        ("clips", "export", clips, "--out", blocked / "shards"),
+        ("train", "demo-single-stage1", "--clips", clips, "--out", blocked / "run", "--set", "batch_size=2"),
+        ("synthesize", blocked / "s", "--layout", "dexycb", "--workers", 1),
+    ):
+        error = refused(out, *command)
+        assert str(blocked) in error or str(blocked.parent) in error
+    assert parent != "a file" or blocked.read_text() == "precious"
+
+
 def test_synthesize_overwrites_nothing_that_is_not_its_own(dexycb, out):
     with trees.untouched(dexycb):
         command = ("synthesize", dexycb, "--layout", "dexycb", "--workers", 1)
