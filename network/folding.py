@@ -18,10 +18,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def prepare(model: Network, *, fold: bool, channels_last: bool, compiled: bool) -> Network:
-    """A copy of `model` in eval mode without gradients, changed as asked; `compiled` compiles its `encode` and
-    `predict_window`.
+    """A copy of `model` in eval mode without gradients, changed as asked; `model` itself is left as it is.
 
-    `model` itself is left as it is.
+    `compiled` compiles its `encode` and `predict_window`.
     """
     ready = copy.deepcopy(model).eval().requires_grad_(False)
     if fold:

@@ -119,7 +119,7 @@ class H2ONet(nn.Module):
         """A copy for predictions (`network.folding`): same numbers to float rounding, faster, not trainable, eval mode.
 
         fold: batch norms folded into the layers before them. channels_last: the layout convolutions are fastest in.
-        compile: `encode` and `fuse` through torch.compile, which needs a C++ compiler and half a minute at first use.
+        compile: `encode` and `fuse` through torch.compile, which needs a C++ compiler and minutes at first use.
         """
         ready = prepare(self, fold=fold, channels_last=channels_last, compiled=compile)
         ready.prepared = True

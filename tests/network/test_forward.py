@@ -282,6 +282,23 @@ def test_networks_are_built_for_the_hand_they_are_given(sphere):
         build_network(NetworkConfig(width=0.125), hand, sphere)
 
 
+@torch.inference_mode()
+def test_compiling_traces_the_same_network(build, monkeypatch: pytest.MonkeyPatch):
+    """`compile=True` with a backend that runs the traced graph as it is: generating code takes minutes."""
+    compiled, calls = torch.compile, []
+
+    def traced(function):
+        calls.append(function.__name__)
+        return compiled(function, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    model = build(frames=3, width=0.125)
+    wanted, found = model(pictures(1, 3)), model.for_inference(compile=True)(pictures(1, 3))
+    assert calls == ["encode", "predict_window"]
+    torch.testing.assert_close(found.vertices, wanted.vertices, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.occlusion_logits, wanted.occlusion_logits, rtol=0, atol=1e-4)
+
+
 def test_preparing_leaves_the_model_alone(build):
     model = build(frames=3).train()
     before = copy.deepcopy(model.state_dict())
