@@ -98,3 +98,26 @@ def load(name: str, path: Path) -> ModuleType:
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]
+
+
+class Touch:
+    """Pickles as a command that makes a file when Python's own unpickler reads it."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def prepare(store: Path, root: Path, dataset: str = "dexycb", *, split: str = "train", mano: object = "standin"):
+    options = ("--dataset", dataset, "--root", root, "--split", split, "--mano", mano, "--workers", 1)
+    return ("prepare-labels", *options, "--out", store)
+
+
+def refused(out: Path, *arguments: object) -> str:
+    """The one line of a command that must be refused and leave nothing in `out`."""
+    error = h2o(*arguments).error
+    assert not out.exists(), f"written: {sorted(out.rglob('*'))}"
+    assert len(error) > 20
+    return error

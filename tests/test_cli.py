@@ -7,7 +7,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import typer
 import zarr
@@ -315,60 +314,3 @@ def test_damage_to_clips_is_named(dexycb, tmp_path):
     largest.write_bytes(content)
     done = h2o("clips", "verify", clips)
     assert done.code == 1 and f"{raw.SUBJECT}/{raw.SEQUENCE}/{raw.SERIAL}" in done.out and "1 problems" in done.out
-
-
-# -- the network's commands ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def run_folder(synthesized, tmp_path_factory) -> tuple[Path, Path]:
-    """A run folder after one epoch of the narrow demo network, and the clips it saw."""
-    root, _ = synthesized
-    folder = tmp_path_factory.mktemp("trained")
-    assert label(folder / "labels.zarr", "dexycb", root, "--mano", root / "mano").code == 0
-    clips = folder / "clips.zarr"
-    assert h2o("build-clips", "--labels", folder / "labels.zarr", "--out", clips, "--workers", 1).code == 0
-    sets = ("--set", "epochs=1", "batch_size=2", "--set", "width=0.125", "--set", "num_workers=0")
-    options = ("--clips", clips, "--val-clips", clips, "--out", folder / "run", "--device", "cpu")
-    done = h2o("train", "demo-single-stage1", *options, *sets)
-    assert done.code == 0, done
-    return folder / "run", clips
-
-
-def test_train_fills_the_run_folder(run_folder):
-    run, _ = run_folder
-    assert {"last", "best", "metrics.jsonl", "config.toml", "tensorboard"} <= {path.name for path in run.iterdir()}
-    assert (run / "best" / "config.json").is_file() and list((run / "best").glob("*.safetensors"))
-    assert [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_evaluate_writes_the_field_s_terms(run_folder, tmp_path):
-    run, clips = run_folder
-    done = h2o(
-        "evaluate", "--checkpoint", run / "best", "--clips", clips, "--out", tmp_path / "score", "--device", "cpu"
-    )
-    assert done.code == 0, done
-    metrics = json.loads((tmp_path / "score" / "metrics.json").read_text())
-    scores = ["mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm", "joint_auc", "vertex_auc"]
-    scores += ["f_5", "f_15", "pa_f_5", "pa_f_15"]
-    assert all(isinstance(metrics[name], float) and np.isfinite(metrics[name]) for name in scores)
-    # The single-frame network says nothing about occlusion: no number is made up for it.
-    assert metrics["occlusion_accuracy"] is None and metrics["occlusion_macro_f1"] is None
-    assert metrics["frames"] == zarr.open_group(clips, mode="r")["index"]["frame"].shape[0]
-    assert (tmp_path / "score" / "breakdown.json").is_file() and "mpjpe" in done.out.lower()
-
-
-def test_predict_writes_beside_nothing_of_the_pictures(run_folder, synthesized, tmp_path):
-    run, _ = run_folder
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    for photo in sorted(synthesized[0].glob("*-subject-*/*/*/color_*.jpg"))[:2]:
-        shutil.copy(photo, pictures / f"{photo.parents[1].name}_{photo.name}")
-    options = ("--checkpoint", run / "best", "--images", pictures, "--device", "cpu")
-    with untouched(pictures, run):
-        done = h2o("predict", *options, "--out", tmp_path / "out")
-        assert done.code == 0, done
-        both = ("--video", tmp_path / "nowhere.mp4", "--out", tmp_path / "both")
-        assert "--video" in h2o("predict", *options, *both).error and not (tmp_path / "both").exists()
-    meshes = list((tmp_path / "out").rglob("*.obj"))
-    assert len(meshes) == 2 and all(m.read_text().count("\nv ") + m.read_text().startswith("v ") == 778 for m in meshes)
