@@ -84,7 +84,7 @@ def test_chains_initialise_each_stage_from_the_best_before(clips, val_clips, tmp
     ]
     results = train_all("demo-multi", clips, tmp_path, val_clips=val_clips, overrides=tiny, device="cpu")
     names = [result.out.name for result in results]
-    assert names == ["demo-single-stage1", "demo-multi-stage1", "demo-multi-stage2"]
+    assert names == ["demo-single-stage1", "demo-single-stage2", "demo-multi-stage2"]
     from h2onet.network.checkpoint import read_metadata
 
     for name, before in zip(names[1:], names, strict=False):
