@@ -13,7 +13,7 @@ demo: setup
 	$(BIN)/h2o demo --out runs/demo --overwrite
 
 test: setup gl
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
