@@ -14,7 +14,6 @@ import numpy as np
 
 from ..hand.errors import InputError
 from ..hand.parts import LABELS
-from .augment import Augmentation
 from .clip_dataset import ClipDataset, Item
 from .clip_store import ClipStore
 from .durable import writing_file
@@ -26,22 +25,19 @@ _FINGERS = ((240, 80, 240), (250, 220, 60), (90, 140, 255), (80, 220, 90), (255,
 _VISIBLE, _OCCLUDED, _UNKNOWN = (90, 200, 90), (235, 70, 70), (150, 150, 150)
 
 
-def contact_sheet(
-    store: str | Path, out: str | Path, *, seed: int = 0, windows: int = 8, augment: Augmentation | None = None
-) -> Path:
+def contact_sheet(store: str | Path, out: str | Path, *, seed: int = 0, windows: int = 8) -> Path:
     """Draw random windows (one row each: t, short past, long past) into a PNG and return its path.
 
     Crops as the network gets them (left hands mirrored), the 2D joints, and per label green = visible, red =
-    occluded, grey = unknown. With `augment` the crops are training's. InputError when the store cannot be opened or
-    `out` is no PNG.
+    occluded, grey = unknown. InputError when the store cannot be opened or `out` is no PNG.
     """
     out = Path(out)
     if out.suffix.lower() != ".png":
         raise InputError(f"--out {out}: expected a .png file")
-    dataset = _dataset(store, seed, augment)
+    opened = ClipStore.open(store)
+    dataset = ClipDataset(store, frames=window_of(opened.dataset, train=False), seed=seed)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(dataset))[:windows])
-    opened = ClipStore.open(store)
     rows = [_row(dataset[int(index)], opened) for index in chosen]
     done, png = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
     if not done:
@@ -49,11 +45,6 @@ def contact_sheet(
     with writing_file(out) as file:
         file.write(png.tobytes())
     return out
-
-
-def _dataset(store: str | Path, seed: int, augment: Augmentation | None) -> ClipDataset:
-    dataset = ClipStore.open(store).dataset
-    return ClipDataset(store, frames=window_of(dataset, train=augment is not None), augment=augment, seed=seed)
 
 
 def _row(item: Item, store: ClipStore) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_motion(path: Path) -> Motion:
     try:
         with np.load(path, allow_pickle=False) as content:
             data = {key: content[key] for key in content.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: no readable motion file ({error}); expected an npz of recorded frames") from error
     count = len(data.get("hand_pose", ()))
     for name, shape in _FIELDS.items():

@@ -16,7 +16,7 @@ from .temporal import HIDDEN, NEVER, VISIBLE, frames_since_change
 
 Row = dict[str, float | int | None]
 
-# Joints of thumb .. little in A.6 order, base to tip; 0 is the wrist.
+# Joints of thumb .. little in the project's order, base to tip; 0 is the wrist.
 FINGER_JOINTS = [slice(1 + 4 * i, 5 + 4 * i) for i in range(5)]
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 REAPPEARED = ((1, 3), (4, 10), (11, 30))  # frames since the finger was last hidden

@@ -109,7 +109,7 @@ def check_exports(store: ClipStore, network: H2ONet, ho3d_json: object, dexycb_t
 def tips_of(store: ClipStore) -> str | None:
     """The fingertip vertices that the truth uses, where they are not those that networks are trained with.
 
-    HO3D annotates other tip vertices than DexYCB (DATA.md C.4): joints of the same mesh differ by 4 to 6 mm there. The
+    HO3D annotates other tip vertices than DexYCB (docs/hand.md): joints of the same mesh differ by 4 to 6 mm there. The
     authors submit DexYCB's tips to HO3D; here joints are regressed as the truth was.
     """
     return "ho3d" if store.dataset in ho3d.FRAMES else None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..data.batches import collate
 from ..data.clips import ClipDataset, ClipStore
+from ..hand.draw import from_the_back
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS
 from ..network.h2onet import H2ONet
@@ -23,10 +24,6 @@ HEAT_MAXIMUM = 0.03  # m, the red end of the error map
 HEAT_CAPTION = "error, 0 to 30 mm"
 GROUND = 245
 NEAREST = 0.05  # m: a mesh that reaches closer to the camera cannot be drawn
-# Fingers up, seen from the back (+y): MANO's fingers run along -x, the palm faces -y (DATA.md H).
-CANONICAL_VIEW = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-CANONICAL_PLACE = np.array([0.0, 0.07, 1.0])
-CANONICAL_CAMERA = np.array([[1000.0, 0.0, CROP], [0.0, 1000.0, CROP], [0.0, 0.0, 1.0]])
 
 
 @dataclass(frozen=True)
@@ -72,8 +69,8 @@ class Drawer:
             camera = current(batch["intrinsics"], windows)[0].astype(np.float64) * [[FACTOR], [FACTOR], [1.0]]
             meshes, ground = (truth + place, found + place), crop
         else:
-            camera, ground = CANONICAL_CAMERA, plain
-            meshes = tuple(mesh @ CANONICAL_VIEW.T + CANONICAL_PLACE for mesh in (truth, found))
+            (turned, camera), ground = from_the_back(truth, FACTOR * CROP), plain
+            meshes = (turned, from_the_back(found, FACTOR * CROP)[0])
         for caption, mesh, color in zip(("truth", "prediction"), meshes, (ORANGE, BLUE), strict=True):
             if drawable(mesh):
                 drawn[caption] = overlay_mesh(ground, mesh, self.hand.faces, camera, colors=color)

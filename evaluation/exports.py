@@ -1,6 +1,6 @@
 """Predictions in the forms that other people's scripts read: HO3D's pred.json, dex-ycb-toolkit's result text.
 
-Input here is metres in the OpenCV camera frame with joints in A.6 order, left hands already mirrored back.
+Input here is metres in the OpenCV camera frame, joints wrist, thumb .. little, left hands mirrored back.
 """
 
 import zipfile
@@ -48,13 +48,12 @@ def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray
 
 def write_predictions(path: Path, keys: Mapping[str, NDArray], joints: NDArray, vertices: NDArray) -> Path:
     """Predictions as an .npz for anyone's script: `keys` (sequence, recording, frame; (N,)), joints (N, 21, 3) and
-    vertices (N, 778, 3) float32 m in the OpenCV camera frame, A.6 joint order.
+    vertices (N, 778, 3) float32 m in the OpenCV camera frame, joints wrist, thumb .. little.
     """
     with writing_file(path) as file:
         np.savez(
             file,
-            allow_pickle=False,
-            **{name: np.asarray(values) for name, values in keys.items()},
+            **{name: np.asarray(values) for name, values in keys.items()},  # pyright: ignore[reportArgumentType]
             joints=np.asarray(joints, np.float32),
             vertices=np.asarray(vertices, np.float32),
         )

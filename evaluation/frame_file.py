@@ -4,6 +4,8 @@ Columns over the N frames in the order they were scored: sequence, recording (st
 frame and metric in the units of metrics.json, and joint_errors_mm, joint_errors_pa_mm (N, 21) where joints are known.
 """
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +24,7 @@ def write_frames(out: Path, keys: Mapping[str, NDArray], values: Mapping[str, ND
     columns = {name: np.asarray(keys[name]) for name in KEYS}
     columns |= {name: np.asarray(value, np.float32) for name, value in values.items()}
     with writing_file(out / NAME) as file:
-        np.savez_compressed(file, allow_pickle=False, **columns)
+        np.savez_compressed(file, **columns)  # pyright: ignore[reportArgumentType]
     return out / NAME
 
 
@@ -34,7 +36,7 @@ def read_frames(folder: Path) -> dict[str, NDArray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); run h2o evaluate again") from error
     missing = [name for name in KEYS if name not in columns]
     if missing:

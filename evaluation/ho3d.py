@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from ..hand.camera import opencv_from_opengl
 from ..hand.errors import InputError
+from ..hand.parts import JOINTS_FROM_MANO
 from . import metrics
 
 JOINTS, VERTICES = 21, 778
-A6_FROM_HO3D = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
-HO3D_FROM_A6 = [int(i) for i in np.argsort(A6_FROM_HO3D)]
+HO3D_FROM_JOINTS = [JOINTS_FROM_MANO.index(i) for i in range(JOINTS)]  # HO3D's order: MANO's joints, then the tips
 FRAMES = {"ho3d-v2": 11_524, "ho3d-v3": 20_137}
 _WRONG_UNIT = 50.0  # times larger than the truth: millimetres (1000) or centimetres (100) instead of metres
 
@@ -42,9 +42,9 @@ class Meshes:
 
 
 def from_camera(joints: NDArray, vertices: NDArray) -> Meshes:
-    """Joints in A.6 order and vertices, m, OpenCV camera frame, as HO3D has them."""
+    """Joints (wrist, thumb .. little) and vertices, m, OpenCV camera frame, as HO3D has them."""
     joints, vertices = np.asarray(joints, np.float64), np.asarray(vertices, np.float64)
-    return Meshes(opencv_from_opengl(joints)[:, HO3D_FROM_A6], opencv_from_opengl(vertices))
+    return Meshes(opencv_from_opengl(joints)[:, HO3D_FROM_JOINTS], opencv_from_opengl(vertices))
 
 
 def read_points(path: Path, type_: Any) -> Any:
@@ -146,7 +146,7 @@ def check_predictions(path: Path, predicted: Meshes, truth: Meshes) -> None:
             f"{1000 if size > 300 * true_size else 100}"
         )
     as_given = metrics.point_errors(metrics.similarity_aligned(found, true), true).mean()
-    reordered = metrics.point_errors(metrics.similarity_aligned(found[:, HO3D_FROM_A6], true), true).mean()
+    reordered = metrics.point_errors(metrics.similarity_aligned(found[:, HO3D_FROM_JOINTS], true), true).mean()
     if reordered < 0.5 * as_given:
         raise InputError(
             f"{path}: the joints fit the ground truth {as_given / reordered:.1f} times better when read in the order "

@@ -61,7 +61,7 @@ def similarity_aligned(predicted: NDArray, truth: NDArray, *, reflection: bool =
 def scale_translation_aligned(predicted: NDArray, truth: NDArray, *, root: int = 0, reference: int = 9) -> Array:
     """Predictions scaled so that |reference - root| is true and moved so that the root is: (N, K, 3) m -> (N, K, 3) m.
 
-    The default reference is the middle finger's first joint in A.6 order; in HO3D's own order it is joint 4.
+    The default reference is the middle finger's first joint in the project's order; in HO3D's own order it is joint 4.
     Source: HO3D's evaluation script.
     """
     predicted, truth = paired(predicted, truth)

@@ -2,7 +2,7 @@
 
 Meshes and joints are compared relative to their own wrist, as the H2ONet authors do: predictions lose the wrist
 regressed from their own mesh, the truth loses its annotated wrist (joints) or its regressed one (vertices). Left hands
-are scored mirrored, as the network sees them. Metres and radians; joints in A.6 order.
+are scored mirrored, as the network sees them. Metres and radians; joints wrist, thumb .. little.
 """
 
 from dataclasses import dataclass, fields

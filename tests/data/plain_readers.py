@@ -10,10 +10,10 @@ import numpy as np
 import yaml
 
 KINTREE = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
-A6_FROM_MANO = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
+JOINTS_FROM_MANO = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
 MANOPTH_TIPS = {"right": [745, 317, 444, 556, 673], "left": [745, 317, 445, 556, 673]}
 HO3D_TIPS = [744, 333, 444, 555, 672]
-HO3D_FROM_A6 = [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20]
+HO3D_FROM_JOINTS = [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20]
 
 
 class _TupleLoader(yaml.SafeLoader):
@@ -78,7 +78,7 @@ class PlainMano:
         return vertices, placed
 
     def joints_21(self, vertices: np.ndarray, joints: np.ndarray, tips: list[int]) -> np.ndarray:
-        return np.concatenate([joints, vertices[tips]])[A6_FROM_MANO]
+        return np.concatenate([joints, vertices[tips]])[JOINTS_FROM_MANO]
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:

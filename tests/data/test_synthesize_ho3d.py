@@ -72,7 +72,7 @@ def test_opengl_metas_give_the_same_mesh_as_opencv(root):
         meta = meta_of(root, "train", entry)
         betas, pose = meta["handBeta"].astype(float), meta["handPose"].astype(float)
         vertices, joints = hand.pose(pose, betas, meta["handTrans"])
-        expected = hand.joints_21(vertices, joints, plain.HO3D_TIPS)[plain.HO3D_FROM_A6]
+        expected = hand.joints_21(vertices, joints, plain.HO3D_TIPS)[plain.HO3D_FROM_JOINTS]
         assert np.abs(expected - meta["handJoints3D"]).max() < 1e-5
         assert (vertices[:, 2] < 0).all()
         # the description's rules for OpenCV: R' = C R, trans' = C (trans + J0) - J0
@@ -156,7 +156,7 @@ def test_annotation_json_is_opencv_and_without_the_mean(root):
         pose = np.array(annotation["mano_param"]["pose"])
         assert np.abs(plain.rodrigues(pose[:3]) - FLIP @ plain.rodrigues(meta["handPose"][:3])).max() < 1e-6
         assert np.abs(pose[3:] + hand.data["hands_mean"] - meta["handPose"][3:]).max() < 1e-6
-        in_ho3d_order = (np.array(annotation["joints_coord_cam"]) @ FLIP)[plain.HO3D_FROM_A6]
+        in_ho3d_order = (np.array(annotation["joints_coord_cam"]) @ FLIP)[plain.HO3D_FROM_JOINTS]
         assert np.abs(in_ho3d_order - meta["handJoints3D"]).max() < 1e-6
     data = json.loads((root / "annotations" / "HO3D_evaluation_data.json").read_text())
     for entry, annotation in zip(entries(root, "evaluation"), data["annotations"], strict=True):

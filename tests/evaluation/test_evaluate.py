@@ -17,7 +17,7 @@ from h2onet.hand.errors import InputError
 from h2onet.network.checkpoint import load_checkpoint, save_checkpoint
 
 FILES = ["breakdown.json", "frames.npz", "metrics.json", "pieces", "protocol.json", "report.html", "report.json"]
-FROM_A6 = [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20]
+HO3D_FROM_JOINTS = [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_ho3d_export_gives_the_official_scores_again(make_store, make_checkpoint
     clips = make_store({"SM10": 3, "AP10": 3}, dataset="ho3d-v2", released=True)
     metrics = evaluate_clips(make_checkpoint(), clips, tmp_path / "a", ho3d_json=tmp_path / "pred.json", report=False)
     index = ClipStore.open(clips).index
-    truth = opencv_from_opengl(index["joints"].astype(np.float64))[:, FROM_A6]
+    truth = opencv_from_opengl(index["joints"].astype(np.float64))[:, HO3D_FROM_JOINTS]
     (tmp_path / "evaluation_xyz.json").write_text(json.dumps(truth.tolist()))
     vertices = opencv_from_opengl(index["vertices"].astype(np.float64))
     (tmp_path / "evaluation_verts.json").write_text(json.dumps(vertices.tolist()))

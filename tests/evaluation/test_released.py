@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from h2onet.evaluation import ho3d
 from h2onet.evaluation.exports import write_ho3d
 from h2onet.evaluation.released import evaluate_predictions
 from h2onet.hand.camera import opencv_from_opengl
 from h2onet.hand.errors import InputError
+from h2onet.hand.parts import JOINTS_FROM_MANO
 
 LINES = ["SM1/0000", "SM1/0001", "SM1/0002", "AP10/0007", "AP10/0008"]
 Release = Callable[..., tuple[Path, Path]]
@@ -102,7 +102,7 @@ def set_nan(joints: list, vertices: list) -> None:
         (scaled(1000.0), "divide by 1000"),
         (scaled(100.0), "divide by 100"),
         (
-            lambda joints, vertices: [np.array(joints)[:, ho3d.A6_FROM_HO3D].tolist(), vertices],
+            lambda joints, vertices: [np.array(joints)[:, list(JOINTS_FROM_MANO)].tolist(), vertices],
             "reorder them to HO3D's joint order",
         ),
         (lambda joints, vertices: {"joints": joints}, "not of HO3D's JSON format"),
@@ -128,7 +128,7 @@ def test_missing_files_and_datasets_are_named(release: Release, tmp_path: Path) 
 
 
 def test_export_is_read_back_with_the_same_scores(release: Release, tmp_path: Path) -> None:
-    """Our own pred.json, from OpenCV axes and A.6 order, scores like the file that was in HO3D's form."""
+    """Our own pred.json, from OpenCV axes and our joint order, scores like the file that was in HO3D's form."""
     folder, path = release()
     expected = evaluate_predictions(path, folder, "ho3d-v2", tmp_path / "given")
     joints, vertices = (np.array(part) for part in json.loads(path.read_text()))
