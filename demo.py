@@ -150,7 +150,7 @@ def score(out: Path) -> dict:
         Section(
             "Labels",
             "The parts of the hand over the photograph, what is hidden, and why; the frames that hide most come first.",
-            pictures=[("test frames with part overlay, labels and causes", picture(out / "test" / "labels.png"))],
+            pictures=[("test frames with part overlay, labels and causes", picture(out / "test" / "labels.png", 0.42))],
         ),
         Section(
             "Clips",
@@ -184,11 +184,12 @@ def training_plots(out: Path) -> list[str]:
     return [plot for plot in plots if plot]
 
 
-def picture(path: Path) -> str:
-    """A PNG as a JPEG data URI for the page, at most 1600 px wide."""
+def picture(path: Path, part: float = 1.0) -> str:
+    """The upper `part` of a PNG as a JPEG data URI for the page, at most 1600 px wide."""
     image = cv2.imread(str(path))
     if image is None:
         raise InputError(f"{path}: expected a picture, could not be read")
+    image = image[: round(part * len(image))]
     if image.shape[1] > 1600:
         scale = 1600 / image.shape[1]
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -21,11 +21,11 @@ from .label_sequence import LABEL_COLUMNS, Job
 
 log = logging.getLogger(__name__)
 CARDS = 24
-_PER_SEQUENCE = 2
+_PER_SEQUENCE = 1
 
 
 def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequence], job: Job) -> None:
-    """Draw up to 24 labelled frames, worst first, two of a camera sequence before more of it; a warning if none."""
+    """Draw up to 24 labelled frames, worst first, one of a camera sequence before more of it; a warning if none."""
     columns = _columns(labels, slice(None))
     hands, objects = load_hands(job.mano, job.sides), ObjectLibrary(job.objects)
     by_key = {sequence.key: sequence for sequence in sequences}
@@ -52,7 +52,7 @@ def _columns(labels: LabelStore, rows: slice) -> FrameLabels:
 
 
 def _chosen(rows: Sequence[int], sequence_id: np.ndarray) -> list[int]:
-    """The rows in order, with what goes beyond two of a sequence moved to the end."""
+    """The rows in order, with what goes beyond one of a sequence moved to the end."""
     taken: dict[int, int] = {}
     first, later = [], []
     for row in rows:

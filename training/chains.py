@@ -1,4 +1,4 @@
-"""Chains of stages: `train_all` runs one after the other, each from the best weights of the one before (docs/training.md).
+"""Chains of stages: `train_all` runs one after the other, each from the best weights before it (docs/training.md).
 
 Every stage keeps its own run folder below the chain's: OUT/<preset>/. A finished stage is not run again, and an
 interrupted one goes on where it stood, so that the same command finishes what was begun.
