@@ -36,7 +36,8 @@ from h2onet.labeling.label import label_frames
 from h2onet.labeling.objects import ObjectLibrary
 from h2onet.labeling.occlusion import authors_rule, camera_facing, outward_sense
 from h2onet.labeling.pose import Hands, load_hands, pose_frames
-from h2onet.labeling.raster import CpuRenderer, Mesh, View, make_renderer
+from h2onet.labeling.raster import CpuRenderer, Mesh, View
+from h2onet.labeling.renderers import make_renderer
 from h2onet.pipeline.label_settings import LabelSettings
 from h2onet.pipeline.prepare_labels import prepare_labels
 from labels_original import OriginalLoop

@@ -28,32 +28,13 @@ from ..hand.standin import write_mano_pickles
 from .objects import write_models
 from .synthesize_dexycb import plan_dexycb
 from .synthesize_ho3d import plan_ho3d
+from .synthesize_settings import SynthesizeSettings
 
 log = logging.getLogger(__name__)
 LAYOUTS = ("dexycb", "ho3d-v2", "ho3d-v3")
 MARKER = "synthetic.json"
 """Written into every synthetic root: says how it was made, and that it may be overwritten."""
 _MOST_CAMERAS = {"dexycb": 8, "ho3d-v2": 5, "ho3d-v3": 5}
-
-
-@dataclass(frozen=True)
-class SynthesizeSettings:
-    """What to write. `out` is the dataset's root itself; `sequences` counts recordings, `cameras` views of each.
-
-    motion: npz of real trajectories to replay (DexYCB layout only), every `motion_step`-th frame. workers: processes,
-    default one per usable core. overwrite: replace `out`, if it is a tree made by this module.
-    """
-
-    out: Path
-    layout: str = "dexycb"
-    sequences: int = 8
-    frames: int = 36
-    cameras: int = 3
-    seed: int = 0
-    motion: Path | None = None
-    motion_step: int = 1
-    workers: int | None = None
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)

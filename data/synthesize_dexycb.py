@@ -25,7 +25,7 @@ from .skeleton import skeleton_of
 from .write_dexycb import MASTER, Place, write_intrinsics, write_recording, write_subject
 
 if TYPE_CHECKING:
-    from .synthesize import SynthesizeSettings
+    from .synthesize_settings import SynthesizeSettings
 
 
 JSON_FILES = {"train": "DEX_YCB_s0_train_data.json", "test": "DEX_YCB_s0_test_data.json"}

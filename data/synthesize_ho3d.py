@@ -19,7 +19,7 @@ from .scenes import make_look, make_rig
 from .write_ho3d import Place, write_lists, write_recording
 
 if TYPE_CHECKING:
-    from .synthesize import SynthesizeSettings
+    from .synthesize_settings import SynthesizeSettings
 
 _TRAIN = (  # name, person, object, as in the real lists
     ("ABF", 0, "021_bleach_cleanser"),

@@ -5,16 +5,15 @@ index side is +z. MANO is licensed and comes from https://mano.is.tue.mpg.de; "s
 """
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from .array_record import SIDES, HandArrays
 from .errors import InputError
 from .pickles import safe_load
 
-SIDES = ("right", "left")
 _GET_MANO = "get it from https://mano.is.tue.mpg.de (free after registration, research licence) and pass its folder"
 _FOLDERS = ("", "models", "mano", "mano/models")
 # Name in the file -> shape; J_regressor may be sparse, f may have any integer type.
@@ -29,30 +28,6 @@ _SHAPES = {
     "f": (1538, 3),
     "kintree_table": (2, 16),
 }
-
-
-@dataclass(frozen=True)
-class HandArrays:
-    """MANO's arrays, read-only: float64 in metres (faces int32, parents int64 with -1 for the wrist).
-
-    v_template `(778, 3)`, shapedirs `(778, 3, 10)`, posedirs `(778, 3, 135)`, joint_regressor `(16, 778)`,
-    weights `(778, 16)`, hands_components `(45, 45)`, hands_mean `(45,)`, hands_coeffs `(N, 45)`, faces `(1538, 3)`,
-    parents `(16,)`; source names the file (or "standin"), sha256 its content.
-    """
-
-    v_template: np.ndarray
-    shapedirs: np.ndarray
-    posedirs: np.ndarray
-    joint_regressor: np.ndarray
-    weights: np.ndarray
-    hands_components: np.ndarray
-    hands_mean: np.ndarray
-    hands_coeffs: np.ndarray
-    faces: np.ndarray
-    parents: np.ndarray
-    side: str
-    source: str
-    sha256: str
 
 
 def find_mano(mano: str | Path, side: str) -> Path:

@@ -14,7 +14,8 @@ import torch
 from smplx.body_models import MANOLayer
 from smplx.utils import Struct
 
-from .arrays import SIDES, HandArrays, find_mano, load_arrays
+from .array_record import SIDES, HandArrays
+from .arrays import find_mano, load_arrays
 from .parts import JOINTS_FROM_MANO, Parts, parts_of, tip_vertices
 
 __all__ = ["SIDES", "HandArrays", "HandMesh", "HandModel", "find_mano", "load_arrays", "load_hand", "rotation_matrices"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csc_matrix
 
-from .arrays import SIDES, HandArrays
+from .array_record import SIDES, HandArrays
 from .errors import InputError
 from .parts import FINGERS, mano_parts
 from .standin_mesh import HandMesh, build_mesh

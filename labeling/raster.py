@@ -13,14 +13,11 @@ from typing import Protocol
 import numpy as np
 from numba import int32, njit, types, uint8
 
-from ..hand.errors import InputError
 from ..hand.parts import NOTHING, PALM
 from ..hand.zbuffer import MULTISAMPLE_4, rasterize
 
 NEAR = 0.05
 """m; the near plane of the authors' renderer: a face with a vertex at or before it is not drawn."""
-
-RENDERERS = ("auto", "cpu", "pyrender")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +135,3 @@ class CpuRenderer:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def make_renderer(name: str = "auto") -> Renderer:
-    """The renderer called "cpu" or "pyrender"; "auto" is "cpu". Raises InputError for other names or missing OpenGL."""
-    if name not in RENDERERS:
-        raise InputError(f"renderer: expected one of {', '.join(RENDERERS)}, found {name!r}")
-    if name == "pyrender":
-        from .gl import GlRenderer  # OpenGL is touched only when asked for
-
-        return GlRenderer()
-    return CpuRenderer()

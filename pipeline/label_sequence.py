@@ -28,7 +28,8 @@ from ..hand.zbuffer import viewport_of
 from ..labeling.label import FrameLabels, label_frames
 from ..labeling.objects import ObjectLibrary
 from ..labeling.pose import Hands, load_hands
-from ..labeling.raster import Mesh, Renderer, View, make_renderer
+from ..labeling.raster import Mesh, Renderer, View
+from ..labeling.renderers import make_renderer
 
 BATCH = 128
 LABEL_COLUMNS = (

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..data.frame import CameraSequence, Failure
 from ..data.labels import LabelStore
-from ..labeling.raster import make_renderer
+from ..labeling.renderers import make_renderer
 from .cluster import check_workers, connect, run_tasks
 from .label_sequence import Job, hand_sides, label_sequence, path_or_none
 from .label_settings import LabelSettings, checked, identity, listed

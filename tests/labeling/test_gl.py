@@ -14,7 +14,8 @@ from h2onet.hand.zbuffer import viewport_of
 from h2onet.labeling.label import label_frames
 from h2onet.labeling.objects import ObjectLibrary
 from h2onet.labeling.pose import load_hands, pose_frames
-from h2onet.labeling.raster import CpuRenderer, Mesh, View, make_renderer
+from h2onet.labeling.raster import CpuRenderer, Mesh, View
+from h2onet.labeling.renderers import make_renderer
 
 pytestmark = pytest.mark.gl
 
@@ -114,7 +115,7 @@ class Without(load):
         super().__init__(name, *args, **kwargs)
 ctypes.CDLL = Without
 ctypes.util.find_library = lambda name: None if "GL" in name else find(name)
-from h2onet.labeling.raster import make_renderer
+from h2onet.labeling.renderers import make_renderer
 from h2onet.hand.errors import InputError
 try:
     make_renderer("pyrender")

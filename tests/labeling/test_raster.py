@@ -7,7 +7,8 @@ import pytest
 from h2onet.hand.errors import InputError
 from h2onet.hand.parts import PALM
 from h2onet.labeling.objects import ObjectLibrary
-from h2onet.labeling.raster import CpuRenderer, Mesh, View, make_renderer
+from h2onet.labeling.raster import CpuRenderer, Mesh, View
+from h2onet.labeling.renderers import make_renderer
 
 VIEW = View(np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]]), 8, 6, (0, 0, 8, 6))
 

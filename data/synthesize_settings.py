@@ -1,0 +1,26 @@
+"""What `h2o synthesize` is told: read by the entry and by the layouts' planners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SynthesizeSettings:
+    """What to write. `out` is the dataset's root itself; `sequences` counts recordings, `cameras` views of each.
+
+    motion: npz of real trajectories to replay (DexYCB layout only), every `motion_step`-th frame. workers: processes,
+    default one per usable core. overwrite: replace `out`, if it is a tree made by this module.
+    """
+
+    out: Path
+    layout: str = "dexycb"
+    sequences: int = 8
+    frames: int = 36
+    cameras: int = 3
+    seed: int = 0
+    motion: Path | None = None
+    motion_step: int = 1
+    workers: int | None = None
+    overwrite: bool = False
