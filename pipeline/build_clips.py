@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from ..data import photos
 from ..data.crops import MAX_SCALE
+from ..data.failures import failures_file
 from ..data.frame import Failure
 from ..data.labels import LabelStore, refuse_inside
 from ..data.photos import CODECS, LOSSLESS, best_codec
@@ -47,7 +48,7 @@ class Summary:
     @property
     def failures_file(self) -> str:
         """Where failed photos are listed: beside a local store, inside one on an object store."""
-        return f"{self.out}/failures.jsonl" if "://" in self.out else str(Path(self.out).parent / "failures.jsonl")
+        return failures_file(self.out)
 
     def __str__(self) -> str:
         cost = f", {self.cpu_ms_per_frame:.2f} ms of CPU per frame" if self.built else ""
@@ -184,12 +185,10 @@ def _finish(
     """Write failures, index and the store's own attributes; returns counts of the whole store."""
     finished = target.finished()
     keys = [task.key for task in tasks if task.key in finished]
-    failed = [failure for key in keys for failure in finished[key]["failures"]] + [asdict(each) for each in lost]
+    failed = [Failure(**each) for key in keys for each in finished[key]["failures"]] + lost
     target.write_failures(failed)
     if not any(finished[key]["n_frames"] for key in keys):
-        raise InputError(
-            f"{target.out}: every photo failed, first {failed[0]['path']}: {failed[0]['reason']}; check --root"
-        )
+        raise InputError(f"{target.out}: every photo failed, first {failed[0].path}: {failed[0].reason}; check --root")
     copied = {name: source.attrs[name] for name in ("mano", "image", "annotations", "renderer") if name in source.attrs}
     attrs = {
         **copied,

@@ -6,20 +6,18 @@ Paths and JSON only; what a sequence consists of is decided in `cut_hands`.
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data import durable
+from ..data import durable, failures
 from ..data.clip_index import write_index
 from ..data.clip_store import SCHEMA, SCHEMA_VERSION
 from ..data.columns import Rows, group_attributes
+from ..data.frame import Failure
 from ..data.remote_store import RemoteStore
-from ..data.store import SequenceStore, folder_of
-
-Failed = list[dict[str, str]]
+from ..data.store import SequenceStore
 
 
 class LocalTarget:
@@ -48,8 +46,7 @@ class LocalTarget:
             if key in finished and not finished[key]["failures"]:
                 done.add(key)
             elif key in finished:
-                folder = self.out / "sequences" / folder_of(key)
-                shutil.rmtree(folder.rename(durable.temporary_sibling(folder)))
+                self._store.discard(key)
         return done
 
     def finished(self) -> dict[str, dict[str, Any]]:
@@ -64,17 +61,9 @@ class LocalTarget:
             file.write(described((self.out / "zarr.json").read_bytes(), {**attrs, "frames": frames}))
         return frames
 
-    def write_failures(self, failed: Failed) -> None:
-        """Rewrite this store's rows of `failures.jsonl` beside it; rows of other stores stay. No file without rows."""
-        path = self.out.parent / "failures.jsonl"
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if line and json.loads(line).get("store") != self.out.name]
-        rows = kept + failure_rows(self.out.name, failed)
-        if not rows:
-            path.unlink(missing_ok=True)
-            return
-        with durable.writing_file(path) as file:
-            file.write("".join(row + "\n" for row in rows).encode())
+    def write_failures(self, failed: Iterable[Failure]) -> None:
+        """Rewrite this store's rows of `failures.jsonl` beside it."""
+        failures.write_failures(self.out, failed)
 
 
 class RemoteTarget:
@@ -115,10 +104,10 @@ class RemoteTarget:
         self._store.put("zarr.json", described(json.dumps(group).encode(), {**attrs, "frames": frames}))
         return frames
 
-    def write_failures(self, failed: Failed) -> None:
+    def write_failures(self, failed: Iterable[Failure]) -> None:
         """Rewrite failures.jsonl; empty without failures."""
-        rows = failure_rows(self.out.rsplit("/", 1)[-1], failed)
-        self._store.put("failures.jsonl", "".join(row + "\n" for row in rows).encode())
+        rows = failures.failure_rows(self.out.rsplit("/", 1)[-1], failed)
+        self._store.put(failures.FILE, "".join(row + "\n" for row in rows).encode())
 
 
 class _Fetched:
@@ -137,8 +126,3 @@ def described(group: bytes, attrs: Mapping[str, Any]) -> bytes:
     content = json.loads(group)
     content["attributes"].update(attrs)
     return json.dumps(content, indent=2).encode()
-
-
-def failure_rows(store: str, failed: Failed) -> list[str]:
-    """Rows of failures.jsonl: {"store", "file", "reason"}."""
-    return [json.dumps({"store": store, "file": each["path"], "reason": each["reason"]}) for each in failed]

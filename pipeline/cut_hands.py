@@ -55,12 +55,13 @@ def cut_sequence(task: ClipTask) -> ClipResult:
     failures: list[Failure] = []
     offset = 0
     for row, frame in enumerate(rows["frame"].tolist()):
-        path = Path(task.root) / task.image.format(sequence=task.key, frame=frame)
+        image = task.image.format(sequence=task.key, frame=frame)
         try:
-            picture, place = cut_frame(path.read_bytes(), rows["joints_2d"][row], rows["box"][row], task)
+            picture, place = cut_frame(
+                (Path(task.root) / image).read_bytes(), rows["joints_2d"][row], rows["box"][row], task
+            )
         except (BadPhoto, OSError) as error:
-            reason = f"{error.strerror}: {path}" if isinstance(error, OSError) and error.strerror else str(error)
-            failures.append(Failure(str(path), reason))
+            failures.append(Failure(image, getattr(error, "strerror", None) or str(error)))
             continue
         found.append({"offset": offset, "length": len(picture), **place})
         pictures.append(picture)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -79,14 +79,14 @@ class _Report:
     """What is said about a sequence beside its columns; all of it is the same however often the task runs."""
 
     skipped: Counter[str] = field(default_factory=Counter)
-    failures: list[list[str]] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
     missing_objects: Counter[str] = field(default_factory=Counter)
     without_objects: int = 0
     rendered_masks: int = 0
     channels: tuple[int, int, int] | None = None
 
     def fail(self, failure: Failure) -> None:
-        self.failures.append([failure.path, failure.reason])
+        self.failures.append(asdict(failure))
 
 
 def label_sequence(job: Job, sequence: CameraSequence) -> SequenceResult:

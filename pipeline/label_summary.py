@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..data.dexycb_splits import YCB_NAMES
-from ..data.durable import writing_file
 from ..data.frame import CameraSequence, Failure
 from ..data.labels import LabelStore, image_pattern
 from ..hand.arrays import load_arrays
@@ -118,22 +116,9 @@ def warnings_of(keys: Sequence[str], facts: Sequence[dict[str, Any]]) -> list[st
     return found
 
 
-def write_failures(out: Path, labels: LabelStore, lost: Sequence[Failure]) -> None:
-    """Rewrite this store's rows of `failures.jsonl` beside it; rows of other stores stay. No file without rows."""
-    path = out.parent / "failures.jsonl"
-    rows = []
-    if path.is_file():
-        rows = [
-            line for line in path.read_text("utf-8").splitlines() if line and json.loads(line).get("store") != out.name
-        ]
-    failures = [pair for attrs in labels.store.finished().values() for pair in attrs["failures"]]
-    failures += [[failure.path, failure.reason] for failure in lost]
-    rows += [json.dumps({"store": out.name, "file": file, "reason": reason}) for file, reason in failures]
-    if rows:
-        with writing_file(path) as file:
-            file.write("".join(row + "\n" for row in rows).encode())
-    else:
-        path.unlink(missing_ok=True)
+def failures_of(labels: LabelStore, lost: Sequence[Failure]) -> list[Failure]:
+    """All that is missing from a store: failures of its finished sequences, then the sequences that were lost."""
+    return [Failure(**each) for attrs in labels.store.finished().values() for each in attrs["failures"]] + [*lost]
 
 
 def summary_of(out: Path, labels: LabelStore, lost: Sequence[Failure], done: int, seconds: float) -> Summary:

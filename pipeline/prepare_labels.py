@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from ..data.failures import write_failures
 from ..data.frame import CameraSequence, Failure
 from ..data.labels import LabelStore
 from ..labeling.renderers import make_renderer
@@ -19,7 +20,7 @@ from .cluster import check_workers, connect, run_tasks
 from .label_sequence import Job, hand_sides, label_sequence, path_or_none
 from .label_settings import LabelSettings, checked, identity, listed
 from .label_sheet import write_sheet
-from .label_summary import Summary, finish_labels, summary_of, write_failures
+from .label_summary import Summary, failures_of, finish_labels, summary_of
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def prepare_labels(settings: LabelSettings) -> Summary:
         labels.store.sweep()  # what killed workers left
         if not labels.is_current(sequence.key for sequence in sequences):
             finish_labels(settings, labels, sequences, lost)
-        write_failures(settings.out, labels, lost)
+        write_failures(settings.out, failures_of(labels, lost))
         if settings.json is not None:
             log.info("%d label files written below %s", labels.export_json(settings.json), settings.json)
         if settings.sheet is not None:
