@@ -1,13 +1,16 @@
 """The same network written plainly, the way research code computes it: what benchmarks/network.py measures against.
 
 Same weights and maths as `h2onet.network`; the differences are how: up-sampling by gather, multiply and scatter_add
-with the sparse triplets, spiral indices copied at every call, contiguous (NCHW) layout, batch norms as they are.
+with the sparse triplets, spiral indices copied at every call, a shuffled copy of the stem's map, gates before pooling,
+contiguous (NCHW) layout, batch norms as they are.
 Unfused Adam is the caller's part.
 """
 
 import copy
+from collections.abc import Callable
 
 import torch
+from h2onet.network.backbone import DownPath, Stem
 from h2onet.network.decoder import MeshLevel, SpiralConv
 from h2onet.network.h2onet import H2ONet
 from h2onet.network.layers import SqueezeExcite
@@ -61,15 +64,53 @@ class PlainSqueezeExcite(nn.Module):
         return x * self.excite(self.squeeze(pooled)).view(x.shape[0], -1, 1, 1).expand_as(x)
 
 
+class PlainStem(nn.Module):
+    """The stem with the shuffled copy of the map."""
+
+    def __init__(self, stem: Stem) -> None:
+        super().__init__()
+        self.conv, self.unit, self.reduce = stem.conv, stem.unit, stem.reduce
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W); returns (B, c, H/4, W/4)."""
+        x = functional.pixel_unshuffle(self.unit(self.conv(images)), 2)
+        conv = self.reduce.layer
+        return self.reduce.activation(self.reduce.norm(functional.conv2d(x, conv.weight)))
+
+
+class PlainDownPath(nn.Module):
+    """A down path that gates each map before pooling it."""
+
+    def __init__(self, path: DownPath) -> None:
+        super().__init__()
+        self.blocks, self.gates, self.refine = path.blocks, path.gates, path.refine
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, c, 32, 32); returns (B, 2c, 16, 16), (B, 4c, 8, 8), (B, 8c, 4, 4)."""
+        levels = []
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i < len(self.gates):
+                x = self.gates[i](x)
+            x = functional.avg_pool2d(x, 2)
+            levels.append(x)
+        return levels[0], levels[1], self.refine(levels[2])
+
+
+PLAIN: dict[type, Callable[..., nn.Module]] = {
+    Stem: PlainStem,
+    DownPath: PlainDownPath,
+    MeshLevel: PlainLevel,
+    SpiralConv: PlainSpiralConv,
+    SqueezeExcite: PlainSqueezeExcite,
+}
+
+
 def plain(model: H2ONet) -> H2ONet:
     """A copy of a CPU model that computes the same plainly."""
     slow = copy.deepcopy(model)
     for parent in list(slow.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, MeshLevel):
-                setattr(parent, name, PlainLevel(child))
-            elif isinstance(child, SpiralConv):
-                setattr(parent, name, PlainSpiralConv(child))
-            elif isinstance(child, SqueezeExcite):
-                setattr(parent, name, PlainSqueezeExcite(child))
+            if type(child) in PLAIN:
+                setattr(parent, name, PLAIN[type(child)](child))
     return slow

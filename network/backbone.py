@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import DenseBlock, MobileUnit, Normalized, SqueezeExcite, conv_block
+from .layers import DenseBlock, MobileUnit, Normalized, SpaceToDepthConv, SqueezeExcite, conv_block
 
 JOINTS = 21
 # Channels of a stack's output. Not scaled with the width: 21 joint maps are one 1x1 convolution away from it.
@@ -39,11 +39,11 @@ class Stem(nn.Module):
         super().__init__()
         self.conv = conv_block(3, c // 2, 3, stride=2)
         self.unit = MobileUnit(c // 2, c)
-        self.reduce = conv_block(4 * c, c)
+        self.reduce = Normalized(SpaceToDepthConv(c, c), nn.BatchNorm2d(c), nn.ReLU(inplace=True))
 
     def forward(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [0, 1]; returns (B, c, H/4, W/4)."""
-        return self.reduce(functional.pixel_unshuffle(self.unit(self.conv(images)), 2))
+        return self.reduce(self.unit(self.conv(images)))
 
 
 class DownPath(nn.Module):
@@ -68,10 +68,9 @@ class DownPath(nn.Module):
         """x (B, c, 32, 32); returns (B, 2c, 16, 16), (B, 4c, 8, 8), (B, 8c, 4, 4)."""
         levels = []
         for i, block in enumerate(self.blocks):
-            x = block(x)
-            if i < len(self.gates):
+            x = functional.avg_pool2d(block(x), 2)
+            if i < len(self.gates):  # gated before pooling in the authors' code; the same numbers (SqueezeExcite)
                 x = self.gates[i](x)
-            x = functional.avg_pool2d(x, 2)
             levels.append(x)
         return levels[0], levels[1], self.refine(levels[2])
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -78,11 +79,28 @@ class DenseBlock(nn.Module):
         return torch.cat(parts if self.keep_input else parts[1:], 1)
 
 
+class SpaceToDepthConv(nn.Conv2d):
+    """Space-to-depth by 2 (each 2x2 square's pixels become channels), then a 1x1 convolution without padding.
+
+    Computed as one 2x2 convolution of stride 2 with the same weights: what was a channel of the 1x1 convolution is a
+    pixel of the 2x2 one, and the shuffled copy of the map is never made.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(4 * c_in, c_out, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, c_in, H, W) with even H and W; returns (B, c_out, H/2, W/2)."""
+        # pixel_unshuffle orders its channels (channel, row, column), as a 2x2 kernel's weights lie in memory.
+        return functional.conv2d(x, self.weight.reshape(self.out_channels, -1, 2, 2), self.bias, stride=2)
+
+
 class SqueezeExcite(nn.Module):
     """Channel gate: global average -> Linear, norm, Hardtanh(0, 4) -> Linear, norm, sigmoid; the input is multiplied by
     it.
 
-    `limit` bounds the bottleneck (256 at full width).
+    `limit` bounds the bottleneck (256 at full width). It commutes with averaging over squares that tile the map, so
+    that a gate before a 2x2 average pooling is computed after it, on a quarter of the numbers.
     """
 
     def __init__(self, channels: int, limit: int) -> None:
