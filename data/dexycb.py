@@ -6,7 +6,6 @@ dex-ycb-toolkit; what trips people is in docs/datasets.md.
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,8 +16,19 @@ import numpy as np
 
 from ..hand.camera import intrinsics_matrix
 from ..hand.errors import InputError
+from .annotation_numbers import array_of, checked_intrinsics
 from .dexycb_splits import YCB_NAMES
-from .frame import CameraSequence, Failure, Frame, ObjectPose, Skipped
+from .frame import (
+    CameraSequence,
+    Failure,
+    Frame,
+    ObjectPose,
+    Photo,
+    Skipped,
+    Surroundings,
+    frame_of_hand,
+    listed_photos,
+)
 from .hand_arrays import HandBasis, hand_basis
 from .yaml_files import field, read_yaml
 
@@ -73,11 +83,10 @@ def read_intrinsics(path: Path) -> np.ndarray:
     """The colour camera's matrix (3, 3); `depth` is aligned to colour and must not be used."""
     content = read_yaml(path)
     values = _numbers([field(content, path, "color", name) for name in ("fx", "fy", "ppx", "ppy")], (4,), path, "color")
-    if values[0] <= 0 or values[1] <= 0:
-        raise InputError(
-            f"{path}: color.fx, fy are {values[0]:g}, {values[1]:g}, expected positive; copy the file again"
-        )
-    return intrinsics_matrix(*values.tolist())
+    try:
+        return checked_intrinsics(intrinsics_matrix(*values.tolist()), "color")
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; copy the file again") from None
 
 
 def read_extrinsics(path: Path) -> dict[str, np.ndarray]:
@@ -96,12 +105,9 @@ def _first(values: object, path: Path, name: str) -> object:
 
 def _numbers(values: object, shape: tuple[int, ...], path: Path, name: str) -> np.ndarray:
     try:
-        array = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        array = np.zeros(())
-    if array.shape != shape or not np.isfinite(array).all():
-        raise InputError(f"{path}: {name} is not {shape[0]} finite numbers; copy the file again")
-    return array
+        return array_of(values, shape, name)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; copy the file again") from None
 
 
 # -- frames ----------------------------------------------------------------------------------------------------
@@ -117,20 +123,23 @@ def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Fram
         return
     if recording.basis is None:
         raise InputError(f"{sequence.key}: frames need the hand's basis; list the sequences with mano=FOLDER")
-    photos = set(os.listdir(root / sequence.key))
-    for number, index in zip(sequence.numbers.tolist(), sequence.indices.tolist(), strict=True):
-        image = f"{sequence.key}/color_{number:06d}.jpg"
-        path = f"{sequence.key}/labels_{number:06d}.npz"
-        if image.rpartition("/")[2] not in photos:
-            yield Failure(image, "the photo is missing")
+    for photo, missing in listed_photos(sequence):
+        if missing:
+            yield missing
             continue
+        path = label_path(photo)
         try:
             arrays = read_label_file(root / path, masks)
+            reason = no_hand(arrays)
+            item = Skipped(photo.image, reason) if reason else _frame(photo, recording, arrays)
         except BROKEN as error:
-            yield Failure(path, f"not readable: {reason_of(error)}")
-            continue
-        reason = no_hand(arrays)
-        yield Skipped(image, reason) if reason else _frame(sequence, recording, number, index, image, path, arrays)
+            item = Failure(path, reason_of(error))
+        yield item
+
+
+def label_path(photo: Photo) -> str:
+    """The label file of a photograph, below the dataset root."""
+    return f"{photo.sequence.key}/labels_{photo.number:06d}.npz"
 
 
 _SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
@@ -161,55 +170,36 @@ def no_hand(arrays: dict[str, np.ndarray]) -> str | None:
     return None
 
 
-def object_poses(names: tuple[str, ...], poses: np.ndarray, grasped: int) -> tuple[tuple[ObjectPose, ...], int]:
-    """The objects that are there (an all-zero pose is an absent one), and the grasped one's place among them or -1."""
-    if poses.shape != (len(names), 3, 4):
-        raise ValueError(f"pose_y has shape {poses.shape}, expected ({len(names)}, 3, 4)")
-    present = [i for i in range(len(names)) if poses[i].any()]
-    objects = tuple(ObjectPose(names[i], poses[i].astype(np.float64)) for i in present)
-    return objects, present.index(grasped) if grasped in present else -1
+def surroundings(recording: Recording, arrays: dict[str, np.ndarray]) -> Surroundings:
+    """Hand mask (where `seg` was read) and the objects that are there: an all-zero pose is an absent one."""
+    poses = array_of(arrays["pose_y"], (len(recording.objects), 3, 4), "pose_y")
+    present = [i for i in range(len(poses)) if poses[i].any()]
+    return Surroundings(
+        hand_mask=arrays["seg"] == HAND if "seg" in arrays else None,
+        objects=tuple(ObjectPose(recording.objects[i], poses[i]) for i in present),
+        grasped=present.index(recording.grasped) if recording.grasped in present else -1,
+    )
 
 
-def _frame(
-    sequence: CameraSequence,
-    recording: Recording,
-    number: int,
-    index: int,
-    image: str,
-    path: str,
-    arrays: dict[str, np.ndarray],
-) -> Frame | Failure:
-    pose, joints, pixels = (arrays[name][0].astype(np.float64) for name in _SHAPES)
-    for name, values in (("pose_m", pose), ("joint_3d", joints), ("joint_2d", pixels), ("pose_y", arrays["pose_y"])):
-        if not np.isfinite(values).all():
-            return Failure(path, f"{name} is not finite")
-    try:
-        objects, grasped = object_poses(recording.objects, arrays["pose_y"], recording.grasped)
-    except ValueError as error:
-        return Failure(path, str(error))
+def _frame(photo: Photo, recording: Recording, arrays: dict[str, np.ndarray]) -> Frame:
+    pose, joints, pixels = (array_of(arrays[name][0], shape[1:], name) for name, shape in _SHAPES.items())
     assert recording.basis is not None
-    return Frame(
-        dataset="dexycb",
-        sequence=sequence.key,
-        number=number,
-        index=index,
-        image=image,
-        side=recording.side,
-        intrinsics=recording.intrinsics,
-        mano_pose=np.concatenate([pose[:3], recording.basis.finger_pose(pose[3:48])]),
-        mano_shape=recording.shape,
+    return frame_of_hand(
+        photo,
+        recording.side,
+        recording.intrinsics,
+        pose=np.concatenate([pose[:3], recording.basis.finger_pose(pose[3:48])]),
+        shape=recording.shape,
         translation=pose[48:51],
         joints=joints,
         joints_2d=pixels,
-        root=joints[0],
-        objects=objects,
-        grasped=grasped,
-        hand_mask=arrays["seg"] == HAND if "seg" in arrays else None,
+        around=surroundings(recording, arrays),
     )
 
 
 def reason_of(error: Exception) -> str:
-    """Why a file could not be read, for a `Failure`."""
+    """Why a label file could not be read, for a `Failure`."""
     if isinstance(error, FileNotFoundError):
         return "the file is missing"
-    return f"{type(error).__name__}: {error}"
+    what = error.strerror if isinstance(error, OSError) else error.args[0] if error.args else None
+    return f"not readable: {what or type(error).__name__}"

@@ -8,7 +8,10 @@ middle, ring, little, base to tip (docs/architecture.md).
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -100,3 +103,87 @@ class CameraSequence:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+
+def image_pattern(dataset: str, split: str) -> str:
+    """The photo's path below the dataset root as a format string of `sequence` and `frame`."""
+    if dataset == "dexycb":
+        return "{sequence}/color_{frame:06d}.jpg"
+    folder = "evaluation" if split == "test" else "train"
+    extension = {"ho3d-v2": "png", "ho3d-v3": "jpg"}[dataset]
+    return f"{folder}/{{sequence}}/rgb/{{frame:04d}}.{extension}"
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One listed photograph: its sequence, its number there, and its position in the dataset's own list."""
+
+    sequence: CameraSequence
+    number: int
+    index: int
+
+    @property
+    def image(self) -> str:
+        """The path below the dataset root."""
+        pattern = image_pattern(self.sequence.dataset, self.sequence.split)
+        return pattern.format(sequence=self.sequence.key, frame=self.number)
+
+
+def listed_photos(sequence: CameraSequence) -> Iterator[tuple[Photo, Failure | None]]:
+    """Every listed photograph of a sequence in order, with the Failure where its file is not there.
+
+    The folder is read once: asking for thousands of files one by one is slow on network file systems.
+    """
+    folder = (Path(sequence.root) / Photo(sequence, 0, 0).image).parent
+    reason = "the photo is missing"
+    try:
+        there = set(os.listdir(folder))
+    except OSError as error:
+        there = set()
+        if not isinstance(error, FileNotFoundError):
+            reason = f"the photo's folder cannot be read: {error.strerror}"
+    for number, index in zip(sequence.numbers.tolist(), sequence.indices.tolist(), strict=True):
+        photo = Photo(sequence, number, index)
+        missing = photo.image.rpartition("/")[2] not in there
+        yield photo, Failure(photo.image, reason) if missing else None
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What a dataset's raw tree knows around the hand: fields of `Frame` by the same names."""
+
+    hand_mask: np.ndarray | None = None
+    objects: tuple[ObjectPose, ...] = ()
+    grasped: int = -1
+
+
+def frame_of_hand(
+    photo: Photo,
+    side: str,
+    intrinsics: np.ndarray,
+    pose: np.ndarray,
+    shape: np.ndarray,
+    translation: np.ndarray,
+    joints: np.ndarray,
+    joints_2d: np.ndarray,
+    around: Surroundings,
+) -> Frame:
+    """The Frame of a photograph whose hand is annotated with pose and joints: shapes and units as in `Frame`."""
+    return Frame(
+        dataset=photo.sequence.dataset,
+        sequence=photo.sequence.key,
+        number=photo.number,
+        index=photo.index,
+        image=photo.image,
+        side=side,
+        intrinsics=intrinsics,
+        mano_pose=pose,
+        mano_shape=shape,
+        translation=translation,
+        joints=joints,
+        joints_2d=joints_2d,
+        root=joints[0],
+        objects=around.objects,
+        grasped=around.grasped,
+        hand_mask=around.hand_mask,
+    )

@@ -19,48 +19,78 @@ from ..hand.errors import InputError
 from ..hand.parts import JOINTS_FROM_MANO
 from ..hand.pickles import safe_load
 from ..hand.rotations import matrix_from_axis_angle
-from .frame import CameraSequence, Failure, Frame, ObjectPose, Skipped
+from .annotation_numbers import array_of, checked_intrinsics
+from .frame import (
+    CameraSequence,
+    Failure,
+    Frame,
+    ObjectPose,
+    Photo,
+    Skipped,
+    Surroundings,
+    frame_of_hand,
+    listed_photos,
+)
 from .hand_arrays import hand_basis
-from .ho3d_lists import RELEASED, folder_of, photo_path
+from .ho3d_lists import RELEASED, folder_of
 from .json_scan import decode_entries
 
 FROM_HO3D = np.array(JOINTS_FROM_MANO)
 """Indices that bring HO3D's 21 joints (MANO's 16, then the tips) into the order wrist, thumb .. little."""
 NO_ANNOTATION = "objRot is None: not annotated"
 NO_META = "meta file is not there"
+BAD_META = (InputError, KeyError, TypeError, ValueError)
+"""What reading a damaged, hostile or incomplete meta file raises."""
 _MASK_THRESHOLD = 200
 
 
 def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
     """Every listed frame of a sequence, in order. A missing mask is a Failure *and* a Frame without one."""
-    root = Path(sequence.root)
-    folder = root / folder_of(sequence.split) / sequence.key
-    released = read_released(sequence)
-    for number, index in zip(sequence.numbers.tolist(), sequence.indices.tolist(), strict=True):
-        truth = next(released)
-        image = photo_path(sequence.dataset, sequence.split, sequence.key, number)
-        meta_path = folder / "meta" / f"{number:04d}.pkl"
-        if not (root / image).is_file():
-            yield Failure(image, "the photo is missing")
-            continue
-        if not meta_path.is_file():
-            missing = Failure if sequence.dataset == "ho3d-v2" else Skipped  # v3 is known to lack some
-            yield missing(image, NO_META)
-            continue
-        try:
-            meta = safe_load(meta_path)
-            if sequence.split == "test":
-                yield _evaluation_frame(sequence, number, index, image, meta, truth)
-                continue
-            if meta["objRot"] is None or meta["handPose"] is None:
-                yield Skipped(image, NO_ANNOTATION)
-                continue
-            mask, problem = read_mask(sequence, number) if masks else (None, None)
-            if problem:
-                yield problem
-            yield _training_frame(sequence, number, index, image, meta, mask)
-        except (InputError, KeyError, TypeError, ValueError) as error:
-            yield Failure(str(meta_path.relative_to(root)), _reason(error))
+    for (photo, missing), truth in zip(listed_photos(sequence), read_released(sequence), strict=True):
+        path = meta_path(photo)
+        full = Path(sequence.root) / path
+        if missing:
+            yield missing
+        elif not full.is_file():
+            lacking = Failure if sequence.dataset == "ho3d-v2" else Skipped  # v3 is known to lack some
+            yield lacking(photo.image, NO_META)
+        else:
+            try:
+                items = _items(photo, read_meta(full), truth, masks)
+            except BAD_META as error:
+                items = [Failure(path, meta_problem(error))]
+            yield from items
+
+
+def meta_path(photo: Photo) -> str:
+    """The meta file of a photograph, below the dataset root."""
+    return f"{folder_of(photo.sequence.split)}/{photo.sequence.key}/meta/{photo.number:04d}.pkl"
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """The fields of a meta file. InputError or ValueError when it is damaged or holds something else."""
+    meta = safe_load(path)
+    if not isinstance(meta, dict):
+        raise ValueError(f"holds a {type(meta).__name__}, expected the fields of a frame")
+    return meta
+
+
+def meta_problem(error: Exception) -> str:
+    """Why a meta file is of no use, for a `Failure`."""
+    return f"field {error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _items(
+    photo: Photo, meta: dict[str, Any], truth: tuple[np.ndarray, np.ndarray] | None, masks: bool
+) -> list[Frame | Skipped | Failure]:
+    """A frame, or why there is none, and before it what failed on the way."""
+    if photo.sequence.split == "test":
+        return [_evaluation_frame(photo, meta, truth)]
+    if meta["objRot"] is None or meta["handPose"] is None:
+        return [Skipped(photo.image, NO_ANNOTATION)]
+    mask, problem = read_mask(photo) if masks else (None, None)
+    frame = _training_frame(photo, meta, Surroundings(mask, objects_of(meta), 0))
+    return [problem, frame] if problem else [frame]
 
 
 def read_released(sequence: CameraSequence) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
@@ -75,12 +105,17 @@ def read_released(sequence: CameraSequence) -> Iterator[tuple[np.ndarray, np.nda
     yield from zip(*parts, strict=True)
 
 
-def read_mask(sequence: CameraSequence, number: int) -> tuple[np.ndarray | None, Failure | None]:
+def mask_path(sequence: CameraSequence, number: int) -> str:
+    """The segmentation of a training frame, below the dataset root. The evaluation split has none."""
+    return f"{folder_of(sequence.split)}/{sequence.key}/seg/{number:04d}.jpg"
+
+
+def read_mask(photo: Photo) -> tuple[np.ndarray | None, Failure | None]:
     """The hand mask (480, 640) bool of a training frame: marked by a channel above 200 in a smaller JPEG, enlarged.
 
-    The evaluation split has no masks. A missing or unreadable file gives None and a Failure that names it.
+    A missing or unreadable file gives None and a Failure that names it.
     """
-    path = f"{folder_of(sequence.split)}/{sequence.key}/seg/{number:04d}.jpg"
+    sequence, path = photo.sequence, mask_path(photo.sequence, photo.number)
     full = Path(sequence.root) / path
     if not full.is_file():
         return None, Failure(path, "the mask is missing")
@@ -93,8 +128,7 @@ def read_mask(sequence: CameraSequence, number: int) -> tuple[np.ndarray | None,
 
 def channel_counts(sequence: CameraSequence, number: int) -> tuple[int, int, int] | None:
     """Pixels above 200 in red, green and blue of a frame's segmentation: tells which channel marks the hand."""
-    path = Path(sequence.root) / folder_of(sequence.split) / sequence.key / "seg" / f"{number:04d}.jpg"
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    picture = cv2.imread(str(Path(sequence.root) / mask_path(sequence, number)), cv2.IMREAD_COLOR)
     if picture is None:
         return None
     blue, green, red = (int((picture[:, :, i] > _MASK_THRESHOLD).sum()) for i in range(3))
@@ -110,53 +144,34 @@ def objects_of(meta: dict[str, Any]) -> tuple[ObjectPose, ...]:
     return (ObjectPose(str(meta["objName"]), opencv_from_opengl(columns.T).T),)
 
 
-def _training_frame(
-    sequence: CameraSequence, number: int, index: int, image: str, meta: dict[str, Any], mask: np.ndarray | None
-) -> Frame:
+def _training_frame(photo: Photo, meta: dict[str, Any], around: Surroundings) -> Frame:
     pose, shape = _array(meta, "handPose", (48,)), _array(meta, "handBeta", (10,))
-    rest_wrist = hand_basis(sequence.mano, "right").rest_wrist(shape)
+    rest_wrist = hand_basis(photo.sequence.mano, "right").rest_wrist(shape)
     orient, translation = opencv_pose_from_opengl(pose[:3], _array(meta, "handTrans", (3,)), rest_wrist)
     joints = opencv_from_opengl(_array(meta, "handJoints3D", (21, 3)))[FROM_HO3D]
-    intrinsics = _intrinsics(meta)
-    return Frame(
-        dataset=sequence.dataset,
-        sequence=sequence.key,
-        number=number,
-        index=index,
-        image=image,
-        side="right",
-        intrinsics=intrinsics,
-        mano_pose=np.concatenate([orient, pose[3:]]),
-        mano_shape=shape,
+    intrinsics = checked_intrinsics(_array(meta, "camMat", (3, 3)), "camMat")
+    return frame_of_hand(
+        photo,
+        "right",
+        intrinsics,
+        pose=np.concatenate([orient, pose[3:]]),
+        shape=shape,
         translation=translation,
         joints=joints,
         joints_2d=project(joints, intrinsics),
-        root=joints[0],
-        objects=objects_of(meta),
-        grasped=0,
-        hand_mask=mask,
+        around=around,
     )
 
 
-def _evaluation_frame(
-    sequence: CameraSequence,
-    number: int,
-    index: int,
-    image: str,
-    meta: dict[str, Any],
-    truth: tuple[np.ndarray, np.ndarray] | None,
-) -> Frame:
-    intrinsics = _intrinsics(meta)
-    wrist = _array({"handJoints3D": np.asarray(meta["handJoints3D"]).reshape(-1)[:3]}, "handJoints3D", (3,))
-    box, root = _array(meta, "handBoundingBox", (4,)), opencv_from_opengl(wrist)
-    return evaluation_frame(sequence, number, index, image, intrinsics, root, box, objects_of(meta), truth)
+def _evaluation_frame(photo: Photo, meta: dict[str, Any], truth: tuple[np.ndarray, np.ndarray] | None) -> Frame:
+    intrinsics = checked_intrinsics(_array(meta, "camMat", (3, 3)), "camMat")
+    root = opencv_from_opengl(array_of(np.ravel(meta["handJoints3D"])[:3], (3,), "handJoints3D"))
+    box = _array(meta, "handBoundingBox", (4,))
+    return evaluation_frame(photo, intrinsics, root, box, objects_of(meta), truth)
 
 
 def evaluation_frame(
-    sequence: CameraSequence,
-    number: int,
-    index: int,
-    image: str,
+    photo: Photo,
     intrinsics: np.ndarray,
     root: np.ndarray,
     box: np.ndarray,
@@ -166,11 +181,11 @@ def evaluation_frame(
     """A frame without a pose: wrist `root` (3,) m in OpenCV axes, `box` (4,) px, and the released `truth` if any."""
     joints = None if truth is None else opencv_from_opengl(truth[0])[FROM_HO3D]
     return Frame(
-        dataset=sequence.dataset,
-        sequence=sequence.key,
-        number=number,
-        index=index,
-        image=image,
+        dataset=photo.sequence.dataset,
+        sequence=photo.sequence.key,
+        number=photo.number,
+        index=photo.index,
+        image=photo.image,
         side="right",
         intrinsics=intrinsics,
         mano_pose=None,
@@ -186,21 +201,5 @@ def evaluation_frame(
     )
 
 
-def _intrinsics(meta: dict[str, Any]) -> np.ndarray:
-    matrix = _array(meta, "camMat", (3, 3))
-    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise ValueError(f"camMat has focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g}, expected positive")
-    return matrix
-
-
 def _array(meta: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    values = np.asarray(meta[name], np.float64)
-    if values.size != int(np.prod(shape)):
-        raise ValueError(f"{name} has shape {values.shape}, expected {shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} is not finite")
-    return values.reshape(shape)
-
-
-def _reason(error: Exception) -> str:
-    return f"field {error} is missing" if isinstance(error, KeyError) else str(error)
+    return array_of(meta[name], shape, name)

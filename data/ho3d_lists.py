@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..hand.errors import InputError
-from .frame import CameraSequence
+from .frame import CameraSequence, Photo
 from .json_scan import scan_entries
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,6 @@ Entry = tuple[int, str, int]  # position in the list, sequence, frame number
 def folder_of(split: str) -> str:
     """The folder of a split below the root: `val` is cut from the training list."""
     return "evaluation" if split == "test" else "train"
-
-
-def photo_path(dataset: str, split: str, key: str, number: int) -> str:
-    """A photo's path below the root."""
-    return f"{folder_of(split)}/{key}/rgb/{number:04d}.{_PHOTO[dataset]}"
 
 
 def read_list(root: Path, split: str) -> list[Entry]:
@@ -102,7 +97,7 @@ def _check_version(dataset: str, root: Path, split: str, sequences: list[CameraS
     if not sequences:
         return
     sequence = sequences[0]
-    photo = root / photo_path(dataset, split, sequence.key, int(sequence.numbers[0]))
+    photo = root / Photo(sequence, int(sequence.numbers[0]), 0).image
     for other, extension in _PHOTO.items():
         if other != dataset and not photo.exists() and photo.with_suffix(f".{extension}").exists():
             raise InputError(f"{root}: photos are .{extension} files, that is {other}; use --dataset {other}")

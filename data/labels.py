@@ -24,6 +24,7 @@ from ..hand.errors import InputError
 from ..hand.parts import LABELS
 from .columns import Index, Rows
 from .durable import room_to_write
+from .frame import image_pattern as image_pattern  # what the attribute `image` holds
 from .store import SequenceStore
 
 SCHEMA = "h2onet-labels"
@@ -56,15 +57,6 @@ COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 """Per-frame columns of a committed sequence; the index adds `sequence_id`. Type and shape without the frame axis."""
 VERTICES: tuple[str, tuple[int, ...]] = ("f4", (778, 3))
-
-
-def image_pattern(dataset: str, split: str) -> str:
-    """The photo's path below the dataset root as a format string of `sequence` and `frame`."""
-    if dataset == "dexycb":
-        return "{sequence}/color_{frame:06d}.jpg"
-    folder = "evaluation" if split == "test" else "train"
-    extension = {"ho3d-v2": "png", "ho3d-v3": "jpg"}[dataset]
-    return f"{folder}/{{sequence}}/rgb/{{frame:04d}}.{extension}"
 
 
 class LabelStore:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..data.dexycb_splits import YCB_NAMES
-from ..data.frame import CameraSequence, Failure
-from ..data.labels import LabelStore, image_pattern
+from ..data.frame import CameraSequence, Failure, image_pattern
+from ..data.labels import LabelStore
 from ..hand.arrays import load_arrays
 from ..labeling.occlusion import CAUSES
 from .label_sequence import hand_sides

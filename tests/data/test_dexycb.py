@@ -192,7 +192,7 @@ def test_a_missing_photo_is_a_failure(tree):
         (
             "calibration/mano_20200709_140042_subject-01_right/mano.yml",
             "betas: [1, 2]",
-            "betas is not 10 finite numbers",
+            "betas has shape (2,), expected (10,)",
         ),
         (f"{trees.SUBJECT}/{trees.SEQUENCE}/meta.yml", None, "ycb_ids"),
     ],

@@ -193,6 +193,21 @@ def test_a_truncated_meta_is_a_failure(v2):
     assert [i.path for i in frames("ho3d-v2", v2) if isinstance(i, Failure)] == ["train/ABF10/meta/0001.pkl"]
 
 
+def test_a_meta_of_another_kind_is_a_failure(v2):
+    trees.save_meta(v2 / "train/ABF10/meta/0001.pkl", [1, 2])
+    (failure,) = [item for item in frames("ho3d-v2", v2) if isinstance(item, Failure)]
+    assert failure == Failure("train/ABF10/meta/0001.pkl", "holds a list, expected the fields of a frame")
+
+
+def test_a_transposed_field_is_a_failure(v2):
+    path = v2 / "train/ABF10/meta/0001.pkl"
+    meta = pickle.loads(path.read_bytes())  # noqa: S301 - written by this test
+    trees.save_meta(path, meta | {"handJoints3D": meta["handJoints3D"].T, "objTrans": meta["objTrans"][:, None]})
+    assert [i.reason for i in frames("ho3d-v2", v2) if isinstance(i, Failure)] == [
+        "handJoints3D has shape (3, 21), expected (21, 3)"
+    ]
+
+
 def test_mixed_up_versions_are_named(v2):
     with pytest.raises(InputError, match="use --dataset ho3d-v2"):
         list_sequences("ho3d-v3", v2, "train")
