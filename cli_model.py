@@ -1,12 +1,17 @@
 """The `h2o` commands around a network: train, train-all, evaluate, compare, predict, benchmark, export."""
 
+import signal
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_options import Clips, ClipsMano, Device, Hierarchy, Overrides, Overwrite, ValClips, finish
+from .cli_options import Clips, ClipsMano, Device, Hierarchy, Overrides, Overwrite, ValClips, finish, first_process
 from .hand.errors import InputError
+
+if TYPE_CHECKING:
+    from .training.run import TrainResult
 
 app = typer.Typer()
 
@@ -19,6 +24,14 @@ def overrides_of(given: list[str] | None, rest: list[str]) -> list[str]:
     if rest and not given:
         raise InputError(f"unexpected argument {rest[0]!r}; overrides are given as --set key=value")
     return [*(given or []), *rest]
+
+
+def tell(results: "Sequence[TrainResult]", otherwise: str = "") -> None:
+    """Print what training came to, once under torchrun; a signal that ended it gives the exit code 128 + its number."""
+    if first_process():
+        print("\n".join(str(result) for result in results) or otherwise)
+    if results and results[-1].interrupted:
+        raise typer.Exit(128 + signal.Signals[results[-1].interrupted])
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -52,7 +65,7 @@ def train(
         hierarchy=hierarchy,
         overwrite=overwrite,
     )
-    print(result)
+    tell([result])
 
 
 @app.command("train-all", context_settings={"allow_extra_args": True})
@@ -84,7 +97,14 @@ def train_all(
         mano=mano,
         hierarchy=hierarchy,
     )
-    print("\n".join(str(result) for result in results) or f"{out}: every stage was finished before")
+    tell(results, f"{out}: every stage was finished before")
+
+
+def refuse_given(options: dict[str, object], beside: str, where: str) -> None:
+    """InputError for the first option that was given though this form of the command would not look at it."""
+    for option, value in options.items():
+        if value:
+            raise InputError(f"{option}: {where}, not with {beside}")
 
 
 @app.command()
@@ -95,7 +115,18 @@ def evaluate(
     hierarchy: Hierarchy = None,
     ho3d_json: Annotated[Path | None, typer.Option(help="Also write HO3D's pred.json.")] = None,
     dexycb_txt: Annotated[Path | None, typer.Option(help="Also write dex-ycb-toolkit's result text.")] = None,
-    predictions_npz: Annotated[Path | None, typer.Option(help="Also write joints and meshes as .npz.")] = None,
+    predictions_out: Annotated[
+        Path | None, typer.Option(help="Also write joints and meshes of all frames: FILE.npz or FILE.parquet.")
+    ] = None,
+    meshes: Annotated[str | None, typer.Option(help="Also write OUT/meshes, predicted and true: obj or ply.")] = None,
+    mesh_frames: Annotated[
+        str | None,
+        typer.Option(help="best:N, worst:N, every:N, with commas, or a file of SEQUENCE/FRAME [best:10,worst:10]."),
+    ] = None,
+    curves: Annotated[
+        list[Path] | None,
+        typer.Option(help="Run folder whose training curves the page shows (repeat; default: the checkpoint's)."),
+    ] = None,
     predictions: Annotated[Path | None, typer.Option(help="Score this pred.json instead.")] = None,
     ground_truth: Annotated[Path | None, typer.Option(help="Folder with evaluation_xyz/verts.json.")] = None,
     dataset: Annotated[str | None, typer.Option(help="ho3d-v2 or ho3d-v3, with --predictions.")] = None,
@@ -106,13 +137,19 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on clips, or a HO3D pred.json against the released ground truth."""
     from .evaluation.evaluate import evaluate_clips, evaluate_predictions
+    from .evaluation.mesh_export import FRAMES
     from .evaluation.report import metrics_table
 
+    of_clips = {
+        "--checkpoint": checkpoint, "--clips": clips, "--hierarchy": hierarchy, "--ho3d-json": ho3d_json,
+        "--dexycb-txt": dexycb_txt, "--predictions-out": predictions_out, "--meshes": meshes,
+        "--mesh-frames": mesh_frames, "--curves": curves,
+    }  # fmt: skip
+    of_predictions = {"--ground-truth": ground_truth, "--dataset": dataset, "--frames": frames}
     if predictions is not None:
-        if ground_truth is None or dataset is None or checkpoint is not None or clips is not None:
-            raise InputError(
-                "--predictions needs --ground-truth DIR and --dataset ho3d-v2|ho3d-v3, not with --checkpoint or --clips"
-            )
+        refuse_given(of_clips, "--predictions", "goes with --checkpoint FILE --clips clips.zarr")
+        if ground_truth is None or dataset is None:
+            raise InputError("--predictions needs --ground-truth DIR and --dataset ho3d-v2|ho3d-v3")
         scores = evaluate_predictions(predictions, ground_truth, dataset, out, frames=frames)
         print("\n".join(f"{name}: {value:f}" for name, value in scores.items()))
         return
@@ -120,6 +157,9 @@ def evaluate(
         raise InputError(
             "give --checkpoint FILE --clips clips.zarr, or --predictions pred.json --ground-truth DIR --dataset NAME"
         )
+    refuse_given(of_predictions, "--checkpoint", "goes with --predictions pred.json")
+    if mesh_frames is not None and meshes is None:
+        raise InputError("--mesh-frames: says whose meshes to write; give --meshes obj or --meshes ply too")
     metrics = evaluate_clips(
         checkpoint,
         clips,
@@ -127,7 +167,10 @@ def evaluate(
         hierarchy=hierarchy,
         ho3d_json=ho3d_json,
         dexycb_txt=dexycb_txt,
-        predictions_npz=predictions_npz,
+        predictions_out=predictions_out,
+        meshes=meshes,
+        mesh_frames=mesh_frames or FRAMES,
+        curves=curves,
         mano=mano,
         device=device,
         batch_size=batch_size,

@@ -17,7 +17,6 @@ import numpy as np
 
 from .data.clips import contact_sheet
 from .data.synthesize import SynthesizeSettings, synthesize
-from .evaluation.curves import read_history, training_plot
 from .evaluation.evaluate import evaluate_clips
 from .evaluation.pictures import data_uri
 from .evaluation.report import Section, metrics_table
@@ -157,31 +156,10 @@ def score(out: Path) -> dict:
             "What the network sees: the current frame and two past ones, with 2D joints and labels.",
             pictures=[("random windows of the test split", picture(sheet))],
         ),
-        Section("Training", "Loss of every step and validation error of every epoch.", plots=training_plots(out)),
     ]
     # Not `best`: that is chosen by the aligned error, as the authors do, which says nothing about the orientation.
-    last = out / "runs" / CHAINS[CHAIN][-1] / "last"
-    return evaluate_clips(last, out / "test" / "clips.zarr", out, extra=sections)
-
-
-def training_plots(out: Path) -> list[str]:
-    """Two plots of every stage: loss over steps, validation errors over steps."""
-    plots = []
-    for stage in CHAINS[CHAIN]:
-        history = read_history(out / "runs" / stage)
-        training = [line for line in history if line["kind"] == "train"]
-        validation = [line for line in history if line["kind"] == "val"]
-        plots += [
-            training_plot(f"{stage}: loss", training, "step", {"loss": "training"}, "loss"),
-            training_plot(
-                f"{stage}: validation",
-                validation,
-                "step",
-                {"pa_mpjpe_mm": "PA-MPJPE", "pa_mpvpe_mm": "PA-MPVPE", "mpjpe_mm": "MPJPE"},
-                "mm",
-            ),
-        ]
-    return [plot for plot in plots if plot]
+    runs = [out / "runs" / stage for stage in CHAINS[CHAIN]]
+    return evaluate_clips(runs[-1] / "last", out / "test" / "clips.zarr", out, extra=sections, curves=runs)
 
 
 def picture(path: Path, part: float = 1.0) -> str:

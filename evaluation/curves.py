@@ -1,7 +1,6 @@
-"""Plots of the report, as SVG text: PCK curves, error against occlusion, training curves."""
+"""Plots of the report, as SVG text: PCK curves, error against occlusion, calibration."""
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..data.durable import writing_file
-from ..hand.errors import InputError
 
 BLUE, ORANGE, GREY = "#2f6db5", "#d9792b", "#8a8f98"
 COLORS = (BLUE, ORANGE, "#4c9f70", "#a05aa8", GREY)
@@ -96,32 +94,3 @@ def occlusion_plot(rows: dict[str, dict], png: Path | None = None) -> str | None
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)
     return to_svg(drawing, png)
-
-
-def read_history(run: Path) -> list[dict]:
-    """The lines of a run folder's metrics.jsonl. InputError names the first line that is no JSON."""
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        raise InputError(f"{path}: not found; expected a run folder of h2o train")
-    history = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        try:
-            history.append(json.loads(line))
-        except ValueError as error:
-            raise InputError(f"{path}: line {number}: not JSON ({error})") from error
-    return history
-
-
-def training_plot(title: str, history: list[dict], x: str, y: dict[str, str], unit: str) -> str | None:
-    """Curves of a run: `y` maps keys of metrics.jsonl's lines to titles. None where no line has one of them."""
-    drawing, axes = figure(title, x, unit)
-    drawn = False
-    for (key, label), color in zip(y.items(), COLORS, strict=False):
-        points = [(line[x], line[key]) for line in history if key in line and x in line]
-        if points:
-            axes.plot(*zip(*points, strict=True), label=label, color=color, linewidth=1.4)
-            drawn = True
-    if not drawn:
-        return None
-    axes.legend(frameon=False, fontsize=8)
-    return to_svg(drawing)

@@ -7,6 +7,7 @@ other scripts read. All files are written at the end, each whole. HO3D's own pro
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,31 @@ from ..network.device import chosen_device
 from ..network.h2onet import H2ONet
 from . import ho3d
 from .breakdowns import break_down
-from .exports import write_dexycb, write_ho3d, write_predictions
+from .exports import check_table, write_dexycb, write_ho3d, write_predictions
 from .frame_file import write_frames
 from .groups import FrameFacts, facts_of
+from .mesh_export import FRAMES, MeshChoice, write_meshes
 from .protocol import protocol_of
 from .released import evaluate_predictions, official_scores
 from .report import Result, Section, write_report
 from .scores import FrameScores, concatenated, predicted_hands, score_batch
 from .summary import MM, frame_values, intervals, summarise
+from .training_curves import histories_of, training_section
 from .truth import truth_hand
 
 __all__ = ["evaluate_clips", "evaluate_predictions"]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The files that an evaluation also writes."""
+
+    ho3d_json: Path | None
+    dexycb_txt: Path | None
+    predictions: Path | None
+    meshes: MeshChoice | None
 
 
 def evaluate_clips(
@@ -48,62 +61,78 @@ def evaluate_clips(
     hierarchy: str | Path | None = None,
     ho3d_json: str | Path | None = None,
     dexycb_txt: str | Path | None = None,
-    predictions_npz: str | Path | None = None,
+    predictions_out: str | Path | None = None,
+    meshes: str | None = None,
+    mesh_frames: str = FRAMES,
     mano: str | Path | None = None,
     device: str = "auto",
     batch_size: int = 32,
     num_workers: int = 0,
     report: bool = True,
+    curves: Sequence[str | Path] | None = None,
     extra: Sequence[Section] = (),
 ) -> dict[str, Any]:
     """Score a checkpoint on every frame of a clip store; returns what metrics.json holds.
 
     Also writes breakdown.json (with confidence intervals), protocol.json, frames.npz and, with `report`, report.html
-    with the `extra` sections in it. Where a HO3D store holds the released meshes of all its frames, the keys of the
-    official scores.txt are in metrics.json too. Raises InputError for a checkpoint or store that cannot be read, for a
-    network whose output is not finite, and for exports that the clips cannot give.
+    with the `extra` sections in it and the training curves of the run folders `curves` (None: of the checkpoint's own,
+    where it lies in one). `meshes` (obj or ply) writes those of `mesh_frames` (`MeshChoice.parse`) to meshes/,
+    `predictions_out` (.npz or .parquet) those of all frames to one file. Where a HO3D store holds the released meshes
+    of all its frames, the keys of the official scores.txt are in metrics.json too. Raises InputError for a checkpoint
+    or store that cannot be read, for a network whose output is not finite, and for exports that the clips cannot give.
     """
     out, store = Path(out), ClipStore.open(clips)
     network = load_checkpoint(checkpoint, hierarchy)
-    check_exports(store, network, ho3d_json, dexycb_txt)
-    hand = truth_hand([str(clips)], mano)
-    samples = clips_in_order(clips, network)
-    tips = tips_of(store)
+    choice = None if meshes is None else MeshChoice.parse(meshes, mesh_frames)
+    wanted = Wanted(as_path(ho3d_json), as_path(dexycb_txt), as_path(predictions_out), choice)
+    check_exports(store, network, out, wanted)
+    histories = histories_of(checkpoint, curves)
+    hand, samples, tips = truth_hand([str(clips)], mano), clips_in_order(clips, network), tips_of(store)
+    network = network.for_inference().to(chosen_device(device))
+    batches = loader(samples, batch_size, num_workers=num_workers)
+    regressor = None if tips is None else hand.joint_regressor_21(tips)
     is_ho3d = store.dataset in ho3d.FRAMES and network.config.oriented
-    scores, vertices = run(
-        network.for_inference().to(chosen_device(device)),
-        loader(samples, batch_size, num_workers=num_workers),
-        store,
-        hand,
-        regressor=None if tips is None else hand.joint_regressor_21(tips),
-        keep=is_ho3d or predictions_npz is not None,
-    )
+    keep = is_ho3d or wanted.predictions is not None
+    scores, vertices = run(network, batches, store, hand, regressor=regressor, keep=keep)
     facts = facts_of(store, scores.frame_index)
     metrics = summarise(scores, facts)
     if is_ho3d and vertices is not None:
         metrics |= released_scores(store, scores, facts, vertices)
     breakdown = break_down(scores, facts) | {"confidence_95": intervals(scores, facts)}
     protocol = protocol_of(store, scores.frame_index, network, checkpoint, tips or "of the network")
-    write_exports(out, scores, facts, vertices, ho3d_json, dexycb_txt, predictions_npz)
+    write_exports(out, scores, facts, vertices, wanted)
+    if choice is not None:
+        write_meshes(out, choice, network, samples, hand, scores, facts, regressor=regressor, batch_size=batch_size)
     for name, content in (("metrics", metrics), ("breakdown", breakdown), ("protocol", protocol)):
         write_json(out / f"{name}.json", content)
     if report:
-        write_report(out, Result(metrics, breakdown, protocol, scores, facts), network, samples, hand, extra=extra)
+        result = Result(metrics, breakdown, protocol, scores, facts)
+        training = training_section(histories, out / "pieces")
+        write_report(out, result, network, samples, hand, training=training, extra=extra)
     return metrics
 
 
-def check_exports(store: ClipStore, network: H2ONet, ho3d_json: object, dexycb_txt: object) -> None:
-    """Refuse exports that cannot be right before any work is done."""
-    if ho3d_json is not None and store.dataset not in ho3d.FRAMES:
+def as_path(given: str | Path | None) -> Path | None:
+    """The path, where one is given."""
+    return None if given is None else Path(given)
+
+
+def check_exports(store: ClipStore, network: H2ONet, out: Path, wanted: Wanted) -> None:
+    """Refuse exports that cannot be right, or not be written, before any work is done."""
+    if wanted.ho3d_json is not None and store.dataset not in ho3d.FRAMES:
         raise InputError(
             f"--ho3d-json: {store.path} holds {store.dataset}; the HO3D format is for HO3D's evaluation frames"
         )
-    if dexycb_txt is not None and store.dataset != "dexycb":
+    if wanted.dexycb_txt is not None and store.dataset != "dexycb":
         raise InputError(f"--dexycb-txt: {store.path} holds {store.dataset}; the toolkit's format is for DexYCB")
-    if (ho3d_json is not None or dexycb_txt is not None) and not network.config.oriented:
+    if (wanted.ho3d_json is not None or wanted.dexycb_txt is not None) and not network.config.oriented:
         raise InputError(
             "--checkpoint: is of stage 1, which knows no orientation; results for other scripts need a stage 2 network"
         )
+    if wanted.predictions is not None:
+        check_table(wanted.predictions)
+    if wanted.meshes is not None:
+        wanted.meshes.check(store, out)
 
 
 def tips_of(store: ClipStore) -> str | None:
@@ -170,26 +199,20 @@ def released_scores(
 
 
 def write_exports(
-    out: Path,
-    scores: FrameScores,
-    facts: FrameFacts,
-    vertices: NDArray[np.float32] | None,
-    ho3d_json: str | Path | None,
-    dexycb_txt: str | Path | None,
-    predictions_npz: str | Path | None,
+    out: Path, scores: FrameScores, facts: FrameFacts, vertices: NDArray[np.float32] | None, wanted: Wanted
 ) -> None:
     """frames.npz, and the files that were asked for; predictions are placed at the annotated wrist."""
     root, index = facts.root[:, None], facts.dataset_index
     keys = {"sequence": facts.sequence, "recording": facts.recording, "frame": facts.number}
-    if ho3d_json is not None and vertices is not None:
+    if wanted.ho3d_json is not None and vertices is not None:
         order = np.argsort(index)
         joints = scores.joints + root
-        archive = write_ho3d(Path(ho3d_json), joints[order], (vertices + root)[order], lines=index[order])
-        log.info("%s and %s written", ho3d_json, archive)
-    if dexycb_txt is not None:
-        write_dexycb(Path(dexycb_txt), index, scores.joints + root)
-    if predictions_npz is not None and vertices is not None:
-        write_predictions(Path(predictions_npz), keys, scores.joints + root, vertices + root)
+        archive = write_ho3d(wanted.ho3d_json, joints[order], (vertices + root)[order], lines=index[order])
+        log.info("%s and %s written", wanted.ho3d_json, archive)
+    if wanted.dexycb_txt is not None:
+        write_dexycb(wanted.dexycb_txt, index, scores.joints + root)
+    if wanted.predictions is not None and vertices is not None:
+        write_predictions(wanted.predictions, keys, scores.joints + root, vertices + root)
     errors = {"joint_errors_mm": scores.joint_errors * MM, "joint_errors_pa_mm": scores.joint_errors_pa * MM}
     write_frames(out, keys, frame_values(scores) | errors)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..data.batches import collate
 from ..data.clips import ClipDataset, ClipStore
@@ -16,6 +17,7 @@ from ..hand.draw import from_the_back
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS
 from ..network.h2onet import H2ONet
+from ..network.prediction import Prediction
 from .pictures import BLUE, ORANGE, Picture, data_uri, enlarged, heat_colors, overlay_mesh, picture_of
 from .scores import CROP, FrameScores, current, predicted_hands, true_vertices
 
@@ -48,16 +50,9 @@ class Drawer:
 
     def pictures(self, position: int) -> dict[str, Picture]:
         """Pictures (256, 256, 3) of one sample by caption; "past frames" is half as wide."""
-        batch = collate([self.samples[position]])
-        device = next(self.network.parameters()).device
-        with torch.inference_mode():
-            prediction = self.network(batch["images"].to(device))
-        windows = batch["images"].ndim == 5
-        oriented = prediction.rotation is not None
-        row = int(self.scores.frame_index[position])
-        given = self.store.index["vertices"][row : row + 1] if "vertices" in self.store.index else None
-        truth = true_vertices(batch, self.hand, windows, oriented, given)[0]
-        found = predicted_hands(prediction, None)[0][0]
+        batch, prediction, truths = predicted_again(self.network, self.samples, self.store, self.hand, [position])
+        windows, oriented = batch["images"].ndim == 5, prediction.rotation is not None
+        truth, found = truths[0], predicted_hands(prediction, None)[0][0]
         crop = enlarged(picture_of(current(batch["images"], windows)[0]), FACTOR)
         drawn = {"crop": crop}
         if windows:
@@ -89,6 +84,22 @@ class Drawer:
             pictures=[(caption, data_uri(picture)) for caption, picture in self.pictures(position).items()],
             bars=bars_of(self.scores, position),
         )
+
+
+def predicted_again(
+    network: H2ONet, samples: ClipDataset, store: ClipStore, hand: HandModel, positions: list[int]
+) -> tuple[dict[str, Tensor], Prediction, NDArray[np.float64]]:
+    """Some samples of `store` once more: their batch, what the network says, and their true meshes (B, 778, 3) m.
+
+    Keeping everything that was predicted would take gigabytes; the truth is as `scores.true_vertices` gives it.
+    """
+    batch = collate([samples[position] for position in positions])
+    with torch.inference_mode():
+        prediction = network(batch["images"].to(next(network.parameters()).device))
+    windows, given = batch["images"].ndim == 5, store.index.get("vertices")
+    rows = current(batch["frame_index"], windows)
+    truth = true_vertices(batch, hand, windows, prediction.rotation is not None, None if given is None else given[rows])
+    return batch, prediction, truth
 
 
 def drawable(mesh: NDArray) -> bool:

@@ -3,6 +3,7 @@
 Input here is metres in the OpenCV camera frame, joints wrist, thumb .. little, left hands mirrored back.
 """
 
+import importlib.util
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,17 +47,34 @@ def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray
     return archive
 
 
+def check_table(path: Path) -> None:
+    """InputError where `write_predictions` could not write `path`: another suffix, or parquet without pyarrow."""
+    if path.suffix not in (".npz", ".parquet"):
+        raise InputError(f"--predictions-out {path}: expected a name that ends in .npz or .parquet")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError(f"--predictions-out {path}: needs pyarrow; run: pip install pyarrow, or give a name in .npz")
+
+
 def write_predictions(path: Path, keys: Mapping[str, NDArray], joints: NDArray, vertices: NDArray) -> Path:
-    """Predictions as an .npz for anyone's script: `keys` (sequence, recording, frame; (N,)), joints (N, 21, 3) and
-    vertices (N, 778, 3) float32 m in the OpenCV camera frame, joints wrist, thumb .. little.
+    """Predictions for anyone's script, as .npz or .parquet by the name's end; `check_table` has passed `path`.
+
+    `keys` are sequence, recording, frame (N,); joints (N, 21, 3) and vertices (N, 778, 3) become float32 m in the
+    OpenCV camera frame, joints wrist, thumb .. little. Parquet holds a frame's points flat: 63 and 2334 numbers.
     """
+    columns = {name: np.asarray(values) for name, values in keys.items()}
+    points = {"joints": np.asarray(joints, np.float32), "vertices": np.asarray(vertices, np.float32)}
     with writing_file(path) as file:
-        np.savez(
-            file,
-            **{name: np.asarray(values) for name, values in keys.items()},  # pyright: ignore[reportArgumentType]
-            joints=np.asarray(joints, np.float32),
-            vertices=np.asarray(vertices, np.float32),
-        )
+        if path.suffix == ".parquet":
+            import pyarrow as pa  # pyright: ignore[reportMissingImports]
+            import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+
+            flat = {
+                name: pa.FixedSizeListArray.from_arrays(values.ravel(), values[0].size)
+                for name, values in points.items()
+            }
+            pyarrow.parquet.write_table(pa.table(columns | flat), file, row_group_size=1000)
+        else:
+            np.savez(file, **columns, **points)  # pyright: ignore[reportArgumentType]
     return path
 
 

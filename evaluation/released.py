@@ -201,6 +201,8 @@ def write(
     for name, text in texts.items():
         with writing_file(out / name) as file:
             file.write(text.encode())
+    if not len(missing):
+        (out / "missing.txt").unlink(missing_ok=True)  # of an earlier evaluation
     sequence = np.array([name.rsplit("/", 1)[0] for name in scored.tolist()])
     number = np.array([int(digits[-1]) for digits in (re.findall(r"\d+", name) for name in scored.tolist())])
     named = any("/" in name for name in scored.tolist())

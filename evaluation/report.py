@@ -24,12 +24,14 @@ from .curves import fraction_plot, occlusion_plot, pck_plot, reliability_plot
 from .examples import Drawer
 from .groups import FrameFacts
 from .pictures import data_uri, write_png
-from .published import PUBLISHED
+from .published import PUBLISHED, Published
 from .scores import VERTICES, FrameScores
 from .strips import Strip, chosen_sequences, draw_strip
 
 NAMES = {
     "frames": "frames",
+    "frames_with_joints": "frames with known joints",
+    "frames_with_mesh": "frames with known mesh",
     "mpjpe_mm": "MPJPE, mm",
     "pa_mpjpe_mm": "PA-MPJPE, mm",
     "mpvpe_mm": "MPVPE, mm",
@@ -53,6 +55,23 @@ NAMES = {
     "occlusion_accuracy": "occlusion accuracy, fingers",
     "occlusion_macro_f1": "occlusion macro F1, fingers",
     "occlusion_majority_accuracy": "accuracy of always saying the commoner class",
+}
+HEADERS = NAMES | {
+    "orientation_deg": "orientation, degrees",
+    "occluded_share": "share hidden",
+    "majority_accuracy": "commoner class",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "brier": "Brier score",
+}
+TITLES = {
+    "occlusion": "occlusion outputs",
+    "occluded_fingers": "number of occluded fingers",
+    "finger": "every finger, visible or hidden",
+    "after_reappearance": "fingers that re-appeared, by frames since",
+    "hidden_for": "hidden fingers, by frames since they were last seen",
+    "visible_fraction": "visible share of the finger",
+    "cause": "what hides the finger",
 }
 TILES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "pa_f_15", "orientation_deg", "occlusion_accuracy")
 
@@ -83,7 +102,7 @@ def text_of(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
+        return f"{value:.3f}" if abs(value) <= 1 else f"{value:.2f}"
     return str(value)
 
 
@@ -101,12 +120,14 @@ def write_report(
     samples: ClipDataset,
     hand: HandModel,
     *,
+    training: Section,
     extra: Sequence[Section] = (),
     title: str | None = None,
 ) -> Path:
     """Write `out`/report.html, its plots and strips as PNG in `out`/pieces, and its numbers as report.json.
 
-    `network` and `samples` are those that gave the scores. Returns the page's path.
+    `network` and `samples` are those that gave the scores; `training` is the part about the runs, `extra` what the
+    caller puts first. Returns the page's path.
     """
     scores, breakdown, pieces = result.scores, result.breakdown, out / "pieces"
     drawer = Drawer(network, samples, ClipStore.open(samples.paths[0]), scores, hand)
@@ -127,7 +148,7 @@ def write_report(
     environment.filters["show"] = text_of
     template = environment.from_string(resources.files("h2onet.evaluation").joinpath("report.html").read_text("utf-8"))
     page = template.render(
-        title=title or f"{result.protocol['dataset']} {result.protocol['split']}: {len(scores)} frames",
+        title=title or title_of(result.protocol),
         tiles=[(NAMES[key], known[key], intervals.get(key)) for key in TILES if result.metrics.get(key) is not None],
         metrics=[(NAMES.get(key, key), value, intervals.get(key)) for key, value in known.items() if value is not None],
         recordings=len(np.unique(result.facts.recording)),
@@ -135,9 +156,11 @@ def write_report(
         rows=cards,
         plots=[plot for plot in plots if plot],
         breakdown=tables_of({name: rows for name, rows in breakdown.items() if name != "confidence_95"}),
-        protocol=result.protocol,
+        protocol=protocol_rows(result.protocol),
+        about=about(result.protocol),
         extra=extra,
-        published=[entry for entry in PUBLISHED if entry.dataset == result.protocol["dataset"]],
+        training=training,
+        published=published_rows(result),
     )
     write_pieces(out, strips, curves, bins)
     with writing_file(out / "report.html") as file:
@@ -152,6 +175,8 @@ def write_pieces(
     bins: list[tuple[float, float, int]],
 ) -> None:
     """The strips as PNG, and what the plots show as report.json."""
+    for left_over in (out / "pieces").glob("*sequence*-[0-9].png"):
+        left_over.unlink()  # of an earlier evaluation, which may have had more of them
     for group, found in strips.items():
         for number, strip in enumerate(found):
             write_png(out / "pieces" / f"{group.replace(' ', '_')}-{number + 1}.png", strip.picture)
@@ -165,7 +190,7 @@ def write_pieces(
         ],
     }
     with writing_file(out / "report.json") as file:
-        file.write((json.dumps(numbers) + "\n").encode())
+        file.write((json.dumps(numbers, allow_nan=False) + "\n").encode())
 
 
 def pck_curves(scores: FrameScores) -> dict[str, tuple[NDArray, NDArray]]:
@@ -214,6 +239,59 @@ def spread(positions: list[int], count: int) -> list[int]:
     return [positions[int(i)] for i in np.linspace(0, len(positions) - 1, count)]
 
 
+def title_of(protocol: dict[str, Any]) -> str:
+    """What was scored: dataset, setup, split and the number of frames."""
+    named = (protocol["dataset"], protocol["setup"] if protocol["dataset"] == "dexycb" else None, protocol["split"])
+    return f"{' '.join(str(part) for part in named if part)}: {protocol['frames']} frames"
+
+
+def about(protocol: dict[str, Any]) -> list[str]:
+    """The line below the title: the network, its checkpoint, the hash of the frame list."""
+    kind = "multi-frame" if protocol["network"]["frames"] > 1 else "single-frame"
+    return [
+        f"{kind} network",
+        f"{protocol['meshes']} meshes",
+        f"checkpoint {protocol['checkpoint']} ({protocol['checkpoint_sha256'][:12]})",
+        f"frame list {protocol['frames_sha256'][:12]}",
+    ]
+
+
+def protocol_rows(protocol: dict[str, Any]) -> list[tuple[str, str]]:
+    """protocol.json as names and texts."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict):
+            return ", ".join(f"{name}: {text(inner)}" for name, inner in value.items()) or "–"
+        if isinstance(value, list):
+            return ", ".join(map(str, value)) or "–"
+        return "–" if value is None else str(value)
+
+    return [(name.replace("_", " "), text(value)) for name, value in protocol.items()]
+
+
+def published_rows(result: Result) -> list[Published]:
+    """The published scores on the dataset of this evaluation, below its own; empty where none are known."""
+    dataset = result.protocol["dataset"]
+    known = [entry for entry in PUBLISHED if entry.dataset == dataset]
+    own, percent = result.metrics, {}
+    for name, key in (
+        ("joint_auc", "pa_joint_auc"), ("vertex_auc", "pa_vertex_auc"), ("f_5", "pa_f_5"), ("f_15", "pa_f_15")
+    ):  # fmt: skip
+        percent[name] = None if own[key] is None else 100 * own[key]
+    oriented = result.scores.oriented
+    this = Published(
+        dataset,
+        "this evaluation",
+        f"{len(result.scores)} frames",
+        joint_error=own["pa_mpjpe_mm"],
+        vertex_error=own["pa_mpvpe_mm"],
+        raw_joint_error=own["mpjpe_mm"] if oriented else None,
+        raw_vertex_error=own["mpvpe_mm"] if oriented else None,
+        **percent,
+    )
+    return [this, *known] if known else []
+
+
 def tables_of(breakdown: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
     """Every group of breakdown.json as (title, header, rows)."""
     tables = []
@@ -226,7 +304,7 @@ def tables_of(breakdown: dict[str, Any]) -> list[tuple[str, list[str], list[list
         if not flat:
             continue
         columns = list(next(iter(flat.values())))
-        header = [NAMES.get(column, column.replace("_", " ")) for column in columns]
+        header = [HEADERS.get(column, column.replace("_", " ")) for column in columns]
         body = [[name, *(row.get(column) for column in columns)] for name, row in flat.items()]
-        tables.append((title.replace("_", " "), ["", *header], body))
+        tables.append((TITLES.get(title, title.replace("_", " ")), ["", *header], body))
     return tables

@@ -130,9 +130,9 @@ def occlusion_summary(scores: FrameScores) -> dict[str, float | None]:
     }
 
 
-def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float]]:
+def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float | None]]:
     """Accuracy, precision, recall, F1 of class occluded, macro F1 and calibration error of every occlusion output."""
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float | None]] = {}
     for k, name in enumerate((*FINGERS, "global")):
         label = scores.occluded[:, LABEL_COLUMNS[k]]
         probability = scores.occluded_probability[:, k]
@@ -142,8 +142,11 @@ def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float]]:
     return found
 
 
-def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float]:
-    """Scores of one yes/no output: probability (N,) of yes, truth (N,) bool. Macro F1: over classes that occur."""
+def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float | None]:
+    """Scores of one yes/no output: probability (N,) of yes, truth (N,) bool. Macro F1: over classes that occur.
+
+    Precision is None where yes is never said, recall where it is never true, F1 where both hold.
+    """
     said = probability > 0.5
 
     def f1(yes: NDArray, true: NDArray) -> tuple[float, float, float]:
@@ -164,9 +167,9 @@ def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float]:
         "occluded_share": float(truth.mean()),
         "accuracy": float((said == truth).mean()),
         "majority_accuracy": float(max(truth.mean(), 1 - truth.mean())),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1_occluded),
+        "precision": float(precision) if said.any() else None,
+        "recall": float(recall) if truth.any() else None,
+        "f1": float(f1_occluded) if said.any() or truth.any() else None,
         "macro_f1": float(np.mean(present)),
         "brier": float(np.mean((probability - truth) ** 2)),
         "calibration_error": float(np.sum(gaps)),

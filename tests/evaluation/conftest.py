@@ -20,8 +20,8 @@ from h2onet.network.checkpoint import save_checkpoint
 from h2onet.network.h2onet import H2ONet, NetworkConfig, build_network
 from h2onet.pipeline.cut_hands import ClipTask, cut_sequence
 
-WIDTH, HEIGHT = 160, 120
-INTRINSICS = np.array([[150.0, 0.0, (WIDTH - 1) / 2], [0.0, 150.0, (HEIGHT - 1) / 2], [0.0, 0.0, 1.0]])
+WIDTH, HEIGHT = 640, 480
+INTRINSICS = np.array([[600.0, 0.0, (WIDTH - 1) / 2], [0.0, 600.0, (HEIGHT - 1) / 2], [0.0, 0.0, 1.0]])
 FLIP = np.array([-1.0, 1.0, 1.0])
 MakeStore = Callable[..., Path]
 MakeCheckpoint = Callable[..., Path]
@@ -63,7 +63,7 @@ def make_store(hand: HandModel, tmp_path_factory: pytest.TempPathFactory) -> Mak
                 rows.pop("vertices")
             if not known:
                 rows["joints"][:], rows["joints_2d"][:] = np.nan, np.nan
-                rows["box"][:] = [40.0, 20.0, 120.0, 100.0]
+                rows["box"][:] = [160.0, 80.0, 480.0, 400.0]
             labels.commit(key, rows, {"failures": []})
         keys = list(sequences)
         labels.finish(

@@ -26,7 +26,7 @@ def single(store: Path, make_checkpoint, tmp_path_factory: pytest.TempPathFactor
     out = tmp_path_factory.mktemp("single")
     extra = [Section("Something added", "with <words>", plots=["<svg></svg>"])]
     return out, evaluate_clips(
-        make_checkpoint(), store, out, dexycb_txt=out / "pose.txt", predictions_npz=out / "said.npz", extra=extra
+        make_checkpoint(), store, out, dexycb_txt=out / "pose.txt", predictions_out=out / "said.npz", extra=extra
     )
 
 
