@@ -6,6 +6,8 @@ dex-ycb-toolkit; what trips people is in docs/datasets.md.
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -36,8 +38,20 @@ HAND = 255  # of `seg`
 NO_POSE = "pose_m is all 0"
 NO_JOINTS = "joint_3d is all -1"
 NO_PIXELS = "joint_2d is all -1"
-# What reading a damaged or missing label file raises.
-BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+# What reading a damaged or missing label file raises: a flipped bit may claim an encryption or compression that zipfile
+# does not know (RuntimeError), a header that does not parse (TokenError), or an array of any size (MemoryError).
+BROKEN = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    tokenize.TokenError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 # -- one recording ---------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ import numpy as np
 DATASETS = ("dexycb", "ho3d-v2", "ho3d-v3")
 SPLITS = ("train", "val", "test")
 SETUPS = ("s0", "s1", "s2", "s3")
+PHOTO_SIZE = (640, 480)
+"""Width and height of every photo of both datasets, px: the unit of all their 2D annotations."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Frame:
     grasped: int = -1
     hand_mask: np.ndarray | None = None  # (height, width) bool
     vertices: np.ndarray | None = None  # (778, 3) float64 m, where the dataset releases meshes instead of poses
-    width: int = 640
-    height: int = 480
+    width: int = PHOTO_SIZE[0]
+    height: int = PHOTO_SIZE[1]
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from .frame import (
 from .hand_arrays import hand_basis
 from .ho3d_lists import RELEASED, folder_of
 from .json_scan import decode_entries
+from .photos import BadPhoto, decode, photo_size
 
 FROM_HO3D = np.array(JOINTS_FROM_MANO)
 """Indices that bring HO3D's 21 joints (MANO's 16, then the tips) into the order wrist, thumb .. little."""
@@ -116,12 +117,16 @@ def read_mask(photo: Photo) -> tuple[np.ndarray | None, Failure | None]:
     A missing or unreadable file gives None and a Failure that names it.
     """
     sequence, path = photo.sequence, mask_path(photo.sequence, photo.number)
-    full = Path(sequence.root) / path
-    if not full.is_file():
+    try:
+        data = (Path(sequence.root) / path).read_bytes()
+        photo_size(
+            data
+        )  # a truncated mask would be decoded with its lost part grey: no hand there, all of it "occluded"
+        picture = decode(data)
+    except FileNotFoundError:
         return None, Failure(path, "the mask is missing")
-    picture = cv2.imread(str(full), cv2.IMREAD_COLOR)
-    if picture is None:
-        return None, Failure(path, "the mask is not a readable JPEG")
+    except (BadPhoto, OSError) as error:
+        return None, Failure(path, f"the mask is not readable: {getattr(error, 'strerror', None) or error}")
     hand = (picture[:, :, 2 - sequence.seg_channel] > _MASK_THRESHOLD).astype(np.uint8)
     return cv2.resize(hand, (640, 480), interpolation=cv2.INTER_NEAREST).astype(bool), None
 

@@ -76,6 +76,8 @@ def _jpeg_header(data: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
                 break
             height, width = struct.unpack(">HH", frame[1:5])
             factors = [frame[7 + 3 * i] for i in range(frame[5])]
+            if not all(f >> 4 and f & 15 for f in factors):
+                break
             if len(factors) == 1:
                 return (width, height), (8, 8)
             return (width, height), (8 * max(f >> 4 for f in factors), 8 * max(f & 15 for f in factors))

@@ -155,6 +155,7 @@ def _tasks(source: LabelStore, labels: Path, root: Path, out: str, settings: Map
             out=out,
             codec=settings["codec"],
             max_scale=settings["max_scale"],
+            size=tuple(source.attrs["photo"]) if "photo" in source.attrs else None,
         )
         for entry in source.attrs["sequences"]
         if entry["frames"] > 0

@@ -24,7 +24,10 @@ from ..data.store import SequenceStore, folder_of
 
 @dataclass(frozen=True)
 class ClipTask:
-    """One camera sequence to cut: where its labels and photos are, and where the clips go."""
+    """One camera sequence to cut: where its labels and photos are, and where the clips go.
+
+    `size` is the width and height of the photos that the labels were made for, where the labels say so.
+    """
 
     key: str
     frames: int
@@ -34,6 +37,7 @@ class ClipTask:
     out: str
     codec: str
     max_scale: float
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,12 @@ def _commit(task: ClipTask, columns: Rows, attrs: dict[str, Any], jpeg: np.ndarr
 
 
 def cut_frame(data: bytes, joints_2d: np.ndarray, given: np.ndarray, task: ClipTask) -> tuple[bytes, dict[str, Any]]:
-    """The stored picture of one photo and where it lies in it. BadPhoto when the photo is damaged."""
+    """The stored picture of one photo and where it lies in it. BadPhoto when the photo is damaged or was resized."""
     width, height = photo_size(data)
+    if task.size and task.size != (width, height):  # joints and camera are those of the photo as it was published
+        raise BadPhoto(
+            f"is {width}x{height} px, its labels are of {task.size[0]}x{task.size[1]}: copy the original again"
+        )
     box, rule = crop_box(joints_2d, given, width, height)
     unit = coding_unit(data) if task.codec == LOSSLESS else (1, 1)
     region = stored_region(box, width, height, unit, task.max_scale)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..data.dexycb_splits import YCB_NAMES
-from ..data.frame import CameraSequence, Failure, image_pattern
+from ..data.frame import PHOTO_SIZE, CameraSequence, Failure, image_pattern
 from ..data.labels import LabelStore
 from ..hand.arrays import load_arrays
 from ..labeling.occlusion import CAUSES
@@ -59,6 +59,7 @@ def finish_labels(
             for name in ("dataset", "split", "setup", "root", "annotations", "objects", "renderer", "rules")
         },
         "image": image_pattern(settings.dataset, settings.split),
+        "photo": list(PHOTO_SIZE),
         "mano": {side: {"source": hand.source, "sha256": hand.sha256} for side, hand in arrays.items()},
         "mano_path": str(settings.mano),
         "mask": _mask_source(settings, facts),

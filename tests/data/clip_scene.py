@@ -56,7 +56,10 @@ def write_scene(folder: Path, scene: Scene) -> Path:
     for number, (key, frames) in enumerate(scene.sequences.items()):
         labels.commit(key, _sequence(root, pattern, key, frames, scene, number), {"failures": []})
     attrs = {"dataset": scene.dataset, "split": scene.split, "setup": "s0", "root": str(root), "image": pattern}
-    labels.finish(scene.sequences, {**attrs, "rules": {"h2onet": 1, "depth": 1}, "mano": {"source": "standin"}})
+    labels.finish(
+        scene.sequences,
+        {**attrs, "photo": [WIDTH, HEIGHT], "rules": {"h2onet": 1, "depth": 1}, "mano": {"source": "standin"}},
+    )
     labels.store.close()
     return path
 

@@ -173,6 +173,23 @@ def test_a_damaged_label_file_is_a_failure_with_its_name(tree, damage, reason):
     assert isinstance(items[2], Frame)
 
 
+def test_no_flipped_bit_stops_a_run(tree):
+    path = first_label(tree)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    told = set()
+    for _ in range(500):
+        content = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            content[rng.choice([rng.integers(300), rng.integers(len(whole)), -1 - rng.integers(400)])] ^= (
+                1 << rng.integers(8)
+            )
+        path.write_bytes(bytes(content))
+        item = next(iter_frames(list_sequences("dexycb", tree, "train", mano="standin")[0]))
+        assert isinstance(item, Frame | Failure)
+        told |= {item.reason} if isinstance(item, Failure) else set()
+    assert len(told) > 5 and all(reason.startswith("not readable: ") for reason in told)
+
+
 def test_a_missing_photo_is_a_failure(tree):
     first_label(tree, 2).with_name("color_000002.jpg").unlink()
     assert [i.path for i in frames(tree) if isinstance(i, Failure)] == [

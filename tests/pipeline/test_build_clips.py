@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from h2onet.data import photos
@@ -83,6 +84,15 @@ def test_no_cut_of_a_jpeg_passes_unnoticed(labels, tmp_path, codec, keep):
     file.write_bytes(data[: int(len(data) * keep)])
     summary = build_clips(labels, tmp_path / "clips.zarr", workers=1, codec=codec)
     assert (summary.frames, summary.failures) == (6, 1)
+
+
+def test_a_resized_photo_is_refused(labels, tmp_path):
+    file = tmp_path / "root" / KEY / "color_000000.jpg"
+    file.write_bytes(cv2.imencode(".jpg", np.zeros((240, 320, 3), np.uint8))[1].tobytes())
+    assert build_clips(labels, tmp_path / "clips.zarr", workers=1).failures == 1
+    assert [row["reason"] for row in failures(labels)] == [
+        "is 320x240 px, its labels are of 640x480: copy the original again"
+    ]
 
 
 def test_truncated_pngs_are_named(tmp_path):
