@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 from . import cli_model
-from .cli_options import Dataset, Mano, Overwrite, Root, Scheduler, Workers, dataset_root, finish, require_mano
+from .cli_options import (
+    Dataset,
+    Mano,
+    Overwrite,
+    Root,
+    Scheduler,
+    Workers,
+    dataset_root,
+    finish,
+    first_process,
+    let_the_first_speak,
+    require_mano,
+)
 from .hand.errors import InputError
 
 app = typer.Typer(
@@ -33,10 +45,11 @@ app.add_typer(cli_model.app)
 def main() -> None:
     """Entry point of the `h2o` command: wrong usage and bad input become one line on stderr and exit code 2."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("h2onet").setLevel(logging.INFO)
+    logging.getLogger("h2onet").setLevel(logging.INFO if first_process() else logging.ERROR)
     try:
         code = app(standalone_mode=False)
     except InputError as error:
+        let_the_first_speak()
         print(f"h2o: {error}", file=sys.stderr)
         sys.exit(2)
     except USAGE_ERROR as error:
@@ -58,6 +71,7 @@ def _usage(error: Exception) -> int:
     command = context.command_path if context else "h2o"
     message = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
     if message:  # empty where the help text was the answer
+        let_the_first_speak()
         print(f"h2o: {message.rstrip('.')}; see `{command} --help`", file=sys.stderr)
     return 2
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from .hand.errors import InputError
 
+PATIENCE = 10.0  # s
 DATASETS = ("dexycb", "ho3d-v2", "ho3d-v3")
 ROOT_VARIABLES = {"dexycb": "DEX_YCB_DIR", "ho3d-v2": "HO3D_DIR", "ho3d-v3": "HO3D_DIR"}
 
@@ -51,6 +53,19 @@ def require_mano(mano: str | None) -> str:
             "(register at https://mano.is.tue.mpg.de) or set MANO_DIR, or name the built-in hand with --mano standin"
         )
     return mano
+
+
+def first_process() -> bool:
+    """Whether this process reports: the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def let_the_first_speak() -> None:
+    """Under torchrun every process meets the same mistake: the first on this machine says it, and torchrun ends the
+    others while they wait here. Who is still there afterwards has a trouble of its own, and says it.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        time.sleep(PATIENCE)
 
 
 def finish(failures: int, where: Path | str | None = None) -> None:

@@ -6,6 +6,10 @@ batch has the same bytes with any number of workers, under fork or spawn, and af
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,9 +56,28 @@ def collate(items: list[Item]) -> Batch:
 
 
 def start_worker(_: int) -> None:
-    """One thread per worker process: the workers are the parallelism."""
+    """One thread per worker process: the workers are the parallelism. They end when their parent says so."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    _leave_stopping_to_the_parent()
+
+
+def _leave_stopping_to_the_parent() -> None:
+    """Ctrl-C, torchrun and batch systems signal all processes at once; the parent still needs its workers for the
+    step in hand. So a SIGTERM counts only if the parent sent it, and a worker whose parent is gone ends by itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None or not hasattr(signal, "sigwaitinfo"):  # macOS tells no sender: there torch's handling stays
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_on_word_of, args=(parent.pid,), daemon=True).start()
+
+
+def _end_on_word_of(parent: int | None) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 class _Batches:

@@ -77,6 +77,11 @@ def agreed(flag: bool, processes: Processes, device: torch.device) -> bool:
     return flag if processes.world == 1 else bool(summed(torch.tensor(float(flag), device=device), processes) > 0)
 
 
+def together(processes: Processes, device: torch.device) -> None:
+    """Wait here until every process is here: what the first one wrote before, all can read after."""
+    agreed(False, processes, device)
+
+
 def gathered(value: T, processes: Processes) -> list[T]:
     """One value of every process, in rank order."""
     if processes.world == 1:
@@ -86,15 +91,15 @@ def gathered(value: T, processes: Processes) -> list[T]:
     return values
 
 
-def shared_network(
-    network: nn.Module, processes: Processes, device: torch.device, *, idle_parameters: bool = True
-) -> nn.Module:
+def shared_network(network: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
     """The network wrapped for several processes; itself for one. Its batch normalisation must be shared already.
 
-    idle_parameters: some get no gradient, as the orientation branch in stage 1.
+    Every parameter that is trained must get a gradient in every step, as in all stages of this network: the wrapper
+    waits for each.
     """
     if processes.world == 1:
         return network
+    _plain_pointwise(network)
     kind: Any = nn.parallel.DistributedDataParallel
     # Shared batch normalisation keeps the statistics equal: no need to send the first process's before every step.
     # The option for that has another name since torch 2.13.
@@ -102,10 +107,18 @@ def shared_network(
     return kind(
         network,
         device_ids=[device.index] if device.type == "cuda" else None,
-        find_unused_parameters=idle_parameters,
         gradient_as_bucket_view=True,
         **{"forward_sync_buffers" if renamed else "broadcast_buffers": False},
     )
+
+
+@torch.no_grad()
+def _plain_pointwise(network: nn.Module) -> None:
+    # The weight (O, I, 1, 1) of a pointwise convolution is the same memory in both layouts, but converting to
+    # channels-last leaves other strides on it than its gradients have, and the wrapper then copies each of them.
+    for parameter in network.parameters():
+        if parameter.dim() == 4 and parameter.shape[2:] == (1, 1):
+            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
 
 
 class _Sum(torch.autograd.Function):

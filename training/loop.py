@@ -10,7 +10,7 @@ from ..data.batches import loader
 from ..evaluation.truth import truth_hand
 from ..network.checkpoint import load_checkpoint, load_training_state
 from . import inputs, machine
-from .distributed import from_environment, joined
+from .distributed import from_environment, joined, together
 from .recipe import Recipe
 from .run import Run, Setting, TrainResult
 from .runfolder import RunFolder
@@ -66,6 +66,7 @@ def train(
     else:
         network, provenance = load_checkpoint(folder.last), state["provenance"]
     with joined(processes, chosen), StopSignals() as signals:
+        together(processes, chosen)  # all have looked at the folder before the first changes it
         if processes.first:
             folder.start(recipe, resume_step=state["step"] if state else None)
         setting = Setting(recipe, folder, hand.to(chosen), batches, validation, chosen, dtype, processes, provenance)

@@ -22,7 +22,7 @@ from ..hand.mano import HandModel
 from ..network.checkpoint import save_checkpoint
 from ..network.h2onet import H2ONet
 from . import inputs, machine
-from .distributed import Processes, agreed, share_batch_norm, shared_network
+from .distributed import Processes, agreed, gathered, share_batch_norm, shared_network, together
 from .guard import Guard
 from .logs import RunLog, Stopwatch
 from .pictures import draw_samples
@@ -85,6 +85,7 @@ class Run:
         self.batches, self.validation = setting.batches, setting.validation
         self.device, self.processes, self.provenance = setting.device, setting.processes, setting.provenance
         self.step, self.epoch = 0, 0
+        self.judged = 0  # the step after which the last validation was
         self.best: float | None = None
         self.sums: dict[str, float] = {}
         self.watch, self.span = Stopwatch(), Stopwatch()
@@ -95,7 +96,7 @@ class Run:
             share_batch_norm(self.network, self.device)
         self.guard = Guard(self.network, self.folder.skipped, self.recipe.skip_limit)
         self.stepper = Stepper(
-            shared_network(self.network, self.processes, self.device, idle_parameters=self.recipe.stage == 1),
+            shared_network(self.network, self.processes, self.device),
             self.hand,
             self.recipe,
             self.guard,
@@ -133,16 +134,20 @@ class Run:
         return self.log
 
     def go(self, signals: StopSignals) -> TrainResult:
-        """Train to the end, or to a signal."""
+        """Train to the end, or to a signal that reaches any of the processes."""
         begun = time.perf_counter()
         if self.step == 0:
             self.save_last()
-        while self.step < self.last_step:
-            self.train_epoch(signals)
-            if agreed(signals.name is not None, self.processes, self.device):
+        stopped = False
+        while not stopped and (self.step < self.last_step or self.judged < self.step):
+            stopped = self.train_epoch(signals)
+            if stopped:
                 self.save_last()
-                break
-            self.end_epoch()
+            else:
+                self.end_epoch()
+                stopped = agreed(signals.name is not None, self.processes, self.device)
+        names = gathered(signals.name, self.processes) if stopped else []
+        together(self.processes, self.device)  # the next stage of a chain reads what this one wrote
         return TrainResult(
             out=self.folder.path,
             steps=self.step,
@@ -150,14 +155,16 @@ class Run:
             best_score=self.best,
             chosen_on=self.chosen_on,
             skipped_steps=self.guard.skipped,
-            interrupted=signals.name,
+            interrupted=next(filter(None, names), None),
             seconds=time.perf_counter() - begun,
             samples_per_second=self.watch.rate,
             wait_share=self.watch.wait_share,
         )
 
-    def train_epoch(self, signals: StopSignals) -> None:
-        """The steps of one epoch, or what is left of it, up to a signal or the last step."""
+    def train_epoch(self, signals: StopSignals) -> bool:
+        """The steps of one epoch, or what is left of it, up to the last step or a signal; whether it was a signal."""
+        if self.step >= self.last_step:  # broken off in the validation after the last step
+            return False
         self.stepper.set_rate(learning_rate(self.recipe, self.epoch, self.processes.world))
         for batch, waited in self._timed(iter(self.batches)):
             self.step += 1
@@ -167,10 +174,15 @@ class Run:
             if self.step % self.recipe.log_every == 0 or self.step == self.last_step:
                 self._log_step(result)
             done = self.step >= self.last_step
-            if self.step % max(self.recipe.checkpoint_every, 1) == 0 or done:
+            whole = self.batches.batch == len(self.batches)
+            # Also before the validation of an epoch: who is killed in it has lost no step.
+            if self.step % max(self.recipe.checkpoint_every, 1) == 0 or done or whole:
                 self.save_last()
-            if done or agreed(signals.name is not None, self.processes, self.device):
-                return
+            if agreed(signals.name is not None, self.processes, self.device):
+                return True
+            if done:
+                break
+        return False
 
     def end_epoch(self) -> None:
         """Validate, keep the best, draw pictures, and save. An epoch that `max_steps` cut short counts as it is."""
@@ -197,9 +209,11 @@ class Run:
             "val" if self.validation is not None else "epoch", self.step, {"epoch": self.epoch + 1, **values}
         )
         self._draw()
+        self.judged = self.step
         if whole:
             self.epoch += 1
             self.sums = {}
+            self.batches.set_epoch(self.epoch)
         self.save_last()
 
     def state(self) -> dict[str, Any]:
@@ -207,6 +221,7 @@ class Run:
         return {
             "step": self.step,
             "epoch": self.epoch,
+            "judged": self.judged,
             "best": self.best,
             "sums": dict(self.sums),
             "optimiser": self.stepper.optimiser.state_dict(),
@@ -220,6 +235,7 @@ class Run:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`. InputError where the data are not those of the run."""
         self.step, self.epoch, self.best = state["step"], state["epoch"], state["best"]
+        self.judged = state.get("judged", self.step)  # checkpoints before it was kept: as if validated
         self.sums = dict(state["sums"])
         self.batches.load_state_dict(state["loader"])
         self.stepper.optimiser.load_state_dict(state["optimiser"])

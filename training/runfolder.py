@@ -2,7 +2,7 @@
 
 last/  best/       checkpoint folders (network.checkpoint); last/ also holds the training state for resuming
 config.toml        the recipe as it was run
-metrics.jsonl      one JSON object a line: {"kind": "train" | "val" | "run", "step": ..., ...}
+metrics.jsonl      one JSON object a line: {"kind": "train" | "val" | "epoch", "step": ..., ...}
 skipped.jsonl      steps that the guard skipped
 tensorboard/       the same numbers for TensorBoard
 samples/           pictures of every epoch

@@ -83,7 +83,7 @@ class Stepper:
         if taken:
             self.scaler.step(self.optimiser)
             self.guard.passed()
-        elif not agreed(overflow, self.processes, self.device):
+        elif agreed(bool(broken) and not overflow, self.processes, self.device):
             self._skip(batch, number, epoch, broken, named, norm_value)
         # fp16 only: an overflow at a high loss scale is no fault; the scaler lowers its scale and the next step goes
         # on.

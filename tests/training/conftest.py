@@ -18,8 +18,8 @@ from h2onet.hand.mano import HandModel, load_hand
 from h2onet.pipeline.cut_hands import ClipTask, cut_sequence
 from h2onet.training.recipe import Recipe, load_recipe
 
-WIDTH, HEIGHT = 320, 240
-INTRINSICS = np.array([[306.5, 0.0, 156.5], [0.0, 306.0, 122.5], [0.0, 0.0, 1.0]])
+WIDTH, HEIGHT = 640, 480
+INTRINSICS = np.array([[613.0, 0.0, 313.0], [0.0, 612.0, 245.0], [0.0, 0.0, 1.0]])
 MakeClips = Callable[..., Path]
 
 
