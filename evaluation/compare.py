@@ -34,11 +34,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All lines, the recordings behind the paired columns (0: not paired), and how the protocols differ."""
+    """All lines, the recordings behind the paired columns (0: not paired), what is unlike, and what A and B are."""
 
     lines: list[Line]
     recordings: int
     unlike: list[str]
+    scored: tuple[str, str]
 
     def __str__(self) -> str:
         rows = [("", "A", "B", "B - A", "95 % of the paired difference", "p")]
@@ -63,11 +64,13 @@ class Comparison:
             for row in rows
         )
         notes = [f"not the same protocol: {text}" for text in self.unlike]
-        if self.recordings:
+        if self.recordings == 1:
+            notes.append("all frames are of one recording: no interval and no test")
+        elif self.recordings:
             notes.append(f"paired over {self.recordings} recordings (bootstrap interval, sign-flip test)")
             if self.recordings < FEW_RECORDINGS:
                 notes.append("so few recordings cannot show a significant difference, whatever the numbers")
-        return "\n".join([table, *notes])
+        return "\n".join([f"A: {self.scored[0]}", f"B: {self.scored[1]}", table, *notes])
 
 
 def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Comparison:
@@ -95,7 +98,9 @@ def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Co
             continue
         difference = None if a is None or b is None else float(b) - float(a)
         lines.append(Line(name, a, b, difference, *paired.get(name, (None, None))))
-    return Comparison(lines, recordings, unlike)
+    whose = [protocol.get("checkpoint") or protocol.get("predictions") for protocol in protocols]
+    first, second = (f"{folder} ({what})" for folder, what in zip(folders, whose, strict=True))
+    return Comparison(lines, recordings, unlike, (first, second))
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
