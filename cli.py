@@ -161,12 +161,15 @@ def annotations(
     root: Root = None,
     setup: Annotated[str, typer.Option(help="DexYCB setup: s0, s1, s2 or s3.")] = "s0",
     mano: Mano = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a raw dataset tree to the HandOccNet-style annotation JSON."""
     from .data.annotations import write_annotations
+    from .data.failures import failures_file
 
-    count = write_annotations(dataset, dataset_root(dataset, root), split, setup, require_mano(mano), out)
-    print(f"{count} annotations written to {out}")
+    done = write_annotations(dataset, dataset_root(dataset, root), split, setup, require_mano(mano), out, overwrite)
+    print(done)
+    finish(done.failures, failures_file(out))
 
 
 @app.command("build-clips")

@@ -106,7 +106,7 @@ def replay(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def label(root: Path, split: str, folder: Path, options: argparse.Namespace, steps: dict[str, list]) -> LabelStore:
     """Label one split from the raw tree and from the JSON; SystemExit where anything failed or differs."""
     annotations = folder / f"{split}.json"
-    write_annotations("dexycb", root, split, "s0", root / "mano", annotations)
+    write_annotations("dexycb", root, split, "s0", root / "mano", annotations, overwrite=True)
     stores = []
     for kind, source in (("raw", "raw"), ("JSON", annotations)):
         out = folder / f"{split}-{kind}" / "labels.zarr"

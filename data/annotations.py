@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 import numpy as np
+from tqdm import tqdm
 
 from ..hand.errors import InputError
 from .datasets import iter_frames, list_sequences
-from .durable import writing_file
+from .durable import room_to_write, writing_file
+from .failures import failures_file, write_failures
 from .frame import CameraSequence, Failure, Frame, Skipped
 from .hand_arrays import hand_basis
 from .labels import refuse_inside
@@ -27,35 +30,67 @@ from .labels import refuse_inside
 log = logging.getLogger(__name__)
 
 
-def write_annotations(dataset: str, root: str | Path, split: str, setup: str, mano: str | Path, out: str | Path) -> int:
-    """Convert a raw tree to `out`, outside of it; returns the number of annotations.
+@dataclass(frozen=True)
+class Written:
+    """What a conversion wrote, and how many frames it had to leave out (listed in failures.jsonl)."""
+
+    annotations: int
+    failures: int
+    out: Path
+
+    def __str__(self) -> str:
+        failed = f"; {self.failures} frames cannot be read, see {failures_file(self.out)}" if self.failures else ""
+        return f"{self.annotations} annotations written to {self.out}{failed}"
+
+
+def write_annotations(
+    dataset: str,
+    root: str | Path,
+    split: str,
+    setup: str,
+    mano: str | Path,
+    out: str | Path,
+    overwrite: bool = False,
+) -> Written:
+    """Convert a raw tree to the file `out`, outside of it.
 
     DexYCB: every frame with a hand, `image_id` = the toolkit's dataset index. HO3D `train`: all of train.txt (with what
     this project holds out as `val`), `test`: evaluation.txt, both in the list's order, as H2ONet's loaders need.
-    InputError for bad input or when nothing is found.
+    InputError for bad input, when nothing is found, or when `out` exists and may not be replaced.
     """
+    out = Path(out).expanduser()
     refuse_inside(out, root, "--out")
-    return write_annotation_file(dataset, root, split, setup, mano, out)
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; give the JSON file to write")
+    if out.exists() and not overwrite:
+        raise InputError(f"--out {out}: exists; add --overwrite to replace it, or give another file")
+    count, failures = write_annotation_file(dataset, root, split, setup, mano, out)
+    write_failures(out, failures)
+    return Written(count, len(failures), out)
 
 
 def write_annotation_file(
-    dataset: str, root: str | Path, split: str, setup: str, mano: str | Path, out: str | Path
-) -> int:
-    """The same without the rule that nothing is written inside a dataset: for who makes a dataset."""
+    dataset: str, root: str | Path, split: str, setup: str, mano: str | Path, out: Path
+) -> tuple[int, list[Failure]]:
+    """The same without the rules of what may be written where, for who makes a dataset; frames that cannot be read are
+    returned.
+    """
     sequences = list_sequences(dataset, root, split, setup, mano=mano)
     for side in ("right", "left") if dataset == "dexycb" else ("right",):
         hand_basis(mano, side)  # a wrong MANO folder is an error of the run, not of every frame
     if dataset != "dexycb" and split == "train":
         sequences += list_sequences(dataset, root, "val", setup, mano=mano)
     skipped: Counter[str] = Counter()
-    out = Path(out).expanduser()
-    near = next(folder for folder in out.absolute().parents if folder.is_dir())
-    with tempfile.TemporaryFile(dir=near) as spool:
-        places = np.array(list(_spooled(sequences, spool, skipped)), np.int64).reshape(-1, 4)
+    failures: list[Failure] = []
+    near = next(place for place in out.absolute().parents if place.exists())
+    if not near.is_dir():
+        raise InputError(f"--out {out}: {near} is a file, not a folder; give another place")
+    with room_to_write(out), tempfile.TemporaryFile(dir=near) as spool:
+        places = np.array(list(_spooled(sequences, spool, skipped, failures)), np.int64).reshape(-1, 4)
         if not len(places):
-            raise InputError(
-                f"{root}: no frame of {split} has an annotation ({dict(skipped)}); check --root and --split"
-            )
+            reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
+            reasons += f"; {len(failures)} cannot be read, first {failures[0].path}" if failures else ""
+            raise InputError(f"{root}: no frame of {split} has an annotation ({reasons}); check --root and --split")
         places = places[np.argsort(places[:, 0], kind="stable")]
         with writing_file(out) as target:
             target.write(b'{"images": [')
@@ -65,28 +100,30 @@ def write_annotation_file(
             target.write(b"]}")
     for reason, count in sorted(skipped.items()):
         log.warning("%s: %d frames left out: %s", out, count, reason)
-    return len(places)
+    return len(places), failures
 
 
 def _spooled(
-    sequences: Iterable[CameraSequence], spool: IO[bytes], skipped: Counter[str]
+    sequences: Sequence[CameraSequence], spool: IO[bytes], skipped: Counter[str], failures: list[Failure]
 ) -> Iterator[tuple[int, int, int, int]]:
     """Write image and annotation of every frame to the spool; yields (index, start, middle, end)."""
     position = 0
-    for sequence in sequences:
-        for item in iter_frames(sequence, masks=False):
-            if isinstance(item, Skipped):
-                skipped[item.reason] += 1
-            elif isinstance(item, Failure):
-                skipped["not readable"] += 1
-                log.warning("%s: %s", item.path, item.reason)
-            else:
-                image = msgspec.json.encode(image_entry(item))
-                annotation = msgspec.json.encode(annotation_entry(item, sequence.mano))
-                spool.write(image + annotation)
-                middle, end = position + len(image), position + len(image) + len(annotation)
-                yield item.index, position, middle, end
-                position = end
+    bar = tqdm(total=sum(map(len, sequences)), desc="annotations", unit="frame", delay=1.0, dynamic_ncols=True)
+    with bar:
+        for sequence in sequences:
+            for item in iter_frames(sequence, masks=False):
+                if isinstance(item, Skipped):
+                    skipped[item.reason] += 1
+                elif isinstance(item, Failure):
+                    failures.append(item)
+                else:
+                    image = msgspec.json.encode(image_entry(item))
+                    annotation = msgspec.json.encode(annotation_entry(item, sequence.mano))
+                    spool.write(image + annotation)
+                    middle, end = position + len(image), position + len(image) + len(annotation)
+                    yield item.index, position, middle, end
+                    position = end
+            bar.update(len(sequence))
 
 
 def _copy(spool: IO[bytes], ranges: np.ndarray, target: IO[bytes]) -> None:

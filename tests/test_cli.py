@@ -215,6 +215,32 @@ def test_annotations_are_those_of_the_synthesizer(synthesized, tmp_path):
         assert out.read_bytes() == (root / "annotations" / f"DEX_YCB_s0_{split}_data.json").read_bytes()
 
 
+def test_annotations_replace_nothing_unasked_and_list_what_failed(dexycb, tmp_path):
+    root, out = shutil.copytree(dexycb, tmp_path / "dexycb"), tmp_path / "out" / "a.json"
+    command = (
+        "annotations",
+        "--dataset",
+        "dexycb",
+        "--root",
+        root,
+        "--split",
+        "train",
+        "--mano",
+        "standin",
+        "--out",
+        out,
+    )
+    assert h2o(*command).code == 0
+    before = out.read_bytes()
+    assert "--overwrite" in h2o(*command).error and out.read_bytes() == before
+    name = f"{raw.SUBJECT}/{raw.SEQUENCE}/{raw.SERIAL}/labels_000002.npz"
+    (root / name).write_bytes(b"no zip")
+    done = h2o(*command, "--overwrite")
+    assert done.code == 1 and done.out.startswith("2 annotations written")
+    assert done.err.splitlines()[-1] == f"1 failed; listed in {out.parent / 'failures.jsonl'}"
+    assert json.loads((out.parent / "failures.jsonl").read_text())["file"] == name
+
+
 # -- environment and the hand -------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,10 @@ import importlib.util
 import json
 import logging
 import random
+import shutil
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +89,7 @@ def ho3d(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def dexycb_json(dexycb, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("json") / "DEX_YCB_s0_train_data.json"
-    assert write_annotations("dexycb", dexycb, "train", "s0", "standin", out) == 12
+    assert write_annotations("dexycb", dexycb, "train", "s0", "standin", out).annotations == 12
     return out
 
 
@@ -150,7 +153,7 @@ def test_dexycb_json_has_exactly_the_fields_of_handoccnets(dexycb, dexycb_json):
 def test_ho3d_json_follows_the_list_and_gives_the_raw_frames(ho3d, tmp_path, split):
     out = tmp_path / "ho3d.json"
     lines = (ho3d / ("train.txt" if split == "train" else "evaluation.txt")).read_text().split()
-    assert write_annotations("ho3d-v2", ho3d, split, "", "standin", out) == len(lines)
+    assert write_annotations("ho3d-v2", ho3d, split, "", "standin", out).annotations == len(lines)
     content = json.loads(out.read_text())
     assert [image["file_name"] for image in content["images"]] == [
         line.replace("/", "/rgb/") + ".png" for line in lines
@@ -252,6 +255,54 @@ def test_the_file_appears_whole_or_not_at_all(dexycb, tmp_path):
     assert not (dexycb / "annotations").exists()
     with pytest.raises(InputError):
         write_annotations("dexycb", dexycb, "val", "s0", "standin", tmp_path / "x.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_is_replaced_only_when_told_to(dexycb, tmp_path):
+    out = tmp_path / "a.json"
+    out.write_text("precious")
+    with pytest.raises(InputError, match=r"a\.json: exists; add --overwrite"):
+        write_annotations("dexycb", dexycb, "train", "s0", "standin", out)
+    with pytest.raises(InputError, match="no such folder"):
+        write_annotations("dexycb", tmp_path / "nowhere", "train", "s0", "standin", out, overwrite=True)
+    assert out.read_text() == "precious"
+    write_annotations("dexycb", dexycb, "train", "s0", "standin", out, overwrite=True)
+    assert len(json.loads(out.read_text())["images"]) == 12
+    with pytest.raises(InputError, match="is a folder"):
+        write_annotations("dexycb", dexycb, "train", "s0", "standin", tmp_path, overwrite=True)
+    with pytest.raises(InputError, match=r"a\.json is a file, not a folder"):
+        write_annotations("dexycb", dexycb, "train", "s0", "standin", out / "b" / "c.json")
+
+
+def test_frames_that_cannot_be_read_are_listed_and_left_out(dexycb, tmp_path):
+    root = shutil.copytree(dexycb, tmp_path / "tree")
+    name = f"{trees.SUBJECT}/{trees.SEQUENCE}/{SERIALS[0]}/labels_000002.npz"
+    (root / name).write_bytes(b"no zip")
+    done = write_annotations("dexycb", root, "train", "s0", "standin", tmp_path / "out" / "a.json")
+    assert (done.annotations, done.failures) == (11, 1) and "1 frames cannot be read" in str(done)
+    (row,) = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines()]
+    assert (row["store"], row["file"]) == ("a.json", name) and row["reason"]
+    shutil.copy(dexycb / name, root / name)
+    write_annotations("dexycb", root, "train", "s0", "standin", tmp_path / "out" / "a.json", overwrite=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.json"]
+
+
+_FULL = """
+    import resource, sys
+    from h2onet.data.annotations import write_annotations
+    from h2onet.hand.errors import InputError
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+    try:
+        write_annotations("dexycb", sys.argv[1], "train", "s0", "standin", sys.argv[2])
+    except InputError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(dexycb, tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(_FULL), str(dexycb), str(tmp_path / "a.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{tmp_path}/a.json: File too large") and len(done.stdout.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 

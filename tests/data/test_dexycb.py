@@ -176,6 +176,7 @@ def test_a_damaged_label_file_is_a_failure_with_its_name(tree, damage, reason):
 def test_no_flipped_bit_stops_a_run(tree):
     path = first_label(tree)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
+    sequence = list_sequences("dexycb", tree, "train", mano="standin")[0]
     told = set()
     for _ in range(500):
         content = bytearray(whole)
@@ -184,7 +185,7 @@ def test_no_flipped_bit_stops_a_run(tree):
                 1 << rng.integers(8)
             )
         path.write_bytes(bytes(content))
-        item = next(iter_frames(list_sequences("dexycb", tree, "train", mano="standin")[0]))
+        item = next(iter_frames(sequence))
         assert isinstance(item, Frame | Failure)
         told |= {item.reason} if isinstance(item, Failure) else set()
     assert len(told) > 5 and all(reason.startswith("not readable: ") for reason in told)
