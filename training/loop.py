@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..data.batches import loader
 from ..evaluation.truth import truth_hand
+from ..hand.errors import InputError
 from ..network.checkpoint import load_checkpoint, load_training_state
 from . import inputs, machine
 from .distributed import from_environment, joined, together
@@ -46,6 +47,8 @@ def train(
     resumed = folder.check(recipe, resume=resume, overwrite=overwrite)
     samples = inputs.training_clips(recipe, clips)
     validation = inputs.validation_clips(recipe, val_clips, clips)
+    if validation is not None and len(validation) < processes.world:
+        raise InputError(f"--val-clips: {len(validation)} samples for {processes.world} processes, expected one each")
     hand = truth_hand([*samples.paths, *(validation.paths if validation else [])], mano)
     machine.prepare(recipe, chosen, processes.rank)
     batches = loader(

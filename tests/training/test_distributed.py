@@ -10,6 +10,7 @@ import pytest
 import torch
 from h2onet.hand.errors import InputError
 from h2onet.training.distributed import SharedBatchNorm, from_environment
+from h2onet.training.loop import train
 
 # Each process: one step of the multi-frame stage 2 in float64 on its half of a random batch.
 CHILD = """
@@ -73,6 +74,13 @@ def test_one_process_needs_no_group() -> None:
     layer, plain = SharedBatchNorm(3), torch.nn.BatchNorm1d(3)
     values = torch.randn(8, 3)
     torch.testing.assert_close(layer(values), plain(values))
+
+
+def test_every_process_needs_a_sample_to_validate(clips, make_clips, tiny, tmp_path, monkeypatch) -> None:
+    few = make_clips(split="val", sequences=1, frames=3)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(InputError, match="val-clips: 3 samples for 4 processes"):
+        train(tiny(), clips, tmp_path / "run", val_clips=few, device="cpu")
 
 
 def test_odd_environments_are_refused(monkeypatch) -> None:

@@ -1,5 +1,7 @@
 """Resuming is exact to the bit after SIGKILL and after signals; used folders and other recipes are refused."""
 
+import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,9 +13,11 @@ import pytest
 import torch
 from h2onet.hand.errors import InputError
 from h2onet.network.checkpoint import load_checkpoint, load_training_state
+from h2onet.training import run as running
 from h2onet.training.loop import train
 from h2onet.training.recipe import to_toml
 from h2onet.training.steps import Stepper
+from h2onet.training.validation import validate
 
 CHILD = """
 import sys
@@ -87,7 +91,12 @@ def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(number, straight
 
     def step(self, batch, count, epoch):
         if count == 3:
-            os.kill(os.getpid(), number)
+            # Terminals and batch systems signal the loader's workers too, which the step in hand still needs.
+            workers = [child.pid for child in multiprocessing.active_children()]
+            assert workers
+            for process in (*workers, os.getpid()):
+                os.kill(process, number)
+            time.sleep(0.3)
         return taken(self, batch, count, epoch)
 
     monkeypatch.setattr(Stepper, "step", step)
@@ -100,6 +109,49 @@ def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(number, straight
     if number == signal.SIGTERM:  # with another number of loader processes: the order is the same
         train(_recipe(), clips, tmp_path / "run", resume=True, device="cpu")
         _same(straight / "last", tmp_path / "run/last")
+
+
+def test_a_longer_run_than_planned_is_that_of_a_longer_plan(straight, clips, tmp_path) -> None:
+    out = tmp_path / "run"
+    train(_recipe("epochs=2"), clips, out, device="cpu")
+    train(_recipe(), clips, out, resume=True, device="cpu")  # milestone and all after the first plan's end
+    _same(straight / "last", out / "last")
+    facts = ("kind", "step", "epoch", "lr", "loss")
+    ours, theirs = ([[json.loads(line).get(fact) for fact in facts] for line in _lines(run)] for run in (out, straight))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("way", ["killed", "signal"])
+def test_the_last_validation_is_made_up_for(way, clips, val_clips, tmp_path, monkeypatch) -> None:
+    out, recipe, taken = tmp_path / "run", _recipe("epochs=2", "max_steps=0"), Stepper.step
+    last = 8
+
+    def step(self, batch, count, epoch):
+        if count == last and way == "signal":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return taken(self, batch, count, epoch)
+
+    def killed(network, samples, *rest):
+        if load_training_state(out / "last")["step"] == last:
+            raise SystemExit("killed")
+        return validate(network, samples, *rest)
+
+    with monkeypatch.context() as patch:
+        if way == "signal":
+            patch.setattr(Stepper, "step", step)
+            assert train(recipe, clips, out, val_clips=val_clips, device="cpu").interrupted == "SIGTERM"
+        else:
+            patch.setattr(running, "validate", killed)
+            with pytest.raises(SystemExit):
+                train(recipe, clips, out, val_clips=val_clips, device="cpu")
+    assert [json.loads(line)["step"] for line in _lines(out) if '"val"' in line] == [4]
+    result = train(recipe, clips, out, val_clips=val_clips, resume=True, device="cpu")
+    assert (result.steps, result.epochs, result.interrupted) == (last, 2, None)
+    assert [json.loads(line)["step"] for line in _lines(out) if '"val"' in line] == [4, last]
+    assert sum('"train"' in line for line in _lines(out)) == last
+    # Once more there is nothing left to do.
+    assert train(recipe, clips, out, val_clips=val_clips, resume=True, device="cpu").steps == last
+    assert sum('"val"' in line for line in _lines(out)) == 2
 
 
 def test_used_folders_and_other_recipes_are_refused(straight, clips) -> None:
