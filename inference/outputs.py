@@ -1,6 +1,13 @@
-"""The pictures and meshes that `h2o predict` writes: overlays per frame or one video, a mesh file per hand."""
+"""What `h2o predict` writes: overlays per frame or one video, a mesh file per hand, and the folder of a whole run.
+
+A run's files are written aside and appear in the output folder together when it ends well, in the place of an earlier
+run's: a folder never holds some frames of one run and some of another.
+"""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -8,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.durable import writing_file
+from ..data.durable import sweep, temporary_sibling, writing_file
 from ..hand.draw import BLUE, ORANGE, Picture, overlay_mesh, overlay_skeleton
 from ..hand.errors import InputError
 from ..hand.mesh_files import mesh_bytes
@@ -19,6 +26,53 @@ from .sources import Still
 COLORS = (BLUE, ORANGE)
 CHIP = 15  # px, height of a line of text
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+RUN = "run.json"
+OWN = ("overlays", "meshes", "overlay.mp4", "predictions.jsonl", "failures.jsonl", RUN)
+
+
+def check_folder(out: Path, images: Path | None, video: Path | None) -> None:
+    """InputError where outputs would mix with the pictures that are read, or replace what no `h2o predict` wrote."""
+    place = out.resolve()
+    if images is not None and images.resolve() in (place, *place.parents):
+        raise InputError(
+            f"--out {out}: lies inside --images {images}; give a folder outside it, so that inputs stay what they are"
+        )
+    inputs = [path.resolve() for path in (images, video) if path is not None]
+    for name in OWN:
+        if place / name in inputs:
+            raise InputError(f"--out {out}: its {name} is what is to be read; give another --out")
+    there = [name for name in OWN if (out / name).exists()]
+    if there and not _is_run(out / RUN):
+        raise InputError(f"--out {out}: holds {there[0]}, but no {RUN} of h2o predict; move it, or give another --out")
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_file() and '"checkpoint_sha256"' in path.read_text(errors="replace")
+
+
+@contextmanager
+def whole_run(out: Path) -> Iterator[Path]:
+    """A folder to write a run's files (`OWN`) to. When the block ends well they replace an earlier run's in `out`;
+    otherwise `out` stays as it was.
+    """
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    sweep(out)
+    unfinished, earlier = temporary_sibling(out / "run"), temporary_sibling(out / "earlier")
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        earlier.mkdir()
+        # run.json goes first and comes last: a folder without it is seen to be unfinished.
+        for source, target, names in ((out, earlier, reversed(OWN)), (unfinished, out, OWN)):
+            for name in names:
+                if (source / name).exists():
+                    os.rename(source / name, target / name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
+        if made and not any(out.iterdir()):
+            out.rmdir()
 
 
 class Outputs:
@@ -27,10 +81,9 @@ class Outputs:
     def __init__(self, out: Path, meshes: str, rate: float | None) -> None:
         self.out, self.meshes, self.rate = out, meshes, rate
         self._video: cv2.VideoWriter | None = None
-        self._unfinished = out / ".tmp-overlay.mp4"
+        self._written: set[Path] = set()
 
     def __enter__(self) -> "Outputs":
-        self.out.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(
@@ -38,10 +91,6 @@ class Outputs:
     ) -> None:
         if self._video is not None:
             self._video.release()
-            if error is None:
-                os.replace(self._unfinished, self.out / "overlay.mp4")
-            else:
-                self._unfinished.unlink(missing_ok=True)
 
     def add(self, still: Still, hands: list[tuple[int, HandResult, NDArray]], predictor: Predictor) -> None:
         """Draw and write one frame; every hand comes with its number and the camera to draw it with."""
@@ -51,29 +100,34 @@ class Outputs:
             faces = predictor.faces(result.side)
             picture = overlay(picture, result, faces, camera, COLORS[number % len(COLORS)])
             if self.meshes != "none":
-                suffix = f"-{number}" if len(hands) > 1 else ""
-                path = self.out / "meshes" / f"{Path(still.name).stem}{suffix}.{self.meshes}"
+                path = self._free("meshes", still.name, f"-{number}" if len(hands) > 1 else "", self.meshes)
                 placed = result.vertices if result.root is None else result.vertices + result.root
                 with writing_file(path) as file:
                     file.write(mesh_bytes(placed, faces, self.meshes))
         self._write(still.name, picture)
+
+    def _free(self, folder: str, name: str, number: str, form: str) -> Path:
+        """Where the file of a picture goes: by its stem, or by its whole name where a.jpg was before a.png."""
+        path = self.out / folder / f"{Path(name).stem}{number}.{form}"
+        if path in self._written:
+            path = self.out / folder / f"{name}{number}.{form}"
+        self._written.add(path)
+        return path
 
     def _write(self, name: str, picture: Picture) -> None:
         if self.rate is None:
             done, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
             if not done:
                 raise InputError(f"{name}: overlay of shape {picture.shape} cannot be encoded as JPEG")
-            with writing_file(self.out / "overlays" / f"{Path(name).stem}.jpg") as file:
+            with writing_file(self._free("overlays", name, "", "jpg")) as file:
                 file.write(encoded.tobytes())
             return
         height, width = picture.shape[:2]
         if self._video is None:
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._video = cv2.VideoWriter(str(self._unfinished), code, self.rate, (width, height))
+            self._video = cv2.VideoWriter(str(self.out / "overlay.mp4"), code, self.rate, (width, height))
             if not self._video.isOpened():
-                raise InputError(
-                    f"{self.out / 'overlay.mp4'}: OpenCV cannot write MP4; give the frames as --images --sequence"
-                )
+                raise InputError("overlay.mp4: OpenCV cannot write MP4; give the frames as --images --sequence")
         self._video.write(np.ascontiguousarray(picture[..., ::-1]))
 
 

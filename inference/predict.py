@@ -1,12 +1,13 @@
 """h2o predict: pictures or a video to overlays, meshes, joints and occlusion, with a named row for what failed.
 
 Writes below `out`: overlays/NAME.jpg (or overlay.mp4 for a video), meshes/NAME.obj, predictions.jsonl (one line per
-hand and frame) and, where frames failed, failures.jsonl. Metres, OpenCV camera frame; 2D in pixels.
+hand and frame), run.json and, where frames failed, failures.jsonl; all of it at the end, in the place of an earlier
+run's. Metres, OpenCV camera frame; 2D in pixels.
 """
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ..data.windows import Window
 from ..hand.errors import InputError
 from ..hand.mesh_files import FORMATS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
-from .outputs import Outputs
+from .outputs import RUN, Outputs, check_folder, whole_run
 from .placement import assumed_intrinsics
 from .predictor import OUTPUTS, HandResult, Predictor
 from .sources import Given, Still, Video, read_boxes, read_folder, read_intrinsics, stills_of_folder
@@ -44,12 +45,25 @@ class PredictSummary:
 
 @dataclass
 class _Run:
-    """State of one prediction run: predictors by hand number, rows for the two lists."""
+    """One prediction run: what it was asked for, predictors by hand number, rows for the two lists."""
 
+    new_predictor: Callable[[], Predictor]
+    side: str
+    follows: bool
+    given: dict[str, list[Given]] | None
+    boxes: str
+    cameras: NDArray | dict[str, NDArray] | None
     predictors: dict[int, Predictor] = field(default_factory=dict)
+    sides: list[str] = field(default_factory=list)  # of the hands that are followed, by number
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
     frames: int = 0
+
+    def predictor(self, number: int) -> Predictor:
+        """The predictor of a hand, made at its first frame."""
+        if number not in self.predictors:
+            self.predictors[number] = self.new_predictor()
+        return self.predictors[number]
 
 
 def predict(
@@ -74,7 +88,7 @@ def predict(
     `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
     that they are frames in order of name. intrinsics: of `sources.read_intrinsics`; without them overlays assume a
     common field of view and no wrist position is written. meshes: obj, ply or none. Raises InputError for input that
-    cannot be read at all; single bad frames become rows of failures.jsonl.
+    cannot be read at all and for an `out` among the inputs; single bad frames become rows of failures.jsonl.
     """
     if (images is None) == (video is None):
         raise InputError("give either --images DIR or --video FILE")
@@ -83,6 +97,7 @@ def predict(
     if side not in ("right", "left"):
         raise InputError(f"--side: expected right or left, found {side!r}")
     out = Path(out)
+    check_folder(out, None if images is None else Path(images), None if video is None else Path(video))
     given = None if boxes is None else read_boxes(Path(boxes))
     cameras = None if intrinsics is None else read_intrinsics(intrinsics)
     source, total, rate = _source(images, video)
@@ -95,26 +110,16 @@ def predict(
     def new_predictor() -> Predictor:
         return Predictor(network, device=device, window=window, track=follows, precision=precision)
 
-    run = _Run({0: new_predictor()})
-    with Outputs(out, meshes, None if video is None else rate) as outputs:
-        for still in tqdm(source, total=total, unit="frame", desc="predict"):
-            run.frames += still.picture is not None
-            if not follows:
-                run.predictors[0].reset()
-            hands = hands_of(still, given, side, follows)
-            results = []
-            if not hands:
-                run.failures.append({"name": still.name, "hand": 0, "reason": f"{boxes} names no box for it"})
-            for number, hand in enumerate(hands):
-                predictor = run.predictors.get(number) or run.predictors.setdefault(number, new_predictor())
-                if not follows:
-                    predictor.reset()
-                result = one_hand(run, predictor, still, number, hand, side, cameras)
-                if result is not None:
-                    results.append((number, *result))
-            if still.picture is not None:
-                outputs.add(still, [(number, result, camera) for number, result, camera in results], run.predictors[0])
-    write_lists(out, run, {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)})
+    run = _Run(new_predictor, side, follows, given, str(boxes), cameras)
+    run.predictor(0)  # a window or precision that does not fit is said before anything is written
+    facts = {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)}
+    with whole_run(out) as unfinished:
+        with Outputs(unfinished, meshes, None if video is None else rate) as outputs:
+            for still in tqdm(source, total=total, unit="frame", desc="predict"):
+                results = one_frame(run, still)
+                if still.picture is not None:
+                    outputs.add(still, results, run.predictor(0))
+        write_lists(unfinished, run, facts)
     return PredictSummary(out, run.frames, len(run.rows), len(run.failures))
 
 
@@ -126,38 +131,50 @@ def _source(images: str | Path | None, video: str | Path | None) -> tuple[Iterat
     return read_folder(folder), len(stills_of_folder(folder)), 0.0
 
 
-def hands_of(still: Still, given: dict[str, list[Given]] | None, side: str, follows: bool) -> list[Given]:
-    """The hands to look for in a frame: those of the boxes file; else one, tracked or in the whole picture.
+def hands_of(run: _Run, still: Still) -> list[Given]:
+    """The hands to look for in a frame: those of the boxes file; else those followed so far, or the whole picture's.
 
     With a boxes file, an unrelated picture that it does not name has no hand to look for.
     """
-    named = None if given is None else given.get(still.name)
+    named = None if run.given is None else run.given.get(still.name)
     if named:
-        return [Given(hand.box, hand.side or side) for hand in named]
-    if given is not None and not follows and still.picture is not None:
-        return []
-    return [Given(None, side)]
+        return [Given(hand.box, hand.side or run.side) for hand in named]
+    if run.follows:
+        return [Given(None, side) for side in run.sides or [run.side]]
+    return [] if run.given is not None and still.picture is not None else [Given(None, run.side)]
 
 
-def one_hand(
-    run: _Run,
-    predictor: Predictor,
-    still: Still,
-    number: int,
-    hand: Given,
-    side: str,
-    cameras: NDArray | dict[str, NDArray] | None,
-) -> tuple[HandResult, NDArray] | None:
+def one_frame(run: _Run, still: Still) -> list[tuple[int, HandResult, NDArray]]:
+    """Predict the hands of a frame and note their rows: number, result and the camera to draw it with of each."""
+    run.frames += still.picture is not None
+    hands, found = hands_of(run, still), []
+    if not hands:
+        run.failures.append({"name": still.name, "hand": 0, "reason": f"{run.boxes} names no box for it"})
+    for number in range(len(hands), len(run.sides)):
+        run.predictor(number).skip()  # a followed hand that this frame's boxes do not name: time goes on
+    for number, hand in enumerate(hands):
+        if run.follows:
+            run.sides[number : number + 1] = [hand.side or run.side]
+        else:
+            run.predictor(number).reset()
+        result = one_hand(run, still, number, hand)
+        if result is not None:
+            found.append((number, *result))
+    return found
+
+
+def one_hand(run: _Run, still: Still, number: int, hand: Given) -> tuple[HandResult, NDArray] | None:
     """Predict one hand and note its row, or note why not; returns the result and the camera to draw it with."""
+    predictor = run.predictor(number)
     if still.picture is None:
         predictor.skip()
         run.failures.append({"name": still.name, "hand": number, "reason": still.reason})
         return None
-    known = cameras.get(still.name) if isinstance(cameras, dict) else cameras
+    known = run.cameras.get(still.name) if isinstance(run.cameras, dict) else run.cameras
     height, width = still.picture.shape[:2]
     camera = assumed_intrinsics(width, height) if known is None else known
     try:
-        result = predictor(still.picture, hand.box, hand.side or side, intrinsics=camera)
+        result = predictor(still.picture, hand.box, hand.side or run.side, intrinsics=camera)
     except InputError as error:
         run.failures.append({"name": still.name, "hand": number, "reason": str(error)})
         return None
@@ -187,12 +204,10 @@ def row_of(name: str, number: int, result: HandResult, camera_known: bool) -> di
 
 
 def write_lists(out: Path, run: _Run, facts: dict[str, Any]) -> None:
-    """predictions.jsonl and run.json; failures.jsonl where something failed, and none from an earlier run otherwise."""
+    """predictions.jsonl and run.json; failures.jsonl where something failed."""
     for name, rows in (("predictions.jsonl", run.rows), ("failures.jsonl", run.failures)):
         if rows or name == "predictions.jsonl":
             with writing_file(out / name) as file:
                 file.writelines(f"{json.dumps(row, allow_nan=False)}\n".encode() for row in rows)
-        else:
-            (out / name).unlink(missing_ok=True)
-    with writing_file(out / "run.json") as file:
+    with writing_file(out / RUN) as file:
         file.write((json.dumps(facts, indent=2) + "\n").encode())

@@ -190,3 +190,79 @@ def test_benchmark_times_every_stage(checkpoint: Path) -> None:
     assert "CPU" in str(latency)
     with pytest.raises(InputError, match="--seconds"):
         measure(checkpoint, seconds=0)
+
+
+def test_outputs_never_mix_with_inputs(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / "link").symlink_to(folder)
+    for out in (folder, folder / "out", folder / "a" / "b", tmp_path / "link", folder / ".." / "images"):
+        with pytest.raises(InputError, match="lies inside --images"):
+            predict(checkpoint, out, images=folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    out = tmp_path / "out"
+    predict(checkpoint, out, images=folder)
+    overlays = {path.name: path.read_bytes() for path in (out / "overlays").iterdir()}
+    with pytest.raises(InputError, match="its overlays is what is to be read"):
+        predict(checkpoint, out, images=out / "overlays")
+    assert {path.name: path.read_bytes() for path in (out / "overlays").iterdir()} == overlays
+    video = make_video(tmp_path / "v.avi", 2).rename(tmp_path / "overlay.mp4")
+    with pytest.raises(InputError, match=r"its overlay\.mp4 is what is to be read"):
+        predict(checkpoint, tmp_path, video=video)
+
+
+def test_a_second_run_replaces_the_first_whole(checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    predict(checkpoint, out, images=folder)
+    first = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    (folder / "a.jpg").rename(folder / "d.jpg")
+    (folder / "broken.jpg").unlink()
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("h2onet.inference.predict.write_lists", stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict(checkpoint, out, images=folder)
+        with pytest.raises(KeyboardInterrupt):
+            predict(checkpoint, tmp_path / "new", images=folder)
+    assert {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()} == first
+    assert not (tmp_path / "new").exists()
+    predict(checkpoint, out, images=folder, meshes="none")
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
+        *("notes.txt", "overlays/b.jpg", "overlays/c.jpg", "overlays/d.jpg", "predictions.jsonl", "run.json")
+    ]
+    assert [row["name"] for row in rows(out / "predictions.jsonl")] == ["b.png", "c.png", "d.jpg"]
+
+
+def test_what_another_program_wrote_is_not_replaced(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "meshes").mkdir(parents=True)
+    (out / "meshes" / "a.obj").write_text("somebody's own")
+    (out / "run.json").write_text("{}")
+    with pytest.raises(InputError, match=r"holds meshes, but no run\.json of h2o predict"):
+        predict(checkpoint, out, images=folder)
+    assert (out / "meshes" / "a.obj").read_text() == "somebody's own"
+
+
+def test_pictures_of_one_stem_get_files_of_their_own(checkpoint: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a.jpg", "a.png", "b.jpg"):
+        cv2.imwrite(str(images / name), np.full((90, 120, 3), len(name), np.uint8))
+    predict(checkpoint, tmp_path / "out", images=images, meshes="ply")
+    for kind, suffix in (("overlays", "jpg"), ("meshes", "ply")):
+        found = sorted(path.name for path in (tmp_path / "out" / kind).iterdir())
+        assert found == sorted([f"a.{suffix}", f"a.png.{suffix}", f"b.{suffix}"])
+
+
+def test_every_hand_of_the_first_frame_is_followed(checkpoint: Path, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("name,x0,y0,x1,y1,side\n0,5,10,60,80,left\n0,60,10,115,80,right\n3,5,10,60,80,left\n")
+    predict(checkpoint, tmp_path / "out", video=make_video(tmp_path / "v.avi", 5), boxes=boxes, meshes="none")
+    found = [(row["name"], row["hand"], row["side"]) for row in rows(tmp_path / "out" / "predictions.jsonl")]
+    both = [(0, "left"), (1, "right")]
+    hands = {0: both, 1: both, 2: both, 3: both[:1], 4: both}
+    assert found == [(f"{n:06d}", *hand) for n, named in hands.items() for hand in named]
