@@ -13,7 +13,6 @@ per machine and memory-mapped from the cache folder.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
@@ -24,8 +23,8 @@ import fsspec
 import numpy as np
 
 from ..hand.errors import InputError
-from . import durable
 from .columns import Rows, digest_of, unpack_rows
+from .index_cache import cached_folder
 from .store import SequenceStore, folder_of
 
 DONE = "_DONE.json"
@@ -185,23 +184,16 @@ class RemoteStore:
         done = self._json("index", DONE)
         if done is None:
             raise InputError(f"{self.url}: has no index, its build was interrupted; run build-clips again to finish it")
-        folder = cache_folder() / done["attempt"]
-        if not folder.exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with durable.building(folder) as temporary:
-                source = self._path("index", done["attempt"])
-                for path in self.fs.find(source):
-                    target = temporary / path.split(done["attempt"] + "/", 1)[1]
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    self.fs.get_file(path, str(target))
-                durable.publish(temporary, folder)
-        return folder, done
+        source = self._path("index", done["attempt"])
+
+        def download(folder: Path) -> None:
+            for path in self.fs.find(source):
+                target = folder / path.split(done["attempt"] + "/", 1)[1]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.fs.get_file(path, str(target))
+
+        return cached_folder(done["attempt"], download), done
 
     def sizes(self) -> list[int]:
         """Bytes of every object of the store."""
         return [entry["size"] for entry in self.fs.find(self._root, detail=True).values()]
-
-
-def cache_folder() -> Path:
-    """Where downloaded indexes lie: $XDG_CACHE_HOME/h2onet or ~/.cache/h2onet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "h2onet" / "clips"
