@@ -92,11 +92,12 @@ def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(number, straight
     def step(self, batch, count, epoch):
         if count == 3:
             # Terminals and batch systems signal the loader's workers too, which the step in hand still needs.
-            workers = [child.pid for child in multiprocessing.active_children()]
+            workers = [str(child.pid) for child in multiprocessing.active_children()]
             assert workers
-            for process in (*workers, os.getpid()):
-                os.kill(process, number)
+            subprocess.run(["kill", f"-{int(number)}", *workers], check=True)
             time.sleep(0.3)
+            assert len(multiprocessing.active_children()) == len(workers)
+            os.kill(os.getpid(), number)
         return taken(self, batch, count, epoch)
 
     monkeypatch.setattr(Stepper, "step", step)
