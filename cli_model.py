@@ -138,7 +138,7 @@ def evaluate(
     """Score a checkpoint on clips, or a HO3D pred.json against the released ground truth."""
     from .evaluation.evaluate import evaluate_clips, evaluate_predictions
     from .evaluation.mesh_export import FRAMES
-    from .evaluation.report import metrics_table
+    from .evaluation.tables import metrics_table
 
     of_clips = {
         "--checkpoint": checkpoint, "--clips": clips, "--hierarchy": hierarchy, "--ho3d-json": ho3d_json,

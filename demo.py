@@ -19,7 +19,8 @@ from .data.clips import contact_sheet
 from .data.synthesize import SynthesizeSettings, synthesize
 from .evaluation.evaluate import evaluate_clips
 from .evaluation.pictures import data_uri
-from .evaluation.report import Section, metrics_table
+from .evaluation.report import Section
+from .evaluation.tables import metrics_table
 from .hand.errors import InputError
 from .pipeline.build_clips import build_clips
 from .pipeline.prepare_labels import LabelSettings, prepare_labels

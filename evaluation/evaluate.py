@@ -6,6 +6,7 @@ other scripts read. All files are written at the end, each whole. HO3D's own pro
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,15 @@ def as_path(given: str | Path | None) -> Path | None:
 
 def check_exports(store: ClipStore, network: H2ONet, out: Path, wanted: Wanted) -> None:
     """Refuse exports that cannot be right, or not be written, before any work is done."""
+    check_folder(out, "--out")
+    files = {
+        "--ho3d-json": wanted.ho3d_json,
+        "--dexycb-txt": wanted.dexycb_txt,
+        "--predictions-out": wanted.predictions,
+    }
+    for option, path in files.items():
+        if path is not None:
+            check_folder(path.absolute().parent, option)
     if wanted.ho3d_json is not None and store.dataset not in ho3d.FRAMES:
         raise InputError(
             f"--ho3d-json: {store.path} holds {store.dataset}; the HO3D format is for HO3D's evaluation frames"
@@ -133,6 +143,15 @@ def check_exports(store: ClipStore, network: H2ONet, out: Path, wanted: Wanted) 
         check_table(wanted.predictions)
     if wanted.meshes is not None:
         wanted.meshes.check(store, out)
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """InputError where `folder` is no folder that can be written to, and cannot become one."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"{option}: {there} is a file, expected a folder; give another name")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{option}: {there} cannot be written to; give another name")
 
 
 def tips_of(store: ClipStore) -> str | None:

@@ -24,55 +24,10 @@ from .curves import fraction_plot, occlusion_plot, pck_plot, reliability_plot
 from .examples import Drawer
 from .groups import FrameFacts
 from .pictures import data_uri, write_png
-from .published import PUBLISHED, Published
 from .scores import VERTICES, FrameScores
 from .strips import Strip, chosen_sequences, draw_strip
+from .tables import NAMES, about, protocol_rows, published_rows, tables_of, text_of, title_of
 
-NAMES = {
-    "frames": "frames",
-    "frames_with_joints": "frames with known joints",
-    "frames_with_mesh": "frames with known mesh",
-    "mpjpe_mm": "MPJPE, mm",
-    "pa_mpjpe_mm": "PA-MPJPE, mm",
-    "mpvpe_mm": "MPVPE, mm",
-    "pa_mpvpe_mm": "PA-MPVPE, mm",
-    "joint_auc": "joint AUC",
-    "pa_joint_auc": "joint AUC, aligned",
-    "vertex_auc": "vertex AUC",
-    "pa_vertex_auc": "vertex AUC, aligned",
-    "f_5": "F@5 mm",
-    "f_15": "F@15 mm",
-    "pa_f_5": "F@5 mm, aligned",
-    "pa_f_15": "F@15 mm, aligned",
-    "proper_pa_mpjpe_mm": "PA-MPJPE without reflections, mm",
-    "proper_pa_mpvpe_mm": "PA-MPVPE without reflections, mm",
-    "scale_translation_mpjpe_mm": "MPJPE, scale and translation aligned, mm",
-    "joints_2d_px": "2D error, px of the 128 px crop",
-    "orientation_deg": "orientation error, degrees",
-    "acceleration_error_mm": "acceleration error, mm per frame²",
-    "jitter_mm": "jitter, mm per frame³",
-    "true_jitter_mm": "jitter of the truth, mm per frame³",
-    "occlusion_accuracy": "occlusion accuracy, fingers",
-    "occlusion_macro_f1": "occlusion macro F1, fingers",
-    "occlusion_majority_accuracy": "accuracy of always saying the commoner class",
-}
-HEADERS = NAMES | {
-    "orientation_deg": "orientation, degrees",
-    "occluded_share": "share hidden",
-    "majority_accuracy": "commoner class",
-    "f1": "F1",
-    "macro_f1": "macro F1",
-    "brier": "Brier score",
-}
-TITLES = {
-    "occlusion": "occlusion outputs",
-    "occluded_fingers": "number of occluded fingers",
-    "finger": "every finger, visible or hidden",
-    "after_reappearance": "fingers that re-appeared, by frames since",
-    "hidden_for": "hidden fingers, by frames since they were last seen",
-    "visible_fraction": "visible share of the finger",
-    "cause": "what hides the finger",
-}
 TILES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "pa_f_15", "orientation_deg", "occlusion_accuracy")
 
 
@@ -95,22 +50,6 @@ class Section:
     text: str = ""
     plots: Sequence[str] = ()
     pictures: Sequence[tuple[str, str]] = field(default=())
-
-
-def text_of(value: Any) -> str:
-    """A value as the page and the terminal print it."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) <= 1 else f"{value:.2f}"
-    return str(value)
-
-
-def metrics_table(metrics: dict[str, Any]) -> str:
-    """Plain text table of metrics.json for the terminal."""
-    rows = [(NAMES.get(key, key), text_of(value)) for key, value in metrics.items() if value is not None]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value:>10}" for name, value in rows)
 
 
 def write_report(
@@ -160,7 +99,7 @@ def write_report(
         about=about(result.protocol),
         extra=extra,
         training=training,
-        published=published_rows(result),
+        published=published_rows(known, result.protocol),
     )
     write_pieces(out, strips, curves, bins)
     with writing_file(out / "report.html") as file:
@@ -237,74 +176,3 @@ def spread(positions: list[int], count: int) -> list[int]:
     if len(positions) <= count:
         return positions
     return [positions[int(i)] for i in np.linspace(0, len(positions) - 1, count)]
-
-
-def title_of(protocol: dict[str, Any]) -> str:
-    """What was scored: dataset, setup, split and the number of frames."""
-    named = (protocol["dataset"], protocol["setup"] if protocol["dataset"] == "dexycb" else None, protocol["split"])
-    return f"{' '.join(str(part) for part in named if part)}: {protocol['frames']} frames"
-
-
-def about(protocol: dict[str, Any]) -> list[str]:
-    """The line below the title: the network, its checkpoint, the hash of the frame list."""
-    kind = "multi-frame" if protocol["network"]["frames"] > 1 else "single-frame"
-    return [
-        f"{kind} network",
-        f"{protocol['meshes']} meshes",
-        f"checkpoint {protocol['checkpoint']} ({protocol['checkpoint_sha256'][:12]})",
-        f"frame list {protocol['frames_sha256'][:12]}",
-    ]
-
-
-def protocol_rows(protocol: dict[str, Any]) -> list[tuple[str, str]]:
-    """protocol.json as names and texts."""
-
-    def text(value: Any) -> str:
-        if isinstance(value, dict):
-            return ", ".join(f"{name}: {text(inner)}" for name, inner in value.items()) or "–"
-        if isinstance(value, list):
-            return ", ".join(map(str, value)) or "–"
-        return "–" if value is None else str(value)
-
-    return [(name.replace("_", " "), text(value)) for name, value in protocol.items()]
-
-
-def published_rows(result: Result) -> list[Published]:
-    """The published scores on the dataset of this evaluation, below its own; empty where none are known."""
-    dataset = result.protocol["dataset"]
-    known = [entry for entry in PUBLISHED if entry.dataset == dataset]
-    own, percent = result.metrics, {}
-    for name, key in (
-        ("joint_auc", "pa_joint_auc"), ("vertex_auc", "pa_vertex_auc"), ("f_5", "pa_f_5"), ("f_15", "pa_f_15")
-    ):  # fmt: skip
-        percent[name] = None if own[key] is None else 100 * own[key]
-    oriented = result.scores.oriented
-    this = Published(
-        dataset,
-        "this evaluation",
-        f"{len(result.scores)} frames",
-        joint_error=own["pa_mpjpe_mm"],
-        vertex_error=own["pa_mpvpe_mm"],
-        raw_joint_error=own["mpjpe_mm"] if oriented else None,
-        raw_vertex_error=own["mpvpe_mm"] if oriented else None,
-        **percent,
-    )
-    return [this, *known] if known else []
-
-
-def tables_of(breakdown: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
-    """Every group of breakdown.json as (title, header, rows)."""
-    tables = []
-    for title, rows in breakdown.items():
-        flat = (
-            {f"{name}, {state}": row for name, states in rows.items() for state, row in states.items()}
-            if title == "finger"
-            else rows
-        )
-        if not flat:
-            continue
-        columns = list(next(iter(flat.values())))
-        header = [HEADERS.get(column, column.replace("_", " ")) for column in columns]
-        body = [[name, *(row.get(column) for column in columns)] for name, row in flat.items()]
-        tables.append((TITLES.get(title, title.replace("_", " ")), ["", *header], body))
-    return tables

@@ -126,6 +126,16 @@ def test_a_table_that_cannot_be_written_is_refused(
         with pytest.raises(InputError, match=words):
             evaluate_clips(make_checkpoint(), store, tmp_path / "out", predictions_out=tmp_path / name)
     assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    for options in (
+        {"out": tmp_path / "file"},
+        {"out": tmp_path / "file" / "deeper" / "out"},
+        {"out": tmp_path / "out", "predictions_out": tmp_path / "file" / "said.npz"},
+        {"out": tmp_path / "out", "dexycb_txt": tmp_path / "file" / "pose.txt"},
+    ):
+        with pytest.raises(InputError, match="file is a file, expected a folder"):
+            evaluate_clips(make_checkpoint(), store, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_parquet_holds_what_npz_holds(store: Path, make_checkpoint, tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+"""What an evaluation says in words and tables, on the page and in the terminal: names of metrics, groups, protocol."""
+
+from typing import Any
+
+from .published import PUBLISHED, Published
+
+NAMES = {
+    "frames": "frames",
+    "frames_with_joints": "frames with known joints",
+    "frames_with_mesh": "frames with known mesh",
+    "mpjpe_mm": "MPJPE, mm",
+    "pa_mpjpe_mm": "PA-MPJPE, mm",
+    "mpvpe_mm": "MPVPE, mm",
+    "pa_mpvpe_mm": "PA-MPVPE, mm",
+    "joint_auc": "joint AUC",
+    "pa_joint_auc": "joint AUC, aligned",
+    "vertex_auc": "vertex AUC",
+    "pa_vertex_auc": "vertex AUC, aligned",
+    "f_5": "F@5 mm",
+    "f_15": "F@15 mm",
+    "pa_f_5": "F@5 mm, aligned",
+    "pa_f_15": "F@15 mm, aligned",
+    "proper_pa_mpjpe_mm": "PA-MPJPE without reflections, mm",
+    "proper_pa_mpvpe_mm": "PA-MPVPE without reflections, mm",
+    "scale_translation_mpjpe_mm": "MPJPE, scale and translation aligned, mm",
+    "joints_2d_px": "2D error, px of the 128 px crop",
+    "orientation_deg": "orientation error, degrees",
+    "acceleration_error_mm": "acceleration error, mm per frame²",
+    "jitter_mm": "jitter, mm per frame³",
+    "true_jitter_mm": "jitter of the truth, mm per frame³",
+    "occlusion_accuracy": "occlusion accuracy, fingers",
+    "occlusion_macro_f1": "occlusion macro F1, fingers",
+    "occlusion_majority_accuracy": "accuracy of always saying the commoner class",
+}
+HEADERS = NAMES | {
+    "orientation_deg": "orientation, degrees",
+    "occluded_share": "share hidden",
+    "majority_accuracy": "commoner class",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "brier": "Brier score",
+}
+TITLES = {
+    "occlusion": "occlusion outputs",
+    "occluded_fingers": "number of occluded fingers",
+    "finger": "every finger, visible or hidden",
+    "after_reappearance": "fingers that re-appeared, by frames since",
+    "hidden_for": "hidden fingers, by frames since they were last seen",
+    "visible_fraction": "visible share of the finger",
+    "cause": "what hides the finger",
+}
+
+
+def text_of(value: Any) -> str:
+    """A value as the page and the terminal print it."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) <= 1 else f"{value:.2f}"
+    return str(value)
+
+
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """Plain text table of metrics.json for the terminal."""
+    rows = [(NAMES.get(key, key), text_of(value)) for key, value in metrics.items() if value is not None]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value:>10}" for name, value in rows)
+
+
+def title_of(protocol: dict[str, Any]) -> str:
+    """What was scored: dataset, setup, split and the number of frames."""
+    named = (protocol["dataset"], protocol["setup"] if protocol["dataset"] == "dexycb" else None, protocol["split"])
+    return f"{' '.join(str(part) for part in named if part)}: {protocol['frames']} frames"
+
+
+def about(protocol: dict[str, Any]) -> list[str]:
+    """The line below the title: the network, its checkpoint, the hash of the frame list."""
+    kind = "multi-frame" if protocol["network"]["frames"] > 1 else "single-frame"
+    return [
+        f"{kind} network",
+        f"{protocol['meshes']} meshes",
+        f"checkpoint {protocol['checkpoint']} ({protocol['checkpoint_sha256'][:12]})",
+        f"frame list {protocol['frames_sha256'][:12]}",
+    ]
+
+
+def protocol_rows(protocol: dict[str, Any]) -> list[tuple[str, str]]:
+    """protocol.json as names and texts."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict):
+            return ", ".join(f"{name}: {text(inner)}" for name, inner in value.items()) or "–"
+        if isinstance(value, list):
+            return ", ".join(map(str, value)) or "–"
+        return "–" if value is None else str(value)
+
+    return [(name.replace("_", " "), text(value)) for name, value in protocol.items()]
+
+
+def published_rows(own: dict[str, Any], protocol: dict[str, Any]) -> list[Published]:
+    """The published scores on the dataset of an evaluation, below its own; empty where none are known."""
+    dataset, oriented, percent = protocol["dataset"], protocol["meshes"] == "oriented", {}
+    known = [entry for entry in PUBLISHED if entry.dataset == dataset]
+    for name, key in (
+        ("joint_auc", "pa_joint_auc"), ("vertex_auc", "pa_vertex_auc"), ("f_5", "pa_f_5"), ("f_15", "pa_f_15")
+    ):  # fmt: skip
+        percent[name] = None if own[key] is None else 100 * own[key]
+    this = Published(
+        dataset,
+        "this evaluation",
+        f"{protocol['frames']} frames",
+        joint_error=own["pa_mpjpe_mm"],
+        vertex_error=own["pa_mpvpe_mm"],
+        raw_joint_error=own["mpjpe_mm"] if oriented else None,
+        raw_vertex_error=own["mpvpe_mm"] if oriented else None,
+        **percent,
+    )
+    return [this, *known] if known else []
+
+
+def tables_of(breakdown: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
+    """Every group of breakdown.json as (title, header, rows)."""
+    tables = []
+    for title, rows in breakdown.items():
+        flat = (
+            {f"{name}, {state}": row for name, states in rows.items() for state, row in states.items()}
+            if title == "finger"
+            else rows
+        )
+        if not flat:
+            continue
+        columns = list(next(iter(flat.values())))
+        header = [HEADERS.get(column, column.replace("_", " ")) for column in columns]
+        body = [[name, *(row.get(column) for column in columns)] for name, row in flat.items()]
+        tables.append((TITLES.get(title, title.replace("_", " ")), ["", *header], body))
+    return tables
