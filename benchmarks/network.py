@@ -1,13 +1,13 @@
 """What the network costs: training step, folded inference and streaming, against the same network written plainly.
 
-    python benchmarks/network.py [--rounds 5] [--train-batch 32] [--only train|infer|stream] [--json
+    python benchmarks/network.py [--rounds 5] [--train-batch 32] [--threads 1] [--only train|infer|stream] [--json
     runs/benchmarks/network.json]
 
-Full width, stand-in hand, random pictures, one thread. Every variant lives in a process of its own (so that peak memory
+Full width, stand-in hand, random pictures. Every variant lives in a process of its own (so that peak memory
 and the allocator are its own) and the processes take turns, one iteration each: figures are medians over the rounds.
-Ratios are of the CPU time of the one computing thread, which other load on the machine disturbs least; wall time stands
-beside it. The training step is forward, L1 losses on every output of stage 2, backward, gradient clipping and Adam.
-"kept" = with `network.allocator.keep_freed_memory`.
+Ratios are of the CPU time of the one computing thread, which other load on the machine disturbs least, and of wall time
+with several threads. The training step is forward, L1 losses on every output of stage 2, backward, gradient clipping
+and Adam. "kept" = with `network.allocator.keep_freed_memory`.
 """
 
 import argparse
@@ -21,8 +21,6 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
@@ -84,7 +82,7 @@ def inference(variant: str, batch: int, folder: Path) -> Iteration:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
         session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
         given = {"images": images.numpy()}
         return lambda: float(np.abs(np.asarray(session.run(["vertices"], given)[0])).max())
@@ -104,9 +102,9 @@ def streaming(variant: str, _: int, __: Path) -> Iteration:
     return lambda: 0.0 * model.fuse(model.encode(video[:1]), *past).vertices[0, 0, 0].item()
 
 
-def work(pipe: Connection, case: str, variant: str, batch: int, folder: Path) -> None:
+def work(pipe: Connection, case: str, variant: str, batch: int, folder: Path, threads: int) -> None:
     """A variant's process: one iteration per message, answered by (CPU s, wall s, result, peak MB)."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     if variant.endswith("kept"):
         keep_freed_memory()
     make = {"train": training_step, "infer": inference, "stream": streaming}[case]
@@ -125,7 +123,7 @@ def peak_mb() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def measure(case: str, batch: int, rounds: int, folder: Path) -> list[dict[str, float | str]]:
+def measure(case: str, batch: int, rounds: int, folder: Path, threads: int) -> list[dict[str, float | str]]:
     """All variants of a case in turn, after one round to warm up; medians per picture."""
     context = multiprocessing.get_context("spawn")
     workers: dict[str, tuple[Connection, list]] = {}
@@ -134,7 +132,7 @@ def measure(case: str, batch: int, rounds: int, folder: Path) -> list[dict[str, 
         if variant == "onnxruntime" and not (folder / "model.onnx").is_file():
             continue
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, case, variant, batch, folder))
+        process = context.Process(target=work, args=(theirs, case, variant, batch, folder, threads))
         process.start()
         processes.append(process)
         workers[variant] = (ours, [])
@@ -151,7 +149,7 @@ def measure(case: str, batch: int, rounds: int, folder: Path) -> list[dict[str, 
     rows: list[dict[str, float | str]] = []
     for variant, (_, answers) in workers.items():
         cpu, wall = (1e3 * statistics.median(answer[i] for answer in answers[1:]) / batch for i in (0, 1))
-        row = {
+        row: dict[str, float | str] = {
             "case": case,
             "batch": batch,
             "variant": variant,
@@ -159,7 +157,9 @@ def measure(case: str, batch: int, rounds: int, folder: Path) -> list[dict[str, 
             "wall_ms": wall,
             "peak_mb": answers[-1][3],
         }
-        rows.append(row | {"ratio": (rows[0]["cpu_ms"] if rows else cpu) / cpu})  # type: ignore[operator]
+        compared = "cpu_ms" if threads == 1 else "wall_ms"
+        row["ratio"] = (rows[0] if rows else row)[compared] / row[compared]  # type: ignore[operator]
+        rows.append(row)
     return rows
 
 
@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--train-batch", type=int, default=32)
     parser.add_argument("--infer-batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=list(CASES))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -181,7 +182,7 @@ def main() -> None:
             export_onnx(save_checkpoint(folder / "checkpoint", network()), folder / "model.onnx")
         for case, batch in plan:
             if options.only in (None, case):
-                for row in measure(case, batch, options.rounds, folder):
+                for row in measure(case, batch, options.rounds, folder, options.threads):
                     rows.append(row)
                     left = f"{row['case']:8}{row['batch']:>6}  {row['variant']:26}{row['cpu_ms']:15.1f}"
                     print(f"{left}{row['wall_ms']:10.1f}{row['ratio']:8.2f}{row['peak_mb']:9.0f}", flush=True)

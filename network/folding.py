@@ -53,4 +53,4 @@ def _fold(module: Normalized, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     shape = (-1,) + (1,) * (layer.weight.dim() - 1)
     layer.weight = nn.Parameter(layer.weight * scale.view(shape), requires_grad=False)
     layer.bias = nn.Parameter((bias - norm.running_mean) * scale + norm.bias, requires_grad=False)
-    module.norm = nn.Identity()
+    module.norm = None

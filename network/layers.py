@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .norm_relu import norm_relu, takes
+
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class Normalized(nn.Module):
-    """A linear map, then batch norm, then an activation; either of the last two may be `nn.Identity`.
+    """A linear map, then batch norm, then an activation; either of the last two may be missing.
 
     One class for convolutions and linear layers, so that folding the norm into the map (`network.inference`) is one
     rule.
@@ -26,17 +28,43 @@ class Normalized(nn.Module):
     def __init__(self, layer: nn.Module, norm: nn.Module | None = None, activation: nn.Module | None = None) -> None:
         super().__init__()
         self.layer = layer
-        self.norm = norm if norm is not None else nn.Identity()
-        self.activation = activation if activation is not None else nn.Identity()
+        self.norm, self.activation = norm, activation
 
     def forward(self, x: Tensor) -> Tensor:
         """x: whatever `layer` takes; returns what it gives, normalised and activated."""
-        return self.activation(self.norm(self.layer(x)))
+        y, norm, activation = self.layer(x), self.norm, self.activation
+        if norm is not None:
+            if takes(norm, activation, y):
+                return norm_relu(norm, y)
+            y = norm(y)
+        return y if activation is None else activation(y)
+
+
+class PointwiseConv(nn.Conv2d):
+    """A 1x1 convolution; on the CPU, for small channels-last maps, one matrix product over all pixels.
+
+    oneDNN's convolutions of 4x4 maps take up to twice as long, forward and backward (docs/network.md, "Speed").
+    """
+
+    small = 64  # pixels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W); returns (B, C_out, H, W)."""
+        batch, _, height, width = x.shape
+        small = batch > 1 and height * width <= self.small and x.device.type == "cpu"
+        if not (small and x.is_contiguous(memory_format=torch.channels_last)):
+            return super().forward(x)
+        pixels = functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
+        return pixels.permute(0, 3, 1, 2)
 
 
 def conv_block(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Normalized:
     """Conv2d without bias + BatchNorm2d + ReLU, padded so that stride 1 keeps the size."""
-    conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    conv: nn.Conv2d
+    if kernel == 1:
+        conv = PointwiseConv(c_in, c_out, 1, bias=False)
+    else:
+        conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return Normalized(conv, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
 
 
