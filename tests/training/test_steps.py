@@ -1,0 +1,99 @@
+"""One step on any preset: it runs, trains every parameter it should, and clips; data that come late show."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from h2onet.data.batches import collate
+from h2onet.data.clips import ClipDataset
+from h2onet.hand.mano import HandModel
+from h2onet.network.checkpoint import load_checkpoint
+from h2onet.training import inputs
+from h2onet.training.distributed import Processes
+from h2onet.training.guard import Guard
+from h2onet.training.loop import train
+from h2onet.training.recipe import Recipe, load_recipe, preset_names
+from h2onet.training.steps import Stepper
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+
+@pytest.fixture(scope="module")
+def ho3d_clips(make_clips) -> Path:
+    """A training store of HO3D."""
+    return make_clips(dataset="ho3d-v2", frames=4)
+
+
+def _stepper(recipe: Recipe, hand: HandModel, tmp_path: Path) -> Stepper:
+    network = inputs.fresh_network(recipe, hand, None).train()
+    return Stepper(
+        network,
+        hand,
+        recipe,
+        Guard(network, tmp_path / "skipped.jsonl", 1),
+        dtype=None,
+        device=torch.device("cpu"),
+        processes=Processes(),
+        name_frames=lambda batch: (),
+    )
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_takes_a_step(name, clips, ho3d_clips, tiny, tmp_path) -> None:
+    ours = tiny(name, "max_steps=1")
+    assert (ours.lr, ours.gamma, ours.stage) == (load_recipe(name).lr, load_recipe(name).gamma, load_recipe(name).stage)
+    result = train(ours, ho3d_clips if ours.dataset == "ho3d" else clips, tmp_path / "run", device="cpu")
+    (line,) = [line for line in map(json.loads, (tmp_path / "run/metrics.jsonl").open()) if line["kind"] == "train"]
+    assert result.steps == 1 and result.skipped_steps == 0 and line["lr"] == ours.lr
+    assert ("occlusion" in line) == (ours.frames == 3) and ("rotation" in line) == (ours.stage == 2)
+    assert load_checkpoint(tmp_path / "run/last").config.oriented == (ours.stage == 2)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_step_trains_all_that_it_should_and_clips(frames, stage, clips, hand, tmp_path) -> None:
+    name = f"demo-{'single' if frames == 1 else 'multi'}-stage{stage}"
+    recipe = load_recipe(name, ["width=0.125", "batch_size=4"])
+    stepper, samples = _stepper(recipe, hand, tmp_path), inputs.training_clips(recipe, clips)
+    assert stepper.optimiser.defaults["fused"] and stepper.optimiser.defaults["weight_decay"] == 0
+    before = {name: value.clone() for name, value in stepper.network.named_parameters()}
+    result = stepper.step(collate([samples[i] for i in range(4)]), 1, 0)
+    trained = {name: p for name, p in stepper.network.named_parameters() if p.requires_grad}
+    # Several processes wait for every gradient: none may be missing in any stage.
+    assert [name for name, parameter in trained.items() if parameter.grad is None] == []
+    # Stage 1 leaves the orientation alone.
+    resting = [name for name in before if name not in trained]
+    assert bool(resting) == (stage == 1) and all("orientation" in name or "_head" in name for name in resting)
+    norm = torch.stack([p.grad.norm() for p in trained.values()]).norm()
+    assert result.gradient_norm > 0.1 and norm == pytest.approx(0.1, rel=1e-3)
+    moved = {name for name, value in stepper.network.named_parameters() if not torch.equal(value, before[name])}
+    assert moved <= set(trained) and len(moved) > 0.9 * len(trained)
+
+
+def test_slow_data_show_as_waiting(clips, tiny, tmp_path, monkeypatch, capsys) -> None:
+    quick = ClipDataset.__getitem__
+
+    def slow(self, index):
+        time.sleep(0.3)
+        return quick(self, index)
+
+    monkeypatch.setattr(ClipDataset, "__getitem__", slow)
+    result = train(tiny("demo-single-stage1", "max_steps=2", "tensorboard=true"), clips, tmp_path / "run", device="cpu")
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert result.wait_share > 0.5 and lines[0]["wait_share"] > 0.5 and lines[0]["samples_per_s"] < 4
+    share = f"{result.wait_share:.0%}"
+    assert f"wait {share}" in capsys.readouterr().err and f"{share} of the time waiting" in str(result)
+    board = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    board.Reload()
+    shown = {name: [event.value for event in board.Scalars(name)] for name in ("train/loss", "train/wait_share")}
+    assert shown["train/loss"] == pytest.approx([line["loss"] for line in lines[:2]])
+    assert shown["train/wait_share"] == pytest.approx([line["wait_share"] for line in lines[:2]])
+
+
+def test_pictures_reach_the_board(clips, tiny, tmp_path) -> None:
+    train(tiny("demo-single-stage1", "max_steps=1", "tensorboard=true", "pictures=2"), clips, tmp_path / "run")
+    board = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    board.Reload()
+    (image,) = board.Images("samples")
+    assert (image.height, image.width, image.step) == (2 * 256, 4 * 256, 1)
