@@ -60,7 +60,8 @@ def fraction_plot(rows: dict[str, dict], png: Path | None = None) -> str | None:
         axes.bar(place + shift, [row[key] for row in known.values()], 0.4, label=title, color=color)
     labels = [f"{name.replace(' to ', '–')}\n({row['fingers']})" for name, row in known.items()]
     axes.set_xticks(place, labels, fontsize=7)
-    axes.legend(frameon=False, fontsize=8)
+    axes.set_ylim(top=1.15 * axes.get_ylim()[1])  # room for the legend above the bars
+    axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
     return to_svg(drawing, png)
 
 

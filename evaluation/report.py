@@ -26,7 +26,7 @@ from .groups import FrameFacts
 from .pictures import data_uri, write_png
 from .scores import VERTICES, FrameScores
 from .strips import Strip, chosen_sequences, draw_strip
-from .tables import NAMES, about, protocol_rows, published_rows, tables_of, text_of, title_of
+from .tables import NAMES, about, name_of, protocol_rows, published_rows, score_text, tables_of, text_of, title_of
 
 TILES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "pa_f_15", "orientation_deg", "occlusion_accuracy")
 
@@ -84,12 +84,12 @@ def write_report(
     cards = {group: [drawer.example(p) for p in positions] for group, positions in chosen_frames(scores).items()}
     known, intervals = result.metrics, breakdown.get("confidence_95", {})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["show"] = text_of
+    environment.filters["show"], environment.filters["score"] = text_of, score_text
     template = environment.from_string(resources.files("h2onet.evaluation").joinpath("report.html").read_text("utf-8"))
     page = template.render(
         title=title or title_of(result.protocol),
         tiles=[(NAMES[key], known[key], intervals.get(key)) for key in TILES if result.metrics.get(key) is not None],
-        metrics=[(NAMES.get(key, key), value, intervals.get(key)) for key, value in known.items() if value is not None],
+        metrics=[(name_of(key), value, intervals.get(key)) for key, value in known.items() if value is not None],
         recordings=len(np.unique(result.facts.recording)),
         strips={group: [(strip, data_uri(strip.picture)) for strip in found] for group, found in strips.items()},
         rows=cards,

@@ -1,5 +1,6 @@
 """What an evaluation says in words and tables, on the page and in the terminal: names of metrics, groups, protocol."""
 
+import re
 from typing import Any
 
 from .published import PUBLISHED, Published
@@ -60,9 +61,16 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+def name_of(key: str) -> str:
+    """A key of metrics.json in words; the keys of HO3D's official scores keep their names, with their unit."""
+    if re.match(r"(xyz|mesh|f_score|f_al_score)_", key):
+        return f"HO3D's {key}{', cm' if key.endswith('_mean3d') else ''}"
+    return NAMES.get(key, key)
+
+
 def metrics_table(metrics: dict[str, Any]) -> str:
     """Plain text table of metrics.json for the terminal."""
-    rows = [(NAMES.get(key, key), text_of(value)) for key, value in metrics.items() if value is not None]
+    rows = [(name_of(key), text_of(value)) for key, value in metrics.items() if value is not None]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value:>10}" for name, value in rows)
 
@@ -95,6 +103,13 @@ def protocol_rows(protocol: dict[str, Any]) -> list[tuple[str, str]]:
         return "–" if value is None else str(value)
 
     return [(name.replace("_", " "), text(value)) for name, value in protocol.items()]
+
+
+def score_text(value: float | None) -> str:
+    """A published score with the digits that such tables have: one, or two where it was given so."""
+    if value is None:
+        return "–"
+    return f"{value:.1f}" if abs(value - round(value, 1)) < 1e-9 else f"{value:.2f}"
 
 
 def published_rows(own: dict[str, Any], protocol: dict[str, Any]) -> list[Published]:

@@ -172,6 +172,7 @@ def training_plot(
         label = label if every == 1 else f"{label}, mean of {every} lines"
         marker = "o" if len(steps) <= FEW_POINTS else None
         axes.plot(steps, values, label=label, color=color, linewidth=1.4, marker=marker, markersize=3)
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     values = np.concatenate([values for _, values in known.values()])
     if values.min() > 0 and values.max() > LOGARITHMIC * values.min():
