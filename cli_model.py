@@ -121,7 +121,9 @@ def evaluate(
     meshes: Annotated[str | None, typer.Option(help="Also write OUT/meshes, predicted and true: obj or ply.")] = None,
     mesh_frames: Annotated[
         str | None,
-        typer.Option(help="best:N, worst:N, every:N, with commas, or a file of SEQUENCE/FRAME [best:10,worst:10]."),
+        typer.Option(
+            help="best:N, worst:N, every:N, with commas, or a file of SEQUENCE/FRAME (default: best:10,worst:10)."
+        ),
     ] = None,
     curves: Annotated[
         list[Path] | None,
