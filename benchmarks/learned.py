@@ -42,9 +42,10 @@ def measure(runs: Path, clips: Path, device: torch.device) -> dict:
     """The answers, on held-out clips, for the networks of the benchmark's run folders."""
     hand = truth_hand([str(clips)]).to(device)
     samples = ClipDataset(clips, frames=window_of("dexycb", train=False), require_pose=True)
-    canonical = load_checkpoint(runs / "demo-multi-stage1" / "best").to(device)
-    multi = load_checkpoint(runs / "demo-multi-stage2" / "best").to(device)
-    single = load_checkpoint(runs / "demo-single-stage2" / "best").to(device)
+    canonical, single, multi = (
+        load_checkpoint(runs / name / "last").to(device)
+        for name in ("single-stage1", "single-stage2-on", "multi-stage2")
+    )
     guesses, truth = {}, None
     for name, network, past in (
         ("canonical", canonical, True),
