@@ -43,6 +43,8 @@ class Columns(Mapping[str, np.ndarray]):
             raise InputError(
                 f"{file}: has {found} bytes, expected {expected}; the index is damaged: run build-clips again"
             )
+        if expected == 0:  # a store without a frame: nothing to map
+            return np.empty(shape, dtype)
         return np.asarray(np.memmap(file, dtype, mode="r", shape=shape))
 
     def __iter__(self) -> Iterator[str]:

@@ -24,6 +24,13 @@ def test_multi_frame_presets_need_labels(make_clips, clips, tiny, tmp_path) -> N
     assert train(tiny("demo-single-stage1", "max_steps=1"), bare, tmp_path / "run", device="cpu").steps == 1
 
 
+def test_clips_without_a_frame_are_refused(make_clips, clips, tiny, tmp_path) -> None:
+    empty = make_clips(sequences=1, frames=0)
+    _refused("no frame passes .*require_pose=True", tiny(), empty, tmp_path / "run")
+    _refused("no frame passes .*require_pose=True", tiny(), clips, tmp_path / "run", val_clips=empty)
+    _refused("no frame has occlusion labels", tiny("demo-multi-stage1"), empty, tmp_path / "run")
+
+
 def test_presets_want_their_dataset(make_clips, clips, tiny, tmp_path) -> None:
     _refused(
         "holds dexycb, but preset ho3d-single-stage1 is for ho3d-v2 or ho3d-v3",
