@@ -77,7 +77,7 @@ def write_index(store: Sequences, keys: Iterable[str], attrs: Mapping[str, Any])
     """
     entries, columns = [], {}
     with durable.building(store.path / "index") as temporary:
-        group = zarr.open_group(temporary, mode="w", zarr_format=3)
+        group = zarr.open_group(temporary, mode="a", zarr_format=3)
         writers: dict[str, _Column] = {}
         try:
             for number, key in enumerate(keys):

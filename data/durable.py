@@ -3,6 +3,10 @@
 Everything is built in a temporary neighbour of its target (`.tmp-<name>-<uuid>`, same folder, hence same disk), forced
 to disk (files, then folders), and only then renamed. A rename onto a folder that somebody else finished first fails
 with ENOTEMPTY and is no error: tasks are idempotent and may run twice. It needs a file system with atomic rename.
+
+A sweep may meet an attempt that is still at work: the worker of a run that was stopped, on another machine. So
+leftovers are renamed away before they are deleted, and a folder is only published while it holds the mark it was made
+with: what such an attempt writes afterwards lands in a new folder without one, and never passes for whole.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -23,6 +28,7 @@ from ..hand.errors import InputError
 log = logging.getLogger(__name__)
 TEMPORARY = ".tmp-"
 RETIRED = ".old-"
+_MARK = ".unpublished"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -72,14 +78,29 @@ def building(target: Path) -> Iterator[Path]:
     temporary = temporary_sibling(target)
     with room_to_write(target):
         temporary.mkdir(parents=True)
+        (temporary / _MARK).touch()
         try:
             yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _unmark(temporary: Path, target: Path) -> None:
+    try:
+        (temporary / _MARK).unlink()
+    except FileNotFoundError:
+        raise InputError(
+            f"{target}: another run removed what was being written there; let one run at a time write a store, and run"
+            " the same command again"
+        ) from None
+
+
 def publish(temporary: Path, target: Path) -> bool:
-    """Make a finished folder appear at `target` at once. False when another attempt had finished it first."""
+    """Make a folder of `building` appear at `target` at once. False when another attempt had finished it first.
+
+    InputError when another run has swept the folder away meanwhile.
+    """
+    _unmark(temporary, target)
     fsync_tree(temporary)
     try:
         os.rename(temporary, target)
@@ -96,26 +117,62 @@ def replace(temporary: Path, target: Path) -> None:
 
     A crash between the two renames leaves no target at all, never a mixture.
     """
+    _unmark(temporary, target)
     fsync_tree(temporary)
-    retired = target.parent / f"{RETIRED}{target.name}-{uuid.uuid4().hex}"
-    if target.exists():
-        os.rename(target, retired)
+    retired = retire(target)
     os.rename(temporary, target)
     fsync_path(target.parent)
-    shutil.rmtree(retired, ignore_errors=True)
+    if retired is not None:
+        _delete(retired)
+
+
+def retire(target: Path) -> Path | None:
+    """Rename a folder or file away, so that it is gone at once and can be deleted at leisure; None without one."""
+    retired = target.parent / f"{RETIRED}{target.name}-{uuid.uuid4().hex}"
+    try:
+        os.rename(target, retired)
+    except FileNotFoundError:
+        return None
+    return retired
+
+
+def remove(target: Path) -> bool:
+    """Delete a folder or file so that nobody ever sees half of it; False when it is not there."""
+    retired = retire(target)
+    if retired is not None:
+        _delete(retired)
+    return retired is not None
+
+
+def _delete(retired: Path) -> None:
+    if retired.is_dir():
+        shutil.rmtree(retired, ignore_errors=True)  # another sweep may be at it as well
+    else:
+        retired.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> int:
     """Remove what interrupted attempts left directly in `folder`; returns how many leftovers there were."""
     if not folder.is_dir():
         return 0
-    leftovers = [entry for entry in folder.iterdir() if entry.name.startswith((TEMPORARY, RETIRED))]
-    for entry in leftovers:
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
+    found = [entry for entry in folder.iterdir() if entry.name.startswith((TEMPORARY, RETIRED))]
+    for entry in found:
+        if entry.name.startswith(RETIRED):
+            _delete(entry)
         else:
-            entry.unlink(missing_ok=True)
-    return len(leftovers)
+            remove(entry)
+    return len(found)
+
+
+def sweep_retired(target: Path) -> int:
+    """Remove what an interrupted deletion of `target` left beside it, in a folder that may hold anything else."""
+    if not os.access(target.parent, os.R_OK):
+        return 0
+    leftover = re.compile(rf"{re.escape(RETIRED + target.name)}-[0-9a-f]{{32}}")
+    found = [entry for entry in target.parent.iterdir() if leftover.fullmatch(entry.name)]
+    for entry in found:
+        _delete(entry)
+    return len(found)
 
 
 @contextmanager

@@ -36,10 +36,13 @@ def is_url(path: str | Path) -> bool:
 
 
 class RemoteStore:
-    """Sequences below a URL. Holds no connection: clients are made per process, since none of them survives a fork."""
+    """Sequences below a URL. Holds no connection: clients are made per process, since none of them survives a fork.
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    With a `token`, nothing is published in another store that took this one's place, as in `SequenceStore`.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url, self._expected = url.rstrip("/"), token
         protocol, _, self._root = self.url.partition("://")
         if protocol not in fsspec.available_protocols():
             raise InputError(f"{url}: no file system speaks {protocol!r}; use a local path, or install its package")
@@ -87,6 +90,11 @@ class RemoteStore:
                 for name in ("zarr.json", "sequences/zarr.json"):
                     self.fs.pipe_file(self._path(name), (local / name).read_bytes())
 
+    @property
+    def token(self) -> str | None:
+        """What tells this store from another one at the same address."""
+        return (self._json("zarr.json") or {}).get("attributes", {}).get("token")
+
     def check(self, schema: str, version: int | None) -> dict[str, Any]:
         """The store's attributes; InputError when it is missing, something else, or of another version."""
         found = (self._json("zarr.json") or {}).get("attributes")
@@ -122,6 +130,9 @@ class RemoteStore:
         files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
         for file in files:
             self.fs.put_file(str(file), self._path(*parts, attempt, file.relative_to(folder).as_posix()))
+        self._check_upload(
+            [*parts, attempt], {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+        )
         done = json.dumps({**attrs, "attempt": attempt}).encode()
         before = self._json(*parts, DONE) if replace else None
         try:
@@ -132,6 +143,20 @@ class RemoteStore:
         if before is not None:
             self.fs.rm(self._path(*parts, before["attempt"]), recursive=True)
         return True
+
+    def _check_upload(self, parts: list[str], sizes: Mapping[str, int]) -> None:
+        """InputError unless an attempt lies there whole, in the store it was made for: another run may sweep or replace
+        what is still being uploaded."""
+        self.fs.invalidate_cache()
+        prefix = self._path(*parts)
+        there = self.fs.find(prefix, detail=True).items()
+        found = {path[path.index(parts[-1]) + len(parts[-1]) + 1 :]: entry["size"] for path, entry in there}
+        replaced = self._expected is not None and self.token != self._expected
+        if found != sizes or replaced:
+            if found:
+                self.fs.rm(prefix, recursive=True)
+            what = "was made anew" if replaced else "lost files of an upload"
+            raise InputError(f"{self.url}: {what} while this run was writing; let one run at a time write a store")
 
     def remove(self, key: str) -> None:
         """Take a finished sequence back: its `_DONE.json` first."""

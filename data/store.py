@@ -44,10 +44,15 @@ def folder_of(key: str) -> str:
 
 
 class SequenceStore:
-    """`SequenceStore(path)` is enough to commit from a worker; `create` and `open` check what is there first."""
+    """`SequenceStore(path)` is enough to commit from a worker; `create` and `open` check what is there first.
 
-    def __init__(self, path: str | Path) -> None:
+    With the `token` of the store that a task was made for, nothing is committed to another store that took its place:
+    workers of a stopped run may still be at work when its store is made anew with other settings.
+    """
+
+    def __init__(self, path: str | Path, token: str | None = None) -> None:
         self.path = Path(path)
+        self._expected = token
         self._lock = durable.Lock(self.path / ".lock")
 
     # -- opening ----------------------------------------------------------------------------------------------------
@@ -69,16 +74,21 @@ class SequenceStore:
                 store._check_settings(wanted)
                 store._lock.acquire()
                 store.sweep()
+                durable.sweep_retired(store.path)
                 return store
             store._retire()
         store.path.parent.mkdir(parents=True, exist_ok=True)
         with durable.building(store.path) as temporary:
-            group = zarr.open_group(temporary, mode="w", zarr_format=3)
+            group = zarr.open_group(temporary, mode="a", zarr_format=3)
             (temporary / "sequences").mkdir()
             zarr.open_group(temporary / "sequences", mode="w", zarr_format=3)
-            group.attrs.update({"schema": schema, "schema_version": version, "settings": wanted})
-            durable.publish(temporary, store.path)
+            token = uuid.uuid4().hex
+            group.attrs.update({"schema": schema, "schema_version": version, "token": token, "settings": wanted})
+            made = durable.publish(temporary, store.path)
+        if not made:  # another run was quicker: its store is to be resumed or refused like any other
+            return cls.create(path, settings, schema=schema, version=version)
         store._lock.acquire()
+        durable.sweep_retired(store.path)
         return store
 
     @classmethod
@@ -96,6 +106,11 @@ class SequenceStore:
     def attrs(self) -> dict[str, Any]:
         """The store's own attributes."""
         return group_attributes(self.path) or {}
+
+    @property
+    def token(self) -> str | None:
+        """What tells this store from another one at the same path; None for stores of early versions."""
+        return self.attrs.get("token")
 
     def _check_schema(self, schema: str, version: int | None) -> None:
         attrs = group_attributes(self.path)
@@ -126,10 +141,10 @@ class SequenceStore:
 
     def _retire(self) -> None:
         self._lock.acquire()
-        retired = self.path.parent / f"{durable.RETIRED}{self.path.name}-{uuid.uuid4().hex}"
-        self.path.rename(retired)
+        retired = durable.retire(self.path)
         self._lock.release()
-        shutil.rmtree(retired)
+        if retired is not None:
+            shutil.rmtree(retired, ignore_errors=True)
 
     # -- sequences --------------------------------------------------------------------------------------------------
 
@@ -165,14 +180,16 @@ class SequenceStore:
         """Write one finished sequence at once. False when it was there already (a task that ran twice).
 
         `rows` are per-frame arrays (F, ...) of equal length, `blobs` 1-D uint8 arrays, `attrs` JSON. DiskFull when
-        there is no room.
+        there is no room; InputError when the store was replaced by another.
         """
         target = self._folder(key)
+        if self._expected is not None and self.token != self._expected:
+            raise InputError(f"{self.path}: was removed or made anew by another run; this one's work is dropped")
         packed, fields = pack_rows(rows)
         blobs = {name: np.ascontiguousarray(values, np.uint8).reshape(-1) for name, values in (blobs or {}).items()}
         digest = digest_of(packed, fields, blobs)
         with durable.building(target) as temporary:
-            group = zarr.open_group(temporary, mode="w", zarr_format=3)
+            group = zarr.open_group(temporary, mode="a", zarr_format=3)
             for name, values in {"rows": packed, **blobs}.items():
                 write_one_chunk(group, name, values)
             group.attrs.update(
@@ -189,11 +206,7 @@ class SequenceStore:
 
     def discard(self, key: str) -> None:
         """Forget a finished sequence, so that it can be made again; harmless when it is not there."""
-        folder = self._folder(key)
-        if folder.exists():
-            retired = folder.parent / f"{durable.RETIRED}{folder.name}-{uuid.uuid4().hex}"
-            folder.rename(retired)
-            shutil.rmtree(retired)
+        durable.remove(self._folder(key))
 
     def read(self, key: str) -> tuple[Rows, dict[str, Any]]:
         """Per-frame arrays and attributes of a finished sequence; the checksum of rows without blobs is verified."""
@@ -228,7 +241,7 @@ class SequenceStore:
         """
         target = self.path / "index"
         with durable.building(target) as temporary:
-            group = zarr.open_group(temporary, mode="w", zarr_format=3)
+            group = zarr.open_group(temporary, mode="a", zarr_format=3)
             total = 0
             for block in blocks:
                 for name, values in block.items():

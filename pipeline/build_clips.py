@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from ..data.photos import CODECS, LOSSLESS, best_codec
 from ..data.remote_store import is_url
 from ..hand.errors import InputError
 from .clip_target import LocalTarget, RemoteTarget
-from .cluster import connect, run_tasks
+from .cluster import check_cluster, connect, run_tasks
 from .cut_hands import ClipTask, cut_sequence
 
 log = logging.getLogger(__name__)
@@ -86,11 +86,12 @@ def build_clips(
     settings = _settings(source, codec, max_scale)
     tasks = _tasks(source, Path(labels), folder, target.address, settings)
     _find_photos(tasks, source)
+    check_cluster(workers, scheduler)
 
     target.create(settings, overwrite)
     try:
         done = target.keep_whole([task.key for task in tasks])
-        waiting = [task for task in tasks if task.key not in done]
+        waiting = [replace(task, token=target.token) for task in tasks if task.key not in done]
         results, lost = [], []
         if waiting:
             with connect(workers, scheduler) as client:

@@ -32,6 +32,11 @@ class LocalTarget:
         """Make or resume; errors as `SequenceStore.create`."""
         self._store = SequenceStore.create(self.out, settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
 
+    @property
+    def token(self) -> str | None:
+        """What tells this store from another one at the same place."""
+        return self._store.token
+
     def close(self) -> None:
         """Let another run write."""
         self._store.close()
@@ -76,6 +81,11 @@ class RemoteTarget:
     def create(self, settings: Mapping[str, Any], overwrite: bool) -> None:
         """Make or resume; errors as `SequenceStore.create`."""
         self._store.create(settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
+
+    @property
+    def token(self) -> str | None:
+        """What tells this store from another one at the same place."""
+        return self._store.token
 
     def close(self) -> None:
         """Nothing to let go: object stores know no lock."""

@@ -57,7 +57,7 @@ def connect(workers: int | None = None, scheduler: str | None = None) -> Iterato
     An existing cluster must see the dataset, the hand and the output under the same paths. InputError when both are
     given, the count is not positive, or nothing answers at the address within 20 seconds.
     """
-    check_workers(workers, scheduler)
+    _check_workers(workers, scheduler)
     if scheduler is not None:
         with _remote(scheduler) as client:
             yield client
@@ -70,8 +70,15 @@ def connect(workers: int | None = None, scheduler: str | None = None) -> Iterato
         yield client
 
 
-def check_workers(workers: int | None, scheduler: str | None) -> None:
-    """InputError for an impossible choice of workers, before anything is written."""
+def check_cluster(workers: int | None, scheduler: str | None) -> None:
+    """InputError where `connect` would raise one: to be asked before anything is written or discarded."""
+    _check_workers(workers, scheduler)
+    if scheduler is not None:
+        with _remote(scheduler):
+            pass
+
+
+def _check_workers(workers: int | None, scheduler: str | None) -> None:
     if scheduler is not None and workers is not None:
         raise InputError("--workers and --scheduler: give one of the two; a scheduler brings its own workers")
     if workers is not None and workers < 1:

@@ -26,7 +26,8 @@ from ..data.store import SequenceStore, folder_of
 class ClipTask:
     """One camera sequence to cut: where its labels and photos are, and where the clips go.
 
-    `size` is the width and height of the photos that the labels were made for, where the labels say so.
+    `size` is the width and height of the photos that the labels were made for, where the labels say so; `token` is that
+    of the store of clips (data/store.py).
     """
 
     key: str
@@ -38,6 +39,7 @@ class ClipTask:
     codec: str
     max_scale: float
     size: tuple[int, int] | None = None
+    token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,12 @@ def cut_sequence(task: ClipTask) -> ClipResult:
 
 def _commit(task: ClipTask, columns: Rows, attrs: dict[str, Any], jpeg: np.ndarray) -> None:
     if not is_url(task.out):
-        SequenceStore(task.out).commit(task.key, columns, attrs, blobs={"jpeg": jpeg})
+        SequenceStore(task.out, task.token).commit(task.key, columns, attrs, blobs={"jpeg": jpeg})
         return
     with tempfile.TemporaryDirectory() as folder:
         SequenceStore(folder).commit(task.key, columns, attrs, blobs={"jpeg": jpeg})
         built = Path(folder) / "sequences" / folder_of(task.key)
-        RemoteStore(task.out).upload(task.key, built, group_attributes(built) or {})
+        RemoteStore(task.out, task.token).upload(task.key, built, group_attributes(built) or {})
 
 
 def cut_frame(data: bytes, joints_2d: np.ndarray, given: np.ndarray, task: ClipTask) -> tuple[bytes, dict[str, Any]]:

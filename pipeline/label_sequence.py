@@ -47,7 +47,7 @@ LABEL_COLUMNS = (
 
 @dataclass(frozen=True)
 class Job:
-    """What all sequences of a run share: paths and names, nothing loaded."""
+    """What all sequences of a run share: paths and names, nothing loaded. `token` is the store's (data/store.py)."""
 
     out: str
     mano: str
@@ -55,6 +55,7 @@ class Job:
     objects: str | None
     renderer: str
     vertices: bool  # the dataset gives meshes instead of poses
+    token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def label_sequence(job: Job, sequence: CameraSequence) -> SequenceResult:
     rows = {name: np.concatenate([part[name] for part in parts]) if parts else empty[name] for name in empty}
     if sequence.dataset != "dexycb" and sequence.split != "test" and len(sequence):
         report.channels = channel_counts(sequence, int(sequence.numbers[0]))
-    LabelStore(SequenceStore(job.out)).commit(sequence.key, rows, _attributes(sequence, rows, report))
+    LabelStore(SequenceStore(job.out, job.token)).commit(sequence.key, rows, _attributes(sequence, rows, report))
     labelled = int(rows["labelled"].sum())
     return SequenceResult(len(rows["frame"]), labelled, dict(report.skipped), len(report.failures))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ..data.failures import write_failures
 from ..data.frame import CameraSequence, Failure
 from ..data.labels import LabelStore
 from ..labeling.renderers import make_renderer
-from .cluster import check_workers, connect, run_tasks
+from .cluster import check_cluster, connect, run_tasks
 from .label_sequence import Job, hand_sides, label_sequence, path_or_none
 from .label_settings import LabelSettings, checked, identity, listed
 from .label_sheet import write_sheet
@@ -31,14 +32,11 @@ def prepare_labels(settings: LabelSettings) -> Summary:
     settings = checked(settings)
     sequences = listed(settings)
     job = _job(settings, sequences)
-    check_workers(settings.workers, settings.scheduler)
-    if settings.scheduler is not None:
-        with connect(scheduler=settings.scheduler):
-            pass  # it answers and has workers: known before anything is written
+    check_cluster(settings.workers, settings.scheduler)
     labels = LabelStore.create(settings.out, identity(settings, sequences, job), settings.overwrite)
     try:
         tasks = _tasks(labels, sequences)
-        lost = _run(settings, job, tasks) if tasks else []
+        lost = _run(settings, replace(job, token=labels.store.token), tasks) if tasks else []
         labels.store.sweep()  # what killed workers left
         if not labels.is_current(sequence.key for sequence in sequences):
             finish_labels(settings, labels, sequences, lost)

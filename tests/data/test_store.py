@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from h2onet.data import durable
 from h2onet.data.columns import pack_rows, unpack_rows
 from h2onet.data.durable import DiskFull, writing_file
 from h2onet.data.store import SequenceStore
@@ -146,6 +148,55 @@ def test_overwrite_starts_anew_but_never_removes_a_strangers_folder(tmp_path, st
     with pytest.raises(InputError, match="schema is 'mine'"):
         create(tmp_path / "other.zarr", overwrite=True)
     assert (tmp_path / "photos" / "holiday.jpg").exists() and not list(tmp_path.glob(".old-*"))
+
+
+def test_workers_of_a_stopped_run_write_nothing_into_the_store_that_took_its_place(store):
+    straggler = SequenceStore(store.path, store.token)
+    assert straggler.commit("mine", rows(1), {})
+    store.close()
+    other = create(store.path, {"split": "other"}, overwrite=True)
+    with pytest.raises(InputError, match="made anew by another run"):
+        straggler.commit("k", rows(3), {})
+    assert other.done() == set()
+    other.close()
+    shutil.rmtree(store.path)
+    with pytest.raises(InputError, match="was removed"):
+        straggler.commit("k", rows(3), {})
+    assert not store.path.exists()
+
+
+def test_a_swept_attempt_never_passes_for_whole(store):
+    target = store.path / "sequences" / "k"
+    with pytest.raises(InputError, match="another run removed"), durable.building(target) as temporary:
+        (temporary / "rows").mkdir()
+        assert SequenceStore(store.path).sweep() == 1 and not temporary.exists()
+        (temporary / "jpeg").mkdir(parents=True)  # as Zarr does when it writes the next array
+        durable.publish(temporary, target)
+    assert list((store.path / "sequences").glob("*k*")) == [] and store.commit("k", rows(2), {})
+
+
+def test_what_a_killed_overwrite_left_beside_the_store_goes(tmp_path):
+    name = "s.zarr"
+    gone = [f".old-{name}-{'0' * 32}", f".old-{name}-{'a' * 32}"]
+    stay = [f".old-{name}-2-{'0' * 32}", f".old-my{name}-{'0' * 32}", f".tmp-{name}-{'1' * 32}", "photos"]
+    for folder in (*gone, *stay):
+        (tmp_path / folder / "deep").mkdir(parents=True)
+    create(tmp_path / name).close()
+    assert {path.name for path in tmp_path.iterdir()} == {*stay, name}
+
+
+def test_of_two_runs_that_make_a_store_at_once_the_slower_resumes_or_is_refused(tmp_path, monkeypatch):
+    publish, path = durable.publish, tmp_path / "s.zarr"
+
+    def slower(temporary, target):
+        monkeypatch.setattr(durable, "publish", publish)
+        create(path, {"split": "theirs"}).close()
+        return publish(temporary, target)
+
+    monkeypatch.setattr(durable, "publish", slower)
+    with pytest.raises(InputError, match="split='theirs', now split='train'"):
+        create(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["s.zarr"]
 
 
 @pytest.mark.parametrize(

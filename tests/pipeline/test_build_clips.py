@@ -150,6 +150,19 @@ def test_resuming_with_other_labels_or_codec_names_the_difference(labels, tmp_pa
     assert summary.frames == 4
 
 
+def test_overwrite_discards_nothing_before_the_cluster_answers(labels, tmp_path):
+    build_clips(labels, tmp_path / "clips.zarr", workers=1)
+    before = bytes_of(tmp_path / "clips.zarr")
+    for wrong in (
+        {"workers": 0},
+        {"scheduler": "nonsense://nowhere"},
+        {"scheduler": "tcp://127.0.0.1:9", "workers": 2},
+    ):
+        with pytest.raises(InputError, match=r"--(workers|scheduler)"):
+            build_clips(labels, tmp_path / "clips.zarr", overwrite=True, **wrong)
+    assert bytes_of(tmp_path / "clips.zarr") == before
+
+
 def test_without_libturbojpeg_pictures_are_encoded_again(labels, tmp_path, monkeypatch):
     monkeypatch.setattr(photos, "turbojpeg", lambda: None)
     build_clips(labels, tmp_path / "clips.zarr", workers=1)

@@ -107,6 +107,30 @@ def test_only_finished_attempts_count(labels, url):
     assert build_clips(labels, url, workers=1).built == 0
 
 
+def test_stragglers_of_a_stopped_run_publish_nothing(labels, url, tmp_path, monkeypatch):
+    build_clips(labels, url, workers=1)
+    straggler = RemoteStore(url, RemoteStore(url).token)
+    (tmp_path / "late" / "jpeg").mkdir(parents=True)
+    (tmp_path / "late" / "jpeg" / "zarr.json").write_text("{}")
+    other = clip_scene.write_scene(tmp_path / "other", Scene(sequences={KEY: (0, 1)}))
+    build_clips(other, url, workers=1, overwrite=True)
+    with pytest.raises(InputError, match="made anew"):
+        straggler.upload(OTHER, tmp_path / "late", {"key": OTHER})
+    # A sweep during an upload: what is left of it does not count.
+    current = RemoteStore(url, RemoteStore(url).token)
+    check = RemoteStore._check_upload
+
+    def swept(store, parts, sizes):
+        store.fs.rm(store._path(*parts), recursive=True)
+        check(store, parts, sizes)
+
+    monkeypatch.setattr(RemoteStore, "_check_upload", swept)
+    with pytest.raises(InputError, match="lost files"):
+        current.upload(OTHER, tmp_path / "late", {"key": OTHER})
+    assert set(current.finished()) == {KEY} and verify(url) == []
+    assert not [path for path in current.fs.find(url.split("://")[1]) if OTHER.replace("/", "__") in path]
+
+
 def test_damage_is_found(labels, url):
     build_clips(labels, url, workers=1)
     fs, root = fsspec.filesystem(url.split("://")[0]), url.split("://")[1]
