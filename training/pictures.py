@@ -21,6 +21,8 @@ from .stages import make_targets
 from .validation import to_device
 
 SIDE, FACTOR = 256, 2
+CAPTION = 24
+TITLES = ("2D joints: true, predicted", "predicted mesh", "true mesh", "hidden: true, predicted")
 GREY = 60
 CHAINS = [[0, *range(first, first + 4)] for first in (1, 5, 9, 13, 17)]
 
@@ -28,7 +30,7 @@ CHAINS = [[0, *range(first, first + 4)] for first in (1, 5, 9, 13, 17)]
 def draw_samples(
     network: H2ONet, samples: ClipDataset, hand: HandModel, recipe: Recipe, device: torch.device
 ) -> np.ndarray:
-    """One picture (rows * 256, 1024, 3) of samples spread evenly over the set."""
+    """One picture (24 + rows * 256, 1024, 3) of samples spread evenly over the set."""
     chosen = np.unique(np.linspace(0, len(samples) - 1, recipe.pictures).astype(int))
     batch = to_device(collate([samples[int(i)] for i in chosen]), device, recipe.channels_last)
     training = network.training
@@ -45,7 +47,7 @@ def draw_samples(
     joints = [prediction.joints_2d[first].cpu().numpy(), truth.joints_2d[current].cpu().numpy()]
     logits = prediction.occlusion_logits
     occluded = None if logits is None else logits[:, 0].softmax(1)[:, 1].cpu().numpy()
-    rows = []
+    rows = [_captions()]
     for i, image in enumerate(images):
         crop = cv2.resize((image * 255 + 0.5).astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
         cells = [_skeletons(crop.copy(), joints[1][i], joints[0][i])]
@@ -58,6 +60,17 @@ def draw_samples(
         cells.append(_bars(truth.occluded[current][i].cpu().numpy(), None if occluded is None else occluded[i]))
         rows.append(np.concatenate(cells, axis=1))
     return np.concatenate(rows, axis=0)
+
+
+def _captions() -> np.ndarray:
+    strip = np.full((CAPTION, len(TITLES) * SIDE, 3), 30, np.uint8)
+    for column, title in enumerate(TITLES):
+        _write(strip, title, (column * SIDE + 8, 16))
+    return strip
+
+
+def _write(picture: np.ndarray, text: str, place: tuple[int, int]) -> None:
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (230, 230, 230), 1, cv2.LINE_AA)
 
 
 def _on_crop(
@@ -93,7 +106,7 @@ def _bars(occluded: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
     labels = [*((name, i, i) for i, name in enumerate(FINGERS)), ("global", 6, 5)]
     for row, (name, truth_column, output) in enumerate(labels):
         top = 14 + row * 40
-        cv2.putText(cell, name, (8, top + 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (230, 230, 230), 1, cv2.LINE_AA)
+        _write(cell, name, (8, top + 18))
         truth = occluded[truth_column]
         if truth != UNKNOWN:
             cv2.rectangle(cell, (80, top + 2), (100, top + 22), ORANGE, -1 if truth else 2)

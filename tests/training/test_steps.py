@@ -96,4 +96,4 @@ def test_pictures_reach_the_board(clips, tiny, tmp_path) -> None:
     board = EventAccumulator(str(tmp_path / "run/tensorboard"))
     board.Reload()
     (image,) = board.Images("samples")
-    assert (image.height, image.width, image.step) == (2 * 256, 4 * 256, 1)
+    assert (image.height, image.width, image.step) == (24 + 2 * 256, 4 * 256, 1)
