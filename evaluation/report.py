@@ -1,16 +1,11 @@
-"""The page of an evaluation: one self-contained HTML file with pictures, plots, tables and the protocol.
-
-It loads nothing from the network and holds everything it shows; the template lies beside this module.
-"""
+"""The page of an evaluation on clips: pictures, plots, tables and the protocol; how they are put down is `page.py`."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,12 +18,24 @@ from .breakdowns import reliability
 from .curves import fraction_plot, occlusion_plot, pck_plot, reliability_plot
 from .examples import Drawer
 from .groups import FrameFacts
+from .page import Page, Section, write_page
 from .pictures import data_uri, write_png
 from .scores import VERTICES, FrameScores
 from .strips import Strip, chosen_sequences, draw_strip
-from .tables import NAMES, about, name_of, protocol_rows, published_rows, score_text, tables_of, text_of, title_of
+from .tables import NAMES, about, intervals_text, name_of, protocol_rows, published_rows, tables_of, title_of
+
+__all__ = ["Result", "Section", "write_report"]
 
 TILES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "pa_f_15", "orientation_deg", "occlusion_accuracy")
+FRAMES_TEXT = (
+    "Truth in orange, prediction in blue. Left hands are shown mirrored, as the network sees them. Beside each frame: is "
+    "the finger hidden? A full dot says that it is, the bar is the probability that the network gives."
+)
+PUBLISHED_TEXT = (
+    'Errors in mm, areas under the PCK curve and F-scores in percent, after Procrustes alignment; "raw": only the wrist '
+    "moved. Published on the real dataset's whole split: scores on synthetic data or on parts of a split are not "
+    "comparable with them."
+)
 
 
 @dataclass(frozen=True)
@@ -40,16 +47,6 @@ class Result:
     protocol: dict[str, Any]
     scores: FrameScores
     facts: FrameFacts
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page that the caller adds: plots as SVG text, pictures as data URIs, both with their captions."""
-
-    title: str
-    text: str = ""
-    plots: Sequence[str] = ()
-    pictures: Sequence[tuple[str, str]] = field(default=())
 
 
 def write_report(
@@ -81,29 +78,31 @@ def write_report(
         group: [draw_strip(drawer, result.facts, key) for key in keys]
         for group, keys in chosen_sequences(scores, result.facts).items()
     }
-    cards = {group: [drawer.example(p) for p in positions] for group, positions in chosen_frames(scores).items()}
+    error = scores.joint_errors_pa.mean(1)
+    hidden = np.where(scores.occluded[:, :5] == 1, 1, 0).sum(1)
+    cards = {group: [drawer.example(p) for p in places] for group, places in chosen_frames(error, hidden).items()}
     known, intervals = result.metrics, breakdown.get("confidence_95", {})
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["show"], environment.filters["score"] = text_of, score_text
-    template = environment.from_string(resources.files("h2onet.evaluation").joinpath("report.html").read_text("utf-8"))
-    page = template.render(
+    recordings = len(np.unique(result.facts.recording))
+    page = Page(
         title=title or title_of(result.protocol),
-        tiles=[(NAMES[key], known[key], intervals.get(key)) for key in TILES if result.metrics.get(key) is not None],
-        metrics=[(name_of(key), value, intervals.get(key)) for key, value in known.items() if value is not None],
-        recordings=len(np.unique(result.facts.recording)),
-        strips={group: [(strip, data_uri(strip.picture)) for strip in found] for group, found in strips.items()},
-        rows=cards,
-        plots=[plot for plot in plots if plot],
-        breakdown=tables_of({name: rows for name, rows in breakdown.items() if name != "confidence_95"}),
-        protocol=protocol_rows(result.protocol),
         about=about(result.protocol),
-        extra=extra,
+        tiles=[(NAMES[key], known[key], intervals.get(key)) for key in TILES if known.get(key) is not None],
+        first=extra,
+        plots=[plot for plot in plots if plot],
+        strips={group: [(strip, data_uri(strip.picture)) for strip in found] for group, found in strips.items()},
+        frames=cards,
+        frames_text=FRAMES_TEXT,
+        metrics=[(name_of(key), value, intervals.get(key)) for key, value in known.items() if value is not None],
+        metrics_text=intervals_text(recordings),
+        recordings=recordings,
+        tables=tables_of({name: rows for name, rows in breakdown.items() if name != "confidence_95"}),
         training=training,
         published=published_rows(known, result.protocol),
+        published_text=PUBLISHED_TEXT,
+        protocol=protocol_rows(result.protocol),
     )
     write_pieces(out, strips, curves, bins)
-    with writing_file(out / "report.html") as file:
-        file.write(page.encode())
+    write_page(out / "report.html", page)
     return out / "report.html"
 
 
@@ -150,12 +149,14 @@ def pck_curves(scores: FrameScores) -> dict[str, tuple[NDArray, NDArray]]:
     return found
 
 
-def chosen_frames(scores: FrameScores, each: int = 3) -> dict[str, list[int]]:
-    """Positions of frames to show: the best, the middling, the worst, and those with most hidden fingers."""
-    error = scores.joint_errors_pa.mean(1)
+def chosen_frames(error: NDArray, hidden: NDArray | None = None, each: int = 3) -> dict[str, list[int]]:
+    """Positions of frames to show by error (N,): the best, the middling, the worst; and those with most `hidden` (N,).
+
+    Frames whose error is NaN are of no group; where all are, the first ones are shown.
+    """
     order = [int(i) for i in np.argsort(error) if np.isfinite(error[i])]
     if not order:
-        return {"frames": list(range(min(each, len(scores))))}
+        return {"frames": list(range(min(each, len(error))))}
     # Neighbouring frames look alike: take every group from a spread of its range.
     span = max(len(order) // 10, each)
     middle = max(len(order) // 2 - span // 2, 0)
@@ -164,8 +165,7 @@ def chosen_frames(scores: FrameScores, each: int = 3) -> dict[str, list[int]]:
         "best": spread(order[:span], each),
         "worst": spread(order[-span:][::-1], each),
     }
-    hidden = np.where(scores.occluded[:, :5] == 1, 1, 0).sum(1)
-    ranked = [int(i) for i in np.argsort(-hidden, kind="stable") if hidden[i] >= 2]
+    ranked = [] if hidden is None else [int(i) for i in np.argsort(-hidden, kind="stable") if hidden[i] >= 2]
     if ranked:
         groups["most hidden fingers"] = spread(ranked[: max(len(ranked) // 3, each)], each)
     return groups

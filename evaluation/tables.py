@@ -92,6 +92,14 @@ def about(protocol: dict[str, Any]) -> list[str]:
     ]
 
 
+def intervals_text(recordings: int) -> str:
+    """What the intervals of the metrics table are, or why there are none."""
+    if recordings < 2:
+        return "No intervals: all frames are of one recording, and say nothing about others."
+    few = "; so few say little about other recordings" if recordings < 6 else ""
+    return f"95 % intervals: bootstrap over {recordings} recordings, because frames of one recording are alike{few}."
+
+
 def protocol_rows(protocol: dict[str, Any]) -> list[tuple[str, str]]:
     """protocol.json as names and texts."""
 

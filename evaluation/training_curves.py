@@ -19,7 +19,7 @@ from ..hand.errors import InputError
 from ..network.checkpoint_folder import CONFIG, find_folder
 from ..network.own_files import WEIGHTS, read_config
 from .curves import COLORS, GREY, figure, to_svg
-from .report import Section
+from .page import Section
 
 HISTORY = "metrics.jsonl"
 CHECKPOINTS = ("best", "last")
