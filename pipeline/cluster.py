@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from dask import config as dask_config
-from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, as_completed
+from distributed import CancelledError, Client, KilledWorker, LocalCluster, WorkerPlugin, as_completed
+from distributed.comm.core import CommClosedError
 from tqdm import tqdm
 
 from ..data.frame import Failure
@@ -29,6 +31,7 @@ Result = TypeVar("Result")
 
 _WINDOW_PER_WORKER = 4
 _RETRIES = 3
+_POLL_S, _RECOUNT_S, _PATIENCE_S = 0.02, 2.0, 60.0
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -187,15 +190,14 @@ def run_tasks(
 def _windowed(
     client: Client, function: Callable[[Task], Result], tasks: Sequence[Task], name_of: Callable[[Task], str]
 ) -> Iterator[tuple[Task, Result | Failure]]:
-    window = _WINDOW_PER_WORKER * max(1, len(client.scheduler_info()["workers"]))
     suspects = []
-    for task, result in _submitted(client, function, tasks, window):
+    for task, result in _submitted(client, function, tasks, _Window(client).size):
         if isinstance(result, KilledWorker):
             suspects.append(task)
         else:
             yield task, result
     # Dask also blames tasks that only waited on the worker that died. Alone, a task that dies again is the culprit.
-    for task, result in _submitted(client, function, suspects, 1):
+    for task, result in _submitted(client, function, suspects, lambda: 1):
         if isinstance(result, KilledWorker):
             log.warning("%s: every worker that took it died", name_of(task))
             yield (
@@ -206,30 +208,72 @@ def _windowed(
             yield task, result
 
 
+class _Window:
+    """How many tasks may be out at once: some per worker, counted again and again, because a cluster's workers come and
+    go. Says so when there has been none for a minute.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._workers = 0
+        self._counted = -_RECOUNT_S
+        self._last_seen, self._told = time.monotonic(), False
+
+    def size(self) -> int:
+        """The number of tasks."""
+        now = time.monotonic()
+        if now - self._counted >= _RECOUNT_S:
+            workers: Any = self._client.nthreads()
+            self._workers, self._counted = len(workers), now
+            if self._workers:
+                self._last_seen, self._told = now, False
+            elif now - self._last_seen > _PATIENCE_S and not self._told:
+                self._told = True
+                log.warning("the scheduler has no workers any more: waiting for new ones; what is finished is kept")
+        return _WINDOW_PER_WORKER * max(1, self._workers)
+
+
 def _submitted(
-    client: Client, function: Callable[[Task], Result], tasks: Sequence[Task], window: int
+    client: Client, function: Callable[[Task], Result], tasks: Sequence[Task], window: Callable[[], int]
 ) -> Iterator[tuple[Task, Result | KilledWorker]]:
     waiting = iter(tasks)
     running: dict[Any, Task] = {}
-
-    def submit(task: Task) -> Any:
-        future = client.submit(_guarded, function, task, retries=_RETRIES, pure=False)
-        running[future.key] = task
-        return future
-
-    completed = as_completed([submit(task) for task in islice(waiting, window)], loop=client.loop)
-    for future in completed:
-        task = running.pop(future.key)
-        try:
-            result = future.result()
-        except KilledWorker as error:
-            result = error
+    completed = as_completed(loop=client.loop)
+    while True:
+        with _connection():
+            for task in islice(waiting, max(0, window() - len(running))):
+                future = client.submit(_guarded, function, task, retries=_RETRIES, pure=False)
+                running[future.key] = task
+                completed.add(future)
+            if not running:
+                return
+            if not completed.has_ready():
+                time.sleep(_POLL_S)
+                continue
+            future = next(completed)
+            result = _outcome(future)
         if isinstance(result, _Stop):
             raise InputError(result.message)
-        yield task, result
-        following = next(waiting, None)
-        if following is not None:
-            completed.add(submit(following))
+        yield running.pop(future.key), result
+
+
+def _outcome(future: Any) -> Any:
+    try:
+        return future.result()
+    except KilledWorker as error:
+        return error
+
+
+@contextmanager
+def _connection() -> Iterator[None]:
+    """One line instead of Dask's own when the scheduler goes away: on clusters its time may simply be over."""
+    try:
+        yield
+    except (CancelledError, CommClosedError) as error:
+        raise InputError(
+            f"--scheduler: lost the connection to the Dask scheduler ({type(error).__name__}); what is finished is"
+            " kept: start it and its workers again, and run the same command"
+        ) from None
 
 
 @dataclass(frozen=True)

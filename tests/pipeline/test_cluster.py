@@ -1,12 +1,18 @@
 """Running tasks: in this process, in spawned workers, on a scheduler; dying workers and bad input."""
 
+import json
 import os
+import subprocess
+import sys
+import threading
 import time
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 from h2onet.data.frame import Failure
 from h2onet.hand.errors import InputError
+from h2onet.pipeline import cluster as cluster_module
 from h2onet.pipeline.cluster import InProcess, connect, run_tasks
 
 
@@ -93,6 +99,70 @@ def test_a_task_that_kills_its_workers_is_a_failure_and_the_rest_goes_on(two_wor
     failure = results.pop(3)
     assert isinstance(failure, Failure) and "died" in failure.reason
     assert results == {n: n for n in range(8) if n != 3}
+
+
+def make_count(folder):
+    def count(task):
+        import time
+        from pathlib import Path
+
+        mine = Path(folder, str(task))
+        mine.touch()
+        time.sleep(0.4)
+        at_work = len(list(Path(folder).iterdir()))
+        mine.unlink()
+        return at_work
+
+    return count
+
+
+def test_workers_that_come_later_get_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster_module, "_RECOUNT_S", 0.2)
+    options: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(n_workers=1, **options) as cluster, connect(scheduler=cluster.scheduler_address) as client:
+        results = run_tasks(client, make_count(str(tmp_path)), list(range(60)), label="test", frames_of=lambda _: 1)
+        first = next(results)
+        cluster.scale(8)
+        at_work = dict([first, *results])
+    assert len(at_work) == 60 and at_work[first[0]] == 1 and max(at_work.values()) >= 7
+
+
+def test_a_cluster_without_workers_is_waited_for_and_said(monkeypatch, caplog):
+    monkeypatch.setattr(cluster_module, "_RECOUNT_S", 0.2)
+    monkeypatch.setattr(cluster_module, "_PATIENCE_S", 0.5)
+    options: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(n_workers=1, **options) as cluster, connect(scheduler=cluster.scheduler_address) as client:
+        results = run_tasks(client, make_work(), [1, 2, 3, 4, 5, 6], label="test", frames_of=lambda _: 1)
+        first = next(results)
+        cluster.scale(0)
+        threading.Timer(3.0, cluster.scale, (1,)).start()
+        rest = list(results)
+    assert sorted(task for task, _ in [first, *rest]) == [1, 2, 3, 4, 5, 6]
+    assert caplog.text.count("the scheduler has no workers any more") == 1
+
+
+def test_a_scheduler_that_goes_away_is_one_line(tmp_path):
+    file = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    place = ["--scheduler-file", str(file), "--no-dashboard"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    processes = [subprocess.Popen([*dask, "scheduler", "--port", "0", "--host", "127.0.0.1", *place], **quiet)]
+    try:
+        deadline = time.monotonic() + 60
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        processes.append(subprocess.Popen([*dask, "worker", "--nthreads", "1", *place], cwd=tmp_path, **quiet))
+        with connect(scheduler=json.loads(file.read_text())["address"]) as client:
+            results = run_tasks(client, make_work(), list(range(5000)), label="test", frames_of=lambda _: 1)
+            next(results)
+            processes[0].kill()
+            with pytest.raises(InputError, match="lost the connection to the Dask scheduler") as caught:
+                list(results)
+        assert "\n" not in str(caught.value)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait(30)
 
 
 @pytest.mark.parametrize(
