@@ -26,12 +26,16 @@ def overrides_of(given: list[str] | None, rest: list[str]) -> list[str]:
     return [*(given or []), *rest]
 
 
-def tell(results: "Sequence[TrainResult]", otherwise: str = "") -> None:
-    """Print what training came to, once under torchrun; a signal that ended it gives the exit code 128 + its number."""
+def tell(results: "Sequence[TrainResult]", way_on: str, otherwise: str = "") -> None:
+    """Print what training came to, once under torchrun.
+
+    A signal that ended it gives the exit code 128 + its number, and `way_on` says how to continue.
+    """
+    left = results[-1].interrupted if results else None
     if first_process():
-        print("\n".join(str(result) for result in results) or otherwise)
-    if results and results[-1].interrupted:
-        raise typer.Exit(128 + signal.Signals[results[-1].interrupted])
+        print("\n".join(str(result) for result in results) + (f", {way_on}" if left else "") or otherwise)
+    if left:
+        raise typer.Exit(128 + signal.Signals[left])
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -65,7 +69,7 @@ def train(
         hierarchy=hierarchy,
         overwrite=overwrite,
     )
-    tell([result])
+    tell([result], "go on with --resume")
 
 
 @app.command("train-all", context_settings={"allow_extra_args": True})
@@ -97,7 +101,7 @@ def train_all(
         mano=mano,
         hierarchy=hierarchy,
     )
-    tell(results, f"{out}: every stage was finished before")
+    tell(results, "the same command goes on", f"{out}: every stage was finished before")
 
 
 def refuse_given(options: dict[str, object], beside: str, where: str) -> None:

@@ -69,8 +69,8 @@ def run_demo(
 
     `overrides` (key=value) go to every stage of the training chain.
     """
-    prepare_folder(out, overwrite)
     size = size or DemoSize()
+    prepare_folder(out, f"seed {seed}, {size.sequences} recordings of {size.frames} x {size.cameras} photos", overwrite)
     seconds: dict[str, float] = {}
 
     def step(name: str, function: Callable[[], T]) -> T:
@@ -95,21 +95,27 @@ def run_demo(
     for result in results:
         print(result)
     if any(result.interrupted for result in results):
-        raise KeyboardInterrupt  # the stage has kept its checkpoint; the same command goes on from there
+        print("the same command goes on from there")
+        raise KeyboardInterrupt
     metrics = step("evaluate", lambda: score(out))
     return DemoResult(out / "report.html", metrics, seconds)
 
 
-def prepare_folder(out: Path, overwrite: bool) -> None:
-    """Make the folder; with `overwrite` empty it, but only if it is a demo's."""
-    marker = out / "demo.txt"
+def prepare_folder(out: Path, sample: str, overwrite: bool) -> None:
+    """Make the folder of a demo with this `sample` (in words); with `overwrite` empty it, but only if it is a demo's.
+
+    InputError where it holds something else, or a demo with another sample.
+    """
+    marker, text = out / "demo.txt", f"`h2o demo`: {sample}. `h2o demo --overwrite` deletes this folder.\n"
     if out.exists() and any(out.iterdir()):
-        if not marker.exists():
+        if not marker.is_file():
             raise InputError(f"{out}: is not empty and holds no demo; give another --out")
         if overwrite:
             shutil.rmtree(out)
+        elif marker.read_text() != text:
+            raise InputError(f"{marker}: the demo there is another one than {sample}; add --overwrite or another --out")
     out.mkdir(parents=True, exist_ok=True)
-    marker.write_text("Written by `h2o demo`; `h2o demo --overwrite` deletes this folder.\n")
+    marker.write_text(text)
 
 
 def label_settings(out: Path, split: str, workers: int | None) -> LabelSettings:

@@ -52,7 +52,7 @@ class TrainResult:
 
     def __str__(self) -> str:
         score = "no score yet" if self.best_score is None else f"best {self.best_score:.4g} by {self.chosen_on}"
-        left = f"; left after {self.interrupted}, go on with --resume" if self.interrupted else ""
+        left = f"; left after {self.interrupted}" if self.interrupted else ""
         skipped = f", {self.skipped_steps} steps skipped (skipped.jsonl)" if self.skipped_steps else ""
         speed = f"{self.samples_per_second:.1f} samples/s, {self.wait_share:.0%} of the time waiting for data"
         return f"{self.out}: {self.steps} steps, {self.epochs} epochs, {score}{skipped}; {speed}{left}"

@@ -103,7 +103,7 @@ def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(number, straight
     monkeypatch.setattr(Stepper, "step", step)
     result = train(_recipe("num_workers=1"), clips, tmp_path / "run", device="cpu")
     assert result.steps == 3 and result.interrupted == signal.Signals(number).name
-    assert "go on with --resume" in str(result)
+    assert str(result).endswith(f"; left after {signal.Signals(number).name}")
     assert load_training_state(tmp_path / "run/last")["step"] == 3
     assert signal.getsignal(number) is handler
     monkeypatch.undo()
