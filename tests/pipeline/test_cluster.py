@@ -127,17 +127,17 @@ def test_workers_that_come_later_get_work(tmp_path, monkeypatch):
     assert len(at_work) == 60 and at_work[first[0]] == 1 and max(at_work.values()) >= 7
 
 
-def test_a_cluster_without_workers_is_waited_for_and_said(monkeypatch, caplog):
+def test_a_cluster_without_workers_is_waited_for_and_said(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(cluster_module, "_RECOUNT_S", 0.2)
     monkeypatch.setattr(cluster_module, "_PATIENCE_S", 0.5)
     options: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with LocalCluster(n_workers=1, **options) as cluster, connect(scheduler=cluster.scheduler_address) as client:
-        results = run_tasks(client, make_work(), [1, 2, 3, 4, 5, 6], label="test", frames_of=lambda _: 1)
+        results = run_tasks(client, make_count(str(tmp_path)), list(range(6)), label="test", frames_of=lambda _: 1)
         first = next(results)
         cluster.scale(0)
         threading.Timer(3.0, cluster.scale, (1,)).start()
         rest = list(results)
-    assert sorted(task for task, _ in [first, *rest]) == [1, 2, 3, 4, 5, 6]
+    assert sorted(task for task, _ in [first, *rest]) == list(range(6))
     assert caplog.text.count("the scheduler has no workers any more") == 1
 
 
