@@ -6,8 +6,10 @@ expected, what was found and what to do.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from ..data.augment import Augmentation
 from ..data.clips import ClipDataset, ClipStore, Window, window_of
@@ -64,6 +66,18 @@ def shown_clips(recipe: Recipe, clips: Clips) -> ClipDataset:
     """Training samples without augmentation, for the sample pictures of a run without validation clips."""
     paths = paths_of(clips)
     return ClipDataset(paths, frames=_windows(recipe, paths, train=False), require_pose=True)
+
+
+def frame_names(paths: Sequence[str], batch: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The frames of a batch by name, with the past ones of each window: "SEQUENCE/000010 (past 000009 000007)"."""
+    stores = [ClipStore.open(path) for path in paths]
+    windows = batch["frame_index"].reshape(len(batch["store"]), -1).tolist()
+    names = []
+    for number, rows in zip(batch["store"].tolist(), windows, strict=True):
+        store = stores[number]
+        current, *past = [f"{int(store.index['frame'][row]):06d}" for row in rows]
+        names.append(f"{store.key(rows[0])}/{current}" + (f" (past {' '.join(past)})" if past else ""))
+    return tuple(names)
 
 
 def fresh_network(recipe: Recipe, hand: HandModel, hierarchy: str | Path | None) -> H2ONet:

@@ -103,7 +103,7 @@ class Run:
             dtype=setting.dtype,
             device=self.device,
             processes=self.processes,
-            name_frames=self._frame_names,
+            name_frames=lambda batch: inputs.frame_names(self.batches.dataset.paths, batch),
         )
 
     @property
@@ -301,15 +301,6 @@ class Run:
         picture = draw_samples(self.network, shown, self.hand, self.recipe, self.device)
         write_png(self.folder.samples / f"epoch-{self.epoch + 1:04d}.png", picture)
         self.log.picture("samples", picture, self.step)
-
-    def _frame_names(self, batch: Mapping[str, Tensor]) -> tuple[str, ...]:
-        stores = [ClipStore.open(path) for path in self.batches.dataset.paths]
-        rows = batch["frame_index"].reshape(len(batch["store"]), -1)[:, 0].tolist()
-        names = []
-        for number, row in zip(batch["store"].tolist(), rows, strict=True):
-            store = stores[number]
-            names.append(f"{store.key(row)}/{int(store.index['frame'][row]):06d}")
-        return tuple(names)
 
 
 def learning_rate(recipe: Recipe, epoch: int, processes: int = 1) -> float:

@@ -1,6 +1,7 @@
 """Steps that are not finite change nothing, are named, and too many in a row end the run with a diagnosis."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -46,6 +47,17 @@ def test_a_planted_batch_is_skipped_and_named(field, value, broken, clips, tiny,
     assert all(name.startswith("subject-0") for name in record["frames"])
     weights = load_checkpoint(out / "last").state_dict()
     assert all(torch.isfinite(tensor).all() for tensor in weights.values() if tensor.is_floating_point())
+
+
+def test_windows_are_named_with_their_past_frames(clips, tiny, tmp_path, monkeypatch) -> None:
+    _plant(monkeypatch, {1}, "mano_pose")
+    train(tiny("demo-multi-stage1", "max_steps=2"), clips, tmp_path / "run", device="cpu")
+    record = json.loads((tmp_path / "run/skipped.jsonl").read_text())
+    shape = r"subject-0[01]/recording/camera/(\d{6}) \(past (\d{6}) (\d{6})\)"
+    windows = [re.fullmatch(shape, name) for name in record["frames"]]
+    assert len(windows) == 4 and all(windows)
+    for window in windows:
+        assert window and window[3] <= window[2] <= window[1]
 
 
 def test_a_skipped_step_leaves_no_trace(clips, tiny, tmp_path, monkeypatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from h2onet import cli
 from h2onet.hand.errors import InputError
 from h2onet.network.checkpoint import load_checkpoint, load_training_state
 from h2onet.training import run as running
@@ -110,6 +111,23 @@ def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(number, straight
     if number == signal.SIGTERM:  # with another number of loader processes: the order is the same
         train(_recipe(), clips, tmp_path / "run", resume=True, device="cpu")
         _same(straight / "last", tmp_path / "run/last")
+
+
+def test_the_command_leaves_with_the_signal_s_exit_code(clips, tmp_path, monkeypatch, capsys) -> None:
+    taken, out = Stepper.step, tmp_path / "run"
+
+    def step(self, batch, count, epoch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return taken(self, batch, count, epoch)
+
+    monkeypatch.setattr(Stepper, "step", step)
+    small = ("width=0.125", "batch_size=4", "num_workers=0", "tensorboard=false", "threads=1")
+    command = ["h2o", "train", "demo-single-stage1", "--clips", str(clips), "--out", str(out), "--set", *small]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().out.endswith("; left after SIGTERM, go on with --resume\n")
 
 
 def test_a_longer_run_than_planned_is_that_of_a_longer_plan(straight, clips, tmp_path) -> None:
