@@ -26,7 +26,7 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> 
     the toolkit's only when the download is complete, which is warned about once. InputError when nothing is there.
     """
     found: list[CameraSequence] = []
-    index, missing = 0, 0
+    index, missing, cameras_missing = 0, 0, 0
     for subject in sorted(subjects_of(setup, split)):
         folder = root / SUBJECTS[subject]
         names = _sequence_names(folder)
@@ -35,12 +35,15 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> 
         missing += max(0, complete - len(wanted))
         for name in wanted:
             frames, recorded = _extent(folder / name / "meta.yml")
+            there = {entry.name for entry in os.scandir(folder / name)}
             for camera in sorted(cameras_of(setup, split) & recorded):
                 numbers = np.arange(frames, dtype=np.int32)
-                if (folder / name / SERIALS[camera]).is_dir():
+                if SERIALS[camera] in there:
                     key = f"{SUBJECTS[subject]}/{name}/{SERIALS[camera]}"
                     indices = index + numbers.astype(np.int64)
                     found.append(CameraSequence("dexycb", str(root), split, setup, key, numbers, indices, mano=mano))
+                else:
+                    cameras_missing += 1
                 index += frames
     if not found:
         here = [name for name in SUBJECTS if (root / name).is_dir()]
@@ -56,15 +59,31 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> 
         log.warning(
             "%s: %d sequences of %s %s are not there; dataset_index is not the toolkit's", root, missing, setup, split
         )
+    if cameras_missing:
+        log.warning(
+            "%s: %d camera folders of %s %s are not there, though meta.yml names them; their frames are left out",
+            root,
+            cameras_missing,
+            setup,
+            split,
+        )
     return found
 
 
 def _sequence_names(folder: Path) -> dict[str, int]:
-    """Sequence names of a subject, sorted, with their positions in the full list of 100."""
+    """Sequence names of a subject, sorted, with their positions in the full list of 100. Other folders that people put
+    there, without a meta.yml, are none.
+    """
     if not folder.is_dir():
         return {}
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     known = positions()
+    names = sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if not entry.name.startswith(".")
+        and ((folder.name, entry.name) in known or (folder / entry.name / "meta.yml").is_file())
+        and entry.is_dir()
+    )
     unknown = [name for name in names if (folder.name, name) not in known]
     if unknown:
         log.warning(

@@ -98,9 +98,29 @@ def test_the_index_counts_subject_sequence_camera_frame(made):
     assert [s.key.split("/")[1:] for s in sequences][1] == ["20200709_141754", SERIALS[1]]
 
 
-def test_a_missing_camera_still_counts_in_the_index(tree):
+def test_a_missing_camera_still_counts_in_the_index_and_is_said(tree, caplog):
     shutil.rmtree(tree / trees.SUBJECT / trees.SEQUENCE / SERIALS[0])
     assert list_sequences("dexycb", tree, "train")[0].indices.tolist() == [4, 5, 6, 7]
+    assert "1 camera folders of s0 train are not there" in caplog.text
+    caplog.clear()
+    shutil.rmtree(tree / trees.SUBJECT / trees.SEQUENCE)
+    list_sequences("dexycb", tree, "train")
+    assert "camera folders" not in caplog.text
+
+
+def test_other_folders_in_a_subject_are_no_sequences(tree, caplog):
+    before = [s.key for s in list_sequences("dexycb", tree, "train")]
+    caplog.clear()
+    (tree / trees.SUBJECT / "backup").mkdir()
+    (tree / trees.SUBJECT / "20200709_141754.tar").write_bytes(b"")
+    assert [s.key for s in list_sequences("dexycb", tree, "train")] == before
+    assert "not in DexYCB's list" not in caplog.text
+
+
+def test_a_sequence_without_its_meta_is_named(tree):
+    (tree / trees.SUBJECT / trees.SEQUENCE / "meta.yml").unlink()
+    with pytest.raises(InputError, match=r"20200709_141754/meta\.yml: No such file.*is the dataset complete"):
+        list_sequences("dexycb", tree, "train")
 
 
 @pytest.mark.parametrize(("place", "side"), [(0, "right"), (2, "left")])
