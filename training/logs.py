@@ -5,6 +5,7 @@ above a tenth, loading is the bottleneck and more workers or a faster disk help,
 """
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,7 +84,12 @@ class RunLog:
         """One line of metrics.jsonl; `board` (or the numbers of `values`) also goes to TensorBoard under `kind/`."""
         if not self._file:
             return
-        self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        # JSON knows neither NaN nor infinity, and other readers than Python's stop at them: a skipped step has null.
+        line = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
+        self._file.write(json.dumps({"kind": kind, "step": step, **line}, allow_nan=False) + "\n")
         self._file.flush()
         if self._board:
             numbers = values if board is None else board

@@ -47,6 +47,9 @@ def test_a_planted_batch_is_skipped_and_named(field, value, broken, clips, tiny,
     assert all(name.startswith("subject-0") for name in record["frames"])
     weights = load_checkpoint(out / "last").state_dict()
     assert all(torch.isfinite(tensor).all() for tensor in weights.values() if tensor.is_floating_point())
+    logged = [json.loads(text, parse_constant=pytest.fail) for text in (out / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in logged if line["kind"] == "train"]
+    assert losses[1] is None and all(0 < loss < 10 for loss in (losses[0], losses[2]))
 
 
 def test_windows_are_named_with_their_past_frames(clips, tiny, tmp_path, monkeypatch) -> None:
