@@ -12,7 +12,7 @@ from h2onet.hand.mano import HandModel
 from h2onet.network.checkpoint import load_checkpoint
 from h2onet.training import inputs
 from h2onet.training.distributed import Processes
-from h2onet.training.guard import Guard
+from h2onet.training.guard import Guard, TrainingStopped
 from h2onet.training.loop import train
 from h2onet.training.recipe import Recipe, load_recipe, preset_names
 from h2onet.training.steps import Stepper
@@ -69,6 +69,23 @@ def test_a_step_trains_all_that_it_should_and_clips(frames, stage, clips, hand, 
     assert result.gradient_norm > 0.1 and norm == pytest.approx(0.1, rel=1e-3)
     moved = {name for name, value in stepper.network.named_parameters() if not torch.equal(value, before[name])}
     assert moved <= set(trained) and len(moved) > 0.9 * len(trained)
+
+
+def test_an_fp16_overflow_lowers_the_scale_and_is_no_fault(clips, hand, tmp_path) -> None:
+    recipe = load_recipe("demo-single-stage1", ["width=0.125", "batch_size=4"])
+    stepper, samples = _stepper(recipe, hand, tmp_path), inputs.training_clips(recipe, clips)
+    batch = collate([samples[i] for i in range(4)])
+    # The loss stays finite in float32; 2^120 times it does not survive the way back.
+    stepper.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120, backoff_factor=2.0**-118)
+    weights = [value.clone() for value in stepper.network.parameters()]
+    assert not stepper.step(batch, 1, 0).taken  # a guard of limit 1 would have stopped
+    assert all(torch.equal(a, b) for a, b in zip(weights, stepper.network.parameters(), strict=True))
+    assert stepper.scaler.get_scale() == 4.0 and stepper.guard.skipped == 0 and not stepper.guard.path.exists()
+    assert stepper.step(batch, 2, 0).taken
+    # A loss that is not finite is a fault at any scale.
+    batch["joints_2d"][0] = float("nan")
+    with pytest.raises(TrainingStopped, match="joints_2d"):
+        stepper.step(batch, 3, 0)
 
 
 def test_slow_data_show_as_waiting(clips, tiny, tmp_path, monkeypatch, capsys) -> None:
