@@ -33,7 +33,7 @@ _MEASURE = """
         count = len(index.ranges)
         if method == "decoded":
             for entry in read_entries(path, index.ranges):
-                annotation = annotated_frames.decode_annotation(path, entry)
+                annotation = annotated_frames.decode_annotation(entry)
                 np.asarray(annotation.joints_coord_cam)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

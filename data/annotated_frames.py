@@ -35,7 +35,7 @@ class _Hand(msgspec.Struct):
 
 
 class Annotation(msgspec.Struct):
-    """One entry of `annotations`; which fields are there tells training from evaluation."""
+    """One entry of `annotations`; `root_joint_cam` and `bbox` are those of HO3D's evaluation file."""
 
     image_id: int
     cam_param: _Camera
@@ -50,12 +50,12 @@ class Annotation(msgspec.Struct):
 _decoder = msgspec.json.Decoder(Annotation)
 
 
-def decode_annotation(path: Path, entry: bytes) -> Annotation:
-    """One entry of the file. InputError when it is not what HandOccNet's files have."""
+def decode_annotation(entry: bytes) -> Annotation:
+    """One entry of the file. ValueError when it is not what HandOccNet's files have."""
     try:
         return _decoder.decode(entry)
     except msgspec.DecodeError as error:
-        raise InputError(f"{path}: an annotation is not what HandOccNet's files have ({error}); other file?") from None
+        raise ValueError(f"the annotation is not what HandOccNet's files have ({error})") from None
 
 
 def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
@@ -70,20 +70,22 @@ def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[F
         if not there:
             yield Skipped(photo.image, NOT_IN_JSON)
             continue
-        annotation = decode_annotation(path, next(entries))
+        entry = next(entries)
         if missing:
             yield missing
             continue
         around, problem = scene.around(photo) if masks else (Surroundings(), None)
-        if problem:
-            yield problem
         try:
-            if annotation.mano_param is None:
+            annotation = decode_annotation(entry)
+            if sequence.dataset != "dexycb" and sequence.split == "test":
                 item = _evaluation_frame(photo, annotation, around, truth)
             else:
                 item = _hand_frame(photo, annotation, around)
         except ValueError as error:
-            item = Failure(photo.image, f"{path.name}: {error}")
+            yield Failure(photo.image, f"{path.name}: {error}")
+            continue
+        if problem:
+            yield problem
         yield item
 
 
@@ -129,9 +131,10 @@ class _HO3DScene:
 
 def _hand_frame(photo: Photo, annotation: Annotation, around: Surroundings) -> Frame:
     hand, side = annotation.mano_param, annotation.hand_type
+    if hand is None:
+        raise ValueError("mano_param is missing")
     if side not in ("right", "left"):
         raise ValueError(f"hand_type is {side!r}, expected right or left")
-    assert hand is not None
     pose, shape = array_of(hand.pose, (48,), "mano_param.pose"), array_of(hand.shape, (10,), "mano_param.shape")
     joints = array_of(annotation.joints_coord_cam, (21, 3), "joints_coord_cam")
     intrinsics = _intrinsics(annotation)

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 
 from ..hand.errors import InputError
-from .annotated_frames import decode_annotation
+from .annotated_frames import Annotation, decode_annotation
 from .dexycb_splits import SERIALS, SUBJECTS, in_split, positions
-from .frame import CameraSequence
+from .frame import CameraSequence, Photo
 from .ho3d_lists import Entry, by_sequence, read_list, released_ranges, select
 from .json_scan import read_entries, scan_entries
 
@@ -134,9 +134,26 @@ def list_annotated(
         mano=mano,
         seg_channel=seg_channel,
     )
-    if dataset == "dexycb":
-        return _list_dexycb(index, common)
-    return _list_ho3d(index, common)
+    first = _first(path, index)
+    found = _list_dexycb(index, common) if dataset == "dexycb" else _list_ho3d(index, common, first)
+    if not any((root / Photo(sequence, 0, 0).image).parent.is_dir() for sequence in found):
+        raise InputError(f"{root}: has none of the recordings of {path}, for example {found[0].key}; check --root")
+    return found
+
+
+def _first(path: Path, index: Index) -> Annotation:
+    """The first annotation, as a sample: a file of another kind should not fail frame by frame."""
+    try:
+        first = decode_annotation(next(read_entries(path, index.ranges[index.ranges[:, 0] >= 0][:1])))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; other file?") from None
+    wrist = first.root_joint_cam or (first.joints_coord_cam or [[]])[0]
+    if len(wrist) == 3 and wrist[2] < 0:
+        raise InputError(
+            f"{path}: the first hand lies behind the camera (z = {wrist[2]:g} m): OpenGL axes? HandOccNet's files have"
+            " OpenCV axes, z forward; write the file with h2o annotations"
+        )
+    return first
 
 
 def _list_dexycb(index: Index, common: CameraSequence) -> list[CameraSequence]:
@@ -173,9 +190,8 @@ def _belongs(setup: str, split: str, key: str) -> bool:
     return in_split(setup, split, SUBJECTS.index(subject), SERIALS.index(serial), place)
 
 
-def _list_ho3d(index: Index, common: CameraSequence) -> list[CameraSequence]:
+def _list_ho3d(index: Index, common: CameraSequence, first: Annotation) -> list[CameraSequence]:
     path, root = Path(common.annotations), Path(common.root)
-    first = decode_annotation(path, next(read_entries(path, index.ranges[index.ranges[:, 0] >= 0][:1])))
     if (first.root_joint_cam is not None) != (common.split == "test"):
         kind = "evaluation" if first.root_joint_cam is not None else "training"
         raise InputError(f"{path}: is the {kind} file, but --split is {common.split}; give the other file")

@@ -227,13 +227,68 @@ def test_broken_files_are_named(dexycb_json, tmp_path, change, message):
     assert "broken.json" in str(caught.value)
 
 
-def test_bad_numbers_fail_their_frame_only(dexycb, dexycb_json, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda a: a["mano_param"].update(pose=[0.0] * 47), "mano_param.pose has shape (47,), expected (48,)"),
+        (lambda a: a["cam_param"].update(focal=[0.0, 0.0]), "cam_param has focal lengths 0, 0, expected positive"),
+        (lambda a: a.update(mano_param=None), "mano_param is missing"),
+        (lambda a: a.pop("mano_param"), "mano_param is missing"),
+        (lambda a: a.update(joints_coord_cam=None), "joints_coord_cam is missing"),
+        (lambda a: a["mano_param"]["pose"].__setitem__(5, None), "is not what HandOccNet's files have"),
+        (lambda a: a.update(hand_type=None), "is not what HandOccNet's files have"),
+        (lambda a: a.update(hand_type="both"), "hand_type is 'both', expected right or left"),
+        (lambda a: a["joints_img"].pop(), "joints_img has shape (20, 2), expected (21, 2)"),
+        (lambda a: a["joints_img"][0].pop(), "joints_img is not numbers of shape (21, 2)"),
+    ],
+)
+def test_a_bad_annotation_fails_its_frame_only(dexycb, dexycb_json, tmp_path, change, reason):
     content = json.loads(dexycb_json.read_text())
-    content["annotations"][0]["mano_param"]["pose"] = [0.0] * 47
-    content["annotations"][1]["cam_param"]["focal"] = [0.0, 0.0]
+    change(content["annotations"][1])
     (tmp_path / "bad.json").write_text(json.dumps(content))
-    reasons = [i.reason for i in frames("dexycb", dexycb, "train", tmp_path / "bad.json") if isinstance(i, Failure)]
-    assert len(reasons) == 2 and "mano_param.pose has shape" in reasons[0] and "expected positive" in reasons[1]
+    items = frames("dexycb", dexycb, "train", tmp_path / "bad.json")
+    (failure,) = [item for item in items if isinstance(item, Failure)]
+    assert failure.path == content["images"][1]["file_name"] and reason in failure.reason
+    assert sum(isinstance(item, Frame) for item in items) == 11
+
+
+def test_joints_that_are_null_are_projected(dexycb, dexycb_json, tmp_path):
+    content = json.loads(dexycb_json.read_text())
+    for annotation in content["annotations"]:
+        annotation["joints_img"] = None
+    (tmp_path / "null.json").write_text(json.dumps(content))
+    for a, b in zip(
+        frames("dexycb", dexycb, "train", dexycb_json),
+        frames("dexycb", dexycb, "train", tmp_path / "null.json"),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a.joints_2d, b.joints_2d, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.update(cam_param={"f": 1}), r"first\.json: the annotation is not .* other file"),
+        (lambda a: a["joints_coord_cam"][0].__setitem__(2, -0.6), r"behind the camera \(z = -0\.6 m\): OpenGL axes"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_by_its_first_annotation(dexycb, dexycb_json, tmp_path, change, message):
+    content = json.loads(dexycb_json.read_text())
+    change(content["annotations"][0])
+    (tmp_path / "first.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        list_sequences("dexycb", dexycb, "train", annotations=tmp_path / "first.json")
+
+
+@pytest.mark.parametrize("dataset", ["dexycb", "ho3d-v2"])
+def test_a_json_beside_the_wrong_root_is_refused(dexycb_json, ho3d, tmp_path, dataset):
+    path = dexycb_json
+    if dataset == "ho3d-v2":
+        path = write_annotations("ho3d-v2", ho3d, "test", "", "standin", tmp_path / "e.json").out
+    (tmp_path / "other").mkdir()
+    split = "train" if dataset == "dexycb" else "test"
+    with pytest.raises(InputError, match=rf"other: has none of the recordings of .*{path.name}, for example .*--root"):
+        list_sequences(dataset, tmp_path / "other", split, annotations=path)
 
 
 def test_without_label_files_masks_are_failures_and_frames_stay(dexycb_json, tmp_path):
