@@ -39,9 +39,19 @@ def to_svg(drawing: Figure, png: Path | None = None) -> str:
 
 def pck_plot(curves: dict[str, tuple[NDArray, NDArray]], png: Path | None = None) -> str | None:
     """PCK curves by title, each as thresholds (100,) m and shares (100,). None where there is no curve."""
+    return share_plot(curves, ("Points within a distance (PCK)", "error threshold, mm", "share of points"), png)
+
+
+def f_score_plot(curves: dict[str, tuple[NDArray, NDArray]], png: Path | None = None) -> str | None:
+    """F-scores of meshes by title, each as thresholds (T,) m and scores (T,). None where there is no curve."""
+    return share_plot(curves, ("F-score of the mesh", "distance threshold, mm", "F-score"), png)
+
+
+def share_plot(curves: dict[str, tuple[NDArray, NDArray]], words: tuple[str, str, str], png: Path | None) -> str | None:
+    """Shares against thresholds in m by title; `words` are the plot's title and those of its axes."""
     if not curves:
         return None
-    drawing, axes = figure("Points within a distance (PCK)", "error threshold, mm", "share of points")
+    drawing, axes = figure(*words)
     for (title, (thresholds, share)), color in zip(curves.items(), COLORS, strict=False):
         axes.plot(thresholds * 1000, share, label=title, color=color, linewidth=1.6)
     axes.set_ylim(0, 1.02)

@@ -18,7 +18,7 @@ from .published import Published
 from .strips import Strip
 from .tables import score_text, text_of
 
-Interval = Mapping[str, float] | None
+Interval = Mapping[str, Any] | None
 Table = tuple[str, list[str], list[list[Any]]]
 
 

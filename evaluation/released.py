@@ -19,6 +19,8 @@ from . import ho3d, metrics
 from .frame_file import write_frames
 from .ho3d import Meshes
 from .protocol import VERSION, lines_hash, versions
+from .released_page import UNKNOWN, Scored, released_breakdown, write_released_page
+from .released_pictures import Photos
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ CHUNK = 512
 DIGITS = 6  # the official scores.txt prints "%f"
 CM = 100.0
 MM = 1000.0
+F_COLUMNS = {5: metrics.F_CURVE.index(0.005), 15: metrics.F_CURVE.index(0.015)}
 NAMED = 5  # missing frames that the log names; all of them are in missing.txt
 
 
@@ -37,8 +40,12 @@ def evaluate_predictions(
     out: str | Path,
     *,
     frames: str | Path | None = None,
+    report: bool = True,
 ) -> dict[str, float]:
     """Score a pred.json; metrics.json gets the keys and values of the official scores.txt, which is written too.
+
+    Also writes breakdown.json (by sequence, with confidence intervals), protocol.json, frames.npz and, with `report`,
+    report.html, with pictures where HO3D's photos lie in `ground_truth` or under $HO3D_DIR.
 
     Frames that are null or [] in pred.json count as not predicted: the others are scored and the missing ones named
     in missing.txt. `frames` is a text file with a "SEQ/NNNN" for every prediction, for files that hold only some
@@ -59,9 +66,21 @@ def evaluate_predictions(
     if len(truth) != ho3d.FRAMES[dataset]:
         log.warning("%s: %d frames, the whole of %s has %d", folder, len(truth), dataset, ho3d.FRAMES[dataset])
     names = np.array(lines if lines is not None else [f"line {n + 1}" for n in range(len(truth))])
-    scores, per_frame = score(predicted, truth_given)
     missing = names[np.setdiff1d(np.arange(len(truth)), given)]
-    write(out, scores, per_frame, names[given], missing, protocol(dataset, path, names[given], missing))
+    errors = frame_errors(predicted, truth_given)
+    found = Scored(
+        scores=summary(errors),
+        errors=errors,
+        values=per_frame_values(errors),
+        keys=keys_of(names[given]),
+        names=names[given],
+        missing=missing,
+        protocol=protocol(dataset, path, names[given], missing),
+    )
+    breakdown = released_breakdown(found)
+    write(out, found, breakdown)
+    if report:
+        write_released_page(out, found, breakdown, Photos.beside(folder, dataset), predicted, truth_given)
     if len(missing):
         log.warning(
             "%d of %d frames are not predicted and not scored: %s%s; all are in %s",
@@ -71,7 +90,7 @@ def evaluate_predictions(
             " ..." if len(missing) > NAMED else "",
             out / "missing.txt",
         )
-    return scores
+    return found.scores
 
 
 def placed(
@@ -100,8 +119,10 @@ def placed(
     return np.array([places[named[n]] for n in given.tolist()], np.int64)
 
 
-def score(predicted: Meshes, truth: Meshes) -> tuple[dict[str, float], dict[str, NDArray]]:
-    """The 14 values of the official scores.txt (cm, areas and F-scores in [0, 1]), and per-frame values (N,) in mm."""
+def frame_errors(predicted: Meshes, truth: Meshes) -> dict[str, NDArray]:
+    """Per frame, by the stems of the official keys: joint errors (N, 21) m, mean vertex errors (N,) m with their PCK
+    counts (N, 100), F-scores (N, 15) at the thresholds of `metrics.F_CURVE`.
+    """
     errors: dict[str, list[NDArray]] = {}
     for start in range(0, len(truth), CHUNK):
         part = slice(start, start + CHUNK)
@@ -118,11 +139,11 @@ def score(predicted: Meshes, truth: Meshes) -> tuple[dict[str, float], dict[str,
         for name, points in (("mesh", p), ("mesh_al", aligned)):
             distances = metrics.point_errors(points, t)
             found |= {f"{name}_mean3d": distances.mean(1), f"{name}_counts": metrics.pck_counts(distances)}
-        found |= {"f_score": metrics.f_scores(p, t), "f_al_score": metrics.f_scores(aligned, t)}
+        found |= {"f_score": metrics.f_scores(p, t, metrics.F_CURVE)}
+        found |= {"f_al_score": metrics.f_scores(aligned, t, metrics.F_CURVE)}
         for name, values in found.items():
             errors.setdefault(name, []).append(values)
-    together = {name: np.concatenate(values) for name, values in errors.items()}
-    return summary(together), per_frame_values(together)
+    return {name: np.concatenate(values) for name, values in errors.items()}
 
 
 def summary(errors: dict[str, NDArray]) -> dict[str, float]:
@@ -134,7 +155,7 @@ def summary(errors: dict[str, NDArray]) -> dict[str, float]:
     for name in ("mesh", "mesh_al"):
         scores[f"{name}_mean3d"] = float(errors[f"{name}_mean3d"].mean() * CM)
         scores[f"{name}_auc3d"] = metrics.auc_of_counts(errors[f"{name}_counts"], ho3d.VERTICES)
-    for k, millimetres in enumerate((5, 15)):
+    for millimetres, k in F_COLUMNS.items():
         scores[f"f_score_{millimetres}"] = float(errors["f_score"][:, k].mean())
         scores[f"f_al_score_{millimetres}"] = float(errors["f_al_score"][:, k].mean())
     return {name: round(value, DIGITS) for name, value in scores.items()}
@@ -148,16 +169,25 @@ def per_frame_values(errors: dict[str, NDArray]) -> dict[str, NDArray]:
         "scale_translation_mpjpe_mm": errors["xyz_scale_trans_al_mean3d"].mean(1) * MM,
         "mpvpe_mm": errors["mesh_mean3d"] * MM,
         "pa_mpvpe_mm": errors["mesh_al_mean3d"] * MM,
-        "f_5": errors["f_score"][:, 0],
-        "f_15": errors["f_score"][:, 1],
-        "pa_f_5": errors["f_al_score"][:, 0],
-        "pa_f_15": errors["f_al_score"][:, 1],
+        "f_5": errors["f_score"][:, F_COLUMNS[5]],
+        "f_15": errors["f_score"][:, F_COLUMNS[15]],
+        "pa_f_5": errors["f_al_score"][:, F_COLUMNS[5]],
+        "pa_f_15": errors["f_al_score"][:, F_COLUMNS[15]],
     }
 
 
 def official_scores(predicted: Meshes, truth: Meshes) -> dict[str, float]:
     """The 14 official values alone."""
-    return score(predicted, truth)[0]
+    return summary(frame_errors(predicted, truth))
+
+
+def keys_of(names: NDArray) -> dict[str, NDArray]:
+    """The columns sequence, recording and frame (N,) of frames "SEQ/NNNN", or "line N" where nothing names them."""
+    number = np.array([int(digits[-1]) for digits in (re.findall(r"\d+", name) for name in names.tolist())])
+    sequence = np.array([name.rsplit("/", 1)[0] for name in names.tolist()])
+    if any("/" in name for name in names.tolist()):
+        return {"sequence": sequence, "recording": np.array([key[:-1] for key in sequence.tolist()]), "frame": number}
+    return {"sequence": sequence, "recording": np.full(len(names), UNKNOWN), "frame": number}
 
 
 def protocol(dataset: str, path: Path, scored: NDArray, missing: NDArray) -> dict[str, Any]:
@@ -185,31 +215,18 @@ def protocol(dataset: str, path: Path, scored: NDArray, missing: NDArray) -> dic
     }
 
 
-def write(
-    out: Path,
-    scores: dict[str, float],
-    per_frame: dict[str, NDArray],
-    scored: NDArray,
-    missing: NDArray,
-    facts: dict[str, Any],
-) -> None:
-    """metrics.json, the official scores.txt, protocol.json, frames.npz and, where frames are missing, their names."""
-    lines = "".join(f"{name}: {value:f}\n" for name, value in scores.items())
-    texts = {"scores.txt": lines, "metrics.json": to_json(scores), "protocol.json": to_json(facts)}
-    if len(missing):
-        texts["missing.txt"] = "".join(f"{name}\n" for name in missing.tolist())
+def write(out: Path, found: Scored, breakdown: dict[str, dict]) -> None:
+    """metrics.json, the official scores.txt, breakdown.json, protocol.json, frames.npz and, where frames are missing,
+    their names.
+    """
+    texts = {"scores.txt": "".join(f"{name}: {value:f}\n" for name, value in found.scores.items())}
+    for name, content in (("metrics", found.scores), ("breakdown", breakdown), ("protocol", found.protocol)):
+        texts[f"{name}.json"] = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    if len(found.missing):
+        texts["missing.txt"] = "".join(f"{name}\n" for name in found.missing.tolist())
     for name, text in texts.items():
         with writing_file(out / name) as file:
             file.write(text.encode())
-    if not len(missing):
+    if not len(found.missing):
         (out / "missing.txt").unlink(missing_ok=True)  # of an earlier evaluation
-    sequence = np.array([name.rsplit("/", 1)[0] for name in scored.tolist()])
-    number = np.array([int(digits[-1]) for digits in (re.findall(r"\d+", name) for name in scored.tolist())])
-    named = any("/" in name for name in scored.tolist())
-    recording = np.array([key[:-1] for key in sequence.tolist()]) if named else np.full(len(scored), "unknown")
-    write_frames(out, {"sequence": sequence, "recording": recording, "frame": number}, per_frame)
-
-
-def to_json(content: dict[str, Any]) -> str:
-    """Readable JSON; values that are not finite are an error, not a file that nobody can read."""
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    write_frames(out, found.keys, found.values)

@@ -22,19 +22,24 @@ from .page import Page, Section, write_page
 from .pictures import data_uri, write_png
 from .scores import VERTICES, FrameScores
 from .strips import Strip, chosen_sequences, draw_strip
-from .tables import NAMES, about, intervals_text, name_of, protocol_rows, published_rows, tables_of, title_of
+from .tables import (
+    NAMES,
+    PUBLISHED_TEXT,
+    about,
+    intervals_text,
+    name_of,
+    protocol_rows,
+    published_rows,
+    tables_of,
+    title_of,
+)
 
 __all__ = ["Result", "Section", "write_report"]
 
 TILES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "pa_f_15", "orientation_deg", "occlusion_accuracy")
 FRAMES_TEXT = (
-    "Truth in orange, prediction in blue. Left hands are shown mirrored, as the network sees them. Beside each frame: is "
-    "the finger hidden? A full dot says that it is, the bar is the probability that the network gives."
-)
-PUBLISHED_TEXT = (
-    'Errors in mm, areas under the PCK curve and F-scores in percent, after Procrustes alignment; "raw": only the wrist '
-    "moved. Published on the real dataset's whole split: scores on synthetic data or on parts of a split are not "
-    "comparable with them."
+    "Truth in orange, prediction in blue. Left hands are shown mirrored, as the network sees them. Beside each frame: "
+    "is the finger hidden? A full dot says that it is, the bar is the probability that the network gives."
 )
 
 

@@ -1,6 +1,5 @@
 """What an evaluation says in words and tables, on the page and in the terminal: names of metrics, groups, protocol."""
 
-import re
 from typing import Any
 
 from .published import PUBLISHED, Published
@@ -24,6 +23,7 @@ NAMES = {
     "proper_pa_mpjpe_mm": "PA-MPJPE without reflections, mm",
     "proper_pa_mpvpe_mm": "PA-MPVPE without reflections, mm",
     "scale_translation_mpjpe_mm": "MPJPE, scale and translation aligned, mm",
+    "scale_translation_joint_auc": "joint AUC, scale and translation aligned",
     "joints_2d_px": "2D error, px of the 128 px crop",
     "orientation_deg": "orientation error, degrees",
     "acceleration_error_mm": "acceleration error, mm per frame²",
@@ -41,6 +41,23 @@ HEADERS = NAMES | {
     "macro_f1": "macro F1",
     "brier": "Brier score",
 }
+OFFICIAL = {
+    "xyz_mean3d": "mpjpe_mm",
+    "xyz_auc3d": "joint_auc",
+    "xyz_procrustes_al_mean3d": "pa_mpjpe_mm",
+    "xyz_procrustes_al_auc3d": "pa_joint_auc",
+    "xyz_scale_trans_al_mean3d": "scale_translation_mpjpe_mm",
+    "xyz_scale_trans_al_auc3d": "scale_translation_joint_auc",
+    "mesh_mean3d": "mpvpe_mm",
+    "mesh_auc3d": "vertex_auc",
+    "mesh_al_mean3d": "pa_mpvpe_mm",
+    "mesh_al_auc3d": "pa_vertex_auc",
+    "f_score_5": "f_5",
+    "f_al_score_5": "pa_f_5",
+    "f_score_15": "f_15",
+    "f_al_score_15": "pa_f_15",
+}
+"""The keys of HO3D's scores.txt, in its order, and what metrics.json calls the same."""
 TITLES = {
     "occlusion": "occlusion outputs",
     "occluded_fingers": "number of occluded fingers",
@@ -50,6 +67,11 @@ TITLES = {
     "visible_fraction": "visible share of the finger",
     "cause": "what hides the finger",
 }
+PUBLISHED_TEXT = (
+    'Errors in mm, areas under the PCK curve and F-scores in percent, after Procrustes alignment; "raw": only the '
+    "wrist moved. Published on the real dataset's whole split: scores on synthetic data or on parts of a split are not "
+    "comparable with them."
+)
 
 
 def text_of(value: Any) -> str:
@@ -63,9 +85,14 @@ def text_of(value: Any) -> str:
 
 def name_of(key: str) -> str:
     """A key of metrics.json in words; the keys of HO3D's official scores keep their names, with their unit."""
-    if re.match(r"(xyz|mesh|f_score|f_al_score)_", key):
+    if key in OFFICIAL:
         return f"HO3D's {key}{', cm' if key.endswith('_mean3d') else ''}"
     return NAMES.get(key, key)
+
+
+def field_terms(official: dict[str, float]) -> dict[str, float]:
+    """HO3D's official scores (cm) under the names and in the units of metrics.json (mm)."""
+    return {name: official[key] * (10.0 if name.endswith("_mm") else 1.0) for key, name in OFFICIAL.items()}
 
 
 def metrics_table(metrics: dict[str, Any]) -> str:
@@ -82,13 +109,16 @@ def title_of(protocol: dict[str, Any]) -> str:
 
 
 def about(protocol: dict[str, Any]) -> list[str]:
-    """The line below the title: the network, its checkpoint, the hash of the frame list."""
+    """The line below the title: the network and its checkpoint, or the predictions, and the hash of the frame list."""
+    frames = f"frame list {protocol['frames_sha256'][:12]}"
+    if "predictions" in protocol:
+        return [f"predictions {protocol['predictions']} ({protocol['predictions_sha256'][:12]})", frames]
     kind = "multi-frame" if protocol["network"]["frames"] > 1 else "single-frame"
     return [
         f"{kind} network",
         f"{protocol['meshes']} meshes",
         f"checkpoint {protocol['checkpoint']} ({protocol['checkpoint_sha256'][:12]})",
-        f"frame list {protocol['frames_sha256'][:12]}",
+        frames,
     ]
 
 
@@ -122,7 +152,8 @@ def score_text(value: float | None) -> str:
 
 def published_rows(own: dict[str, Any], protocol: dict[str, Any]) -> list[Published]:
     """The published scores on the dataset of an evaluation, below its own; empty where none are known."""
-    dataset, oriented, percent = protocol["dataset"], protocol["meshes"] == "oriented", {}
+    dataset, percent = protocol["dataset"], {}
+    oriented = not protocol["meshes"].startswith("canonical")
     known = [entry for entry in PUBLISHED if entry.dataset == dataset]
     for name, key in (
         ("joint_auc", "pa_joint_auc"), ("vertex_auc", "pa_vertex_auc"), ("f_5", "pa_f_5"), ("f_15", "pa_f_15")
