@@ -149,7 +149,7 @@ def evaluate(
     of_clips = {
         "--checkpoint": checkpoint, "--clips": clips, "--hierarchy": hierarchy, "--ho3d-json": ho3d_json,
         "--dexycb-txt": dexycb_txt, "--predictions-out": predictions_out, "--meshes": meshes,
-        "--mesh-frames": mesh_frames, "--curves": curves,
+        "--mesh-frames": mesh_frames, "--curves": curves, "--mano": mano,
     }  # fmt: skip
     of_predictions = {"--ground-truth": ground_truth, "--dataset": dataset, "--frames": frames}
     if predictions is not None:

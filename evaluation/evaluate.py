@@ -6,7 +6,6 @@ other scripts read. All files are written at the end, each whole. HO3D's own pro
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from ..network.device import chosen_device
 from ..network.h2onet import H2ONet
 from . import ho3d
 from .breakdowns import break_down
-from .exports import check_table, write_dexycb, write_ho3d, write_predictions
+from .exports import check_folder, check_table, write_dexycb, write_ho3d, write_predictions
 from .frame_file import write_frames
 from .groups import FrameFacts, facts_of
 from .mesh_export import FRAMES, MeshChoice, write_meshes
@@ -143,15 +142,6 @@ def check_exports(store: ClipStore, network: H2ONet, out: Path, wanted: Wanted) 
         check_table(wanted.predictions)
     if wanted.meshes is not None:
         wanted.meshes.check(store, out)
-
-
-def check_folder(folder: Path, option: str) -> None:
-    """InputError where `folder` is no folder that can be written to, and cannot become one."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise InputError(f"{option}: {there} is a file, expected a folder; give another name")
-    if not os.access(there, os.W_OK):
-        raise InputError(f"{option}: {there} cannot be written to; give another name")
 
 
 def tips_of(store: ClipStore) -> str | None:

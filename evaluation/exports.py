@@ -4,6 +4,7 @@ Input here is metres in the OpenCV camera frame, joints wrist, thumb .. little, 
 """
 
 import importlib.util
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,15 @@ def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray
     with writing_file(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
         bundle.write(path, "pred.json")
     return archive
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """InputError where `folder` is no folder that can be written to, and cannot become one."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"{option}: {there} is a file, expected a folder; give another name")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{option}: {there} cannot be written to; give another name")
 
 
 def check_table(path: Path) -> None:

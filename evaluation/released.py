@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..data.durable import writing_file
 from ..hand.errors import InputError
 from . import ho3d, metrics
+from .exports import check_folder
 from .frame_file import write_frames
 from .ho3d import Meshes
 from .protocol import VERSION, lines_hash, versions
@@ -55,6 +56,7 @@ def evaluate_predictions(
     path, folder, out = Path(predictions), Path(ground_truth), Path(out)
     if dataset not in ho3d.FRAMES:
         raise InputError(f"--dataset: expected {' or '.join(ho3d.FRAMES)}, found {dataset!r}")
+    check_folder(out, "--out")
     truth = ho3d.load_ground_truth(folder)
     lines = ho3d.evaluation_list(folder)
     if lines is not None and len(lines) != len(truth):

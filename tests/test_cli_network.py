@@ -177,6 +177,9 @@ def test_ho3d_is_scored_from_the_zip_as_from_the_clips(oriented, tmp_path):
         assert "--meshes" in trees.refused(
             tmp_path / "no", "evaluate", *given, "--meshes", "obj", "--out", tmp_path / "no"
         )
+        assert "--mano" in trees.refused(tmp_path / "no", "evaluate", *given, "--mano", root, "--out", tmp_path / "no")
+        page = (tmp_path / "official" / "report.html").read_text()
+        assert "data:image/jpeg" in page and "xyz_procrustes_al_auc3d" in page
     official, metrics = (strict_json(folder / "metrics.json") for folder in (tmp_path / "official", out))
     assert done.out == (tmp_path / "official" / "scores.txt").read_text()
     assert done.out.splitlines()[0] == f"xyz_mean3d: {official['xyz_mean3d']:f}" and len(official) == 14

@@ -122,6 +122,9 @@ def test_missing_files_and_datasets_are_named(release: Release, tmp_path: Path) 
         evaluate_predictions(tmp_path / "nowhere.json", folder, "ho3d-v2", tmp_path / "out")
     with pytest.raises(InputError, match="ho3d-v2 or ho3d-v3"):
         evaluate_predictions(path, folder, "dexycb", tmp_path / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is a file, expected a folder"):
+        evaluate_predictions(path, folder, "ho3d-v2", tmp_path / "file")
     (folder / "evaluation_verts.json").unlink()
     with pytest.raises(InputError, match="evaluation_verts"):
         evaluate_predictions(path, folder, "ho3d-v2", tmp_path / "out")
