@@ -26,7 +26,7 @@ from ..network.device import chosen_device
 from ..network.h2onet import H2ONet
 from . import ho3d
 from .breakdowns import break_down
-from .exports import check_folder, check_table, write_dexycb, write_ho3d, write_predictions
+from .exports import check_folder, check_table, missing_recordings, write_dexycb, write_ho3d, write_predictions
 from .frame_file import write_frames
 from .groups import FrameFacts, facts_of
 from .mesh_export import FRAMES, MeshChoice, write_meshes
@@ -134,6 +134,14 @@ def check_exports(store: ClipStore, network: H2ONet, out: Path, wanted: Wanted) 
         )
     if wanted.dexycb_txt is not None and store.dataset != "dexycb":
         raise InputError(f"--dexycb-txt: {store.path} holds {store.dataset}; the toolkit's format is for DexYCB")
+    if wanted.dexycb_txt is not None:
+        missing, whole = missing_recordings(store)
+        if missing:
+            log.warning(
+                "--dexycb-txt: %d of %d recordings of this split are not in %s: its indices are dex-ycb-toolkit's only "
+                "where labels were prepared from the whole download, and the toolkit wants all of them",
+                missing, whole, store.path,
+            )  # fmt: skip
     if (wanted.ho3d_json is not None or wanted.dexycb_txt is not None) and not network.config.oriented:
         raise InputError(
             "--checkpoint: is of stage 1, which knows no orientation; results for other scripts need a stage 2 network"

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.clips import ClipStore
+from ..data.dexycb_splits import SUBJECTS, position_in_split, sequence_list, subjects_of
 from ..data.durable import writing_file
 from ..hand.errors import InputError
 from .ho3d import from_camera
@@ -86,6 +88,22 @@ def write_predictions(path: Path, keys: Mapping[str, NDArray], joints: NDArray, 
         else:
             np.savez(file, **columns, **points)  # pyright: ignore[reportArgumentType]
     return path
+
+
+def missing_recordings(store: ClipStore) -> tuple[int, int]:
+    """How many recordings of a DexYCB store's setup and split have no frame in it, and how many the whole split has.
+
+    The toolkit's index counts the frames of all of them: with some missing when labels were prepared, those of the
+    store are smaller numbers than the toolkit's.
+    """
+    setup, split = store.attrs["setup"], store.attrs["split"]
+    whole = {
+        f"{SUBJECTS[subject]}/{name}"
+        for subject in subjects_of(setup, split)
+        for place, name in enumerate(sequence_list()[SUBJECTS[subject]])
+        if position_in_split(setup, split, place)
+    }
+    return len(whole - {entry["key"].rsplit("/", 1)[0] for entry in store.entries}), len(whole)
 
 
 def write_dexycb(path: Path, dataset_index: NDArray[np.int64], joints: NDArray) -> Path:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from h2onet.data.clips import ClipStore
+from h2onet.data.dexycb_splits import SUBJECTS, sequence_list
 from h2onet.evaluation.compare import compare
 from h2onet.evaluation.evaluate import evaluate_clips
+from h2onet.evaluation.exports import missing_recordings
 from h2onet.evaluation.released import evaluate_predictions
 from h2onet.evaluation.report import Section
 from h2onet.hand.camera import opencv_from_opengl
@@ -123,6 +125,17 @@ def test_stage_1_is_scored_without_orientation(store: Path, make_checkpoint, tmp
     with pytest.raises(InputError, match="stage 2"):
         evaluate_clips(checkpoint, store, tmp_path / "b", dexycb_txt=tmp_path / "pose.txt")
     assert not (tmp_path / "b").exists() and not (tmp_path / "pose.txt").exists()
+
+
+def test_a_result_of_a_partial_download_is_warned_about(
+    make_store, make_checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = list(sequence_list()[SUBJECTS[2]])
+    # Two of the 160 recordings of s0's test split, and one that is of its training split.
+    clips = make_store({f"{SUBJECTS[2]}/{names[i]}/836212060125": 2 for i in (4, 99, 5)})
+    assert missing_recordings(ClipStore.open(clips)) == (158, 160)
+    evaluate_clips(make_checkpoint(), clips, tmp_path / "a", dexycb_txt=tmp_path / "pose.txt", report=False)
+    assert "158 of 160 recordings of this split are not in" in caplog.text
 
 
 def test_ho3d_export_gives_the_official_scores_again(make_store, make_checkpoint, tmp_path: Path) -> None:
