@@ -50,7 +50,7 @@ class Index(Mapping[str, np.ndarray]):
     """The flat arrays of a store by name, each read when first asked for."""
 
     def __init__(self, path: Path, attrs: dict[str, Any]) -> None:
-        self.attrs = attrs
+        self.attrs, self._path = attrs, path
         self._group = zarr.open_group(path, mode="r")
         self._names = tuple(sorted(self._group.array_keys()))
         self._read: Rows = {}
@@ -61,6 +61,12 @@ class Index(Mapping[str, np.ndarray]):
         if name not in self._read:
             array = self._group[name]
             assert isinstance(array, zarr.Array)
+            # All are written, also those of zeros: what a copy left out must not be read as "visible".
+            if self.attrs.get("whole_chunks") and array.nchunks_initialized < array.nchunks:
+                raise InputError(
+                    f"{self._path / name}: {array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks are"
+                    " missing; copy the store again"
+                )
             self._read[name] = np.asarray(array[:])
         return self._read[name]
 
@@ -124,7 +130,8 @@ def append_column(group: zarr.Group, name: str, values: np.ndarray, start: int) 
             chunks=(rows, *(max(1, n) for n in values.shape[1:])),
             dtype=values.dtype,
         )
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    array.resize((start + len(values), *values.shape[1:]))
-    array[start:] = values
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        array = group[name]
+        assert isinstance(array, zarr.Array)
+        array.resize((start + len(values), *values.shape[1:]))
+        array[start:] = values

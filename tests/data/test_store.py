@@ -110,6 +110,16 @@ def test_the_index_is_blocks_in_order_and_replaces_the_old_one(store):
     assert sorted(path.name for path in store.path.iterdir()) == [".lock", "index", "sequences", "zarr.json"]
 
 
+def test_a_chunk_that_a_copy_left_out_is_not_read_as_zeros(store):
+    store.write_index([rows(3)], {})
+    assert not store.index["seen"].any()
+    (chunk,) = [path for path in (store.path / "index" / "seen" / "c").rglob("*") if path.is_file()]
+    chunk.unlink()
+    with pytest.raises(InputError, match=r"index/seen: 1 of 1 chunks are missing"):
+        _ = store.index["seen"]
+    assert store.index["frame"].tolist() == [0, 1, 2]
+
+
 def test_resuming_keeps_and_sweeps(tmp_path):
     first = create(tmp_path / "s.zarr")
     first.commit("k", rows(3), {})
@@ -220,12 +230,20 @@ def test_damage_is_named(store):
     content = bytearray(chunk.read_bytes())
     content[5] ^= 1
     chunk.write_bytes(bytes(content))
+    with pytest.raises(InputError, match="rows are damaged"):
+        store.read("k")
+    chunk.unlink()  # Zarr itself would read zeros here
+    with pytest.raises(InputError, match=r"rows are damaged \(0 bytes\)"):
+        store.read("k")
+    store.commit("with", rows(3), {}, {"jpeg": np.zeros(9, np.uint8)})
+    picture = store.path / "sequences" / "with" / "jpeg" / "c" / "0"
+    picture.write_bytes(b"\1" + bytes(8))
     with pytest.raises(InputError, match="checksum differs"):
-        store.verify("k")
+        store.verify("with")
     with pytest.raises(InputError, match="'nowhere' is not finished"):
         store.read("nowhere")
     store.discard("k")
-    assert store.done() == set() and store.commit("k", rows(3), {})
+    assert store.done() == {"with"} and store.commit("k", rows(3), {})
 
 
 _WRITER = """
