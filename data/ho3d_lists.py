@@ -35,13 +35,17 @@ def read_list(root: Path, split: str) -> list[Entry]:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable ({error}); expected HO3D's list of frames: check --root") from None
-    entries = []
+    entries: list[Entry] = []
+    seen: dict[tuple[str, int], int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         sequence, _, frame = line.strip().partition("/")
         if not sequence or not frame.isdecimal():
             raise InputError(f"{path}: line {number} is {line!r}, expected SEQUENCE/NNNN; copy the file again")
+        first = seen.setdefault((sequence, int(frame)), number)
+        if first != number:  # twice in the list would also be in `train` and in `val`
+            raise InputError(f"{path}: line {number} repeats line {first}, {line.strip()}; copy the file again")
         entries.append((len(entries), sequence, int(frame)))
     if not entries:
         raise InputError(f"{path}: lists no frames; copy the file again")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ..hand.errors import InputError
 from ..hand.parts import LABELS
@@ -174,20 +175,20 @@ class LabelStore:
 
         `folder/<subject>/<sequence>/<serial>/occ_000000.json` or `folder/<SEQ>/occ/0000.json`, keys of `LABELS`.
         """
-        folder = Path(folder)
         keys, dexycb = self.sequences, self.attrs["dataset"] == "dexycb"
-        columns = (self[name] for name in ("sequence_id", "frame", "labelled", "occluded"))
-        written = 0
-        for number, frame, labelled, occluded in zip(*columns, strict=True):
-            if not labelled:
-                continue
-            key = keys[int(number)]
-            path = folder / key / (f"occ_{frame:06d}.json" if dexycb else f"occ/{frame:04d}.json")
+        places = [Path(folder) / key if dexycb else Path(folder) / key / "occ" for key in keys]
+        name = "occ_{:06d}.json" if dexycb else "{:04d}.json"
+        rows = np.flatnonzero(self["labelled"])
+        columns = (self[column][rows].tolist() for column in ("sequence_id", "frame", "occluded"))
+        made = -1
+        for number, frame, occluded in tqdm(zip(*columns, strict=True), "json", len(rows), unit="frame", delay=1.0):
+            path = places[number] / name.format(frame)
             with room_to_write(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(dict(zip(LABELS, map(int, occluded), strict=True))), "utf-8")
-            written += 1
-        return written
+                if number != made:  # rows of a sequence follow each other
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    made = number
+                path.write_text(json.dumps(dict(zip(LABELS, occluded, strict=True))), "utf-8")
+        return len(rows)
 
 
 def _digest(facts: list[Any]) -> str:

@@ -153,7 +153,7 @@ def _label_batch(
         if masked[i] and not given[i]:
             report.rendered_masks += 1
             rows["mask_iou"][i] = np.nan  # a mask that was rendered says nothing about itself
-        report.without_objects += not frame.objects
+        report.without_objects += not frame.objects and (frame.mano_pose is not None or frame.vertices is not None)
     return {name: values[keep] for name, values in rows.items()}
 
 

@@ -220,6 +220,7 @@ def test_mixed_up_versions_are_named(v2):
     [
         ("ABF10 0001\n", "line 1"),
         ("ABF10/0001\nABF10/x\n", "line 2"),
+        ("ABF10/0001\n\nSM2/0001\nABF10/0001\n", "line 4 repeats line 1, ABF10/0001"),
         ("\n", "lists no frames"),
         (None, "not readable"),
     ],

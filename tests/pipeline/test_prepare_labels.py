@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -95,11 +96,14 @@ def test_ho3d_training_frames(tmp_path, version):
 
 def test_ho3d_evaluation_without_ground_truth_has_rows_but_no_labels(tmp_path):
     root = trees.write_ho3d(tmp_path / "ho3d")
+    for path in (root / "evaluation").rglob("*.pkl"):  # nothing is computed from objects here, so none are missed
+        trees.save_meta(path, pickle.loads(path.read_bytes()) | {"objRot": None})  # noqa: S301 - written by this test
     summary = run(root, tmp_path / "l.zarr", "ho3d-v2", "test")
     labels = LabelStore.open(tmp_path / "l.zarr")
     assert (summary.frames, summary.labelled) == (2, 0) and labels.attrs["mask"] == "none"
     assert not labels["has_pose"].any() and (labels["occluded"] == 255).all() and (labels["cause"] == 255).all()
     assert np.isfinite(labels["root"]).all() and np.isfinite(labels["box"]).all()
+    assert "object" not in str(summary) and labels.attrs["frames_without_objects"] == 0
     lines = (root / "evaluation.txt").read_text().split()
     for row in range(2):
         assert lines[labels["dataset_index"][row]] == f"{labels.sequences[0]}/{labels['frame'][row]:04d}"
