@@ -8,6 +8,7 @@ from h2onet.hand.rotations import matrix_from_axis_angle
 from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import KDTree
+from scipy.spatial.transform import Rotation
 
 
 @pytest.fixture
@@ -47,6 +48,31 @@ def test_a_mirrored_hand_passes_only_with_reflections(hands: NDArray) -> None:
     proper = metrics.point_errors(metrics.similarity_aligned(mirrored, hands, reflection=False), hands)
     assert with_reflection.max() < 1e-7
     assert proper.mean(1).min() > 0.005
+
+
+def test_without_reflections_the_best_turn_is_found(hands: NDArray) -> None:
+    """Against SciPy's Kabsch with Umeyama's scale, on mirrored hands and on noisy ones that need no reflection."""
+    noisy = hands + np.random.default_rng(11).normal(0, 0.004, hands.shape)
+    for predicted in (moved(noisy * [1.0, 1.0, -1.0]), moved(noisy, 0.6)):
+        ours = metrics.similarity_aligned(predicted, hands, reflection=False)
+        for p, t, aligned in zip(predicted, hands, ours, strict=True):
+            p0, t0 = p - p.mean(0), t - t.mean(0)
+            turned = Rotation.align_vectors(t0, p0)[0].apply(p0)
+            best = turned * (turned * t0).sum() / (turned**2).sum() + t.mean(0)
+            assert aligned == pytest.approx(best, abs=1e-7)
+    free, proper = (metrics.similarity_aligned(moved(noisy), hands, reflection=allowed) for allowed in (True, False))
+    assert free == pytest.approx(proper, abs=1e-9)
+
+
+def test_the_scale_is_that_of_the_middle_fingers_first_bone() -> None:
+    truth = np.random.default_rng(12).normal([0.1, 0.0, 0.6], 0.05, (3, 21, 3))
+    stretched = truth.copy()
+    stretched[:, 9] += truth[:, 9] - truth[:, 0]  # this bone alone is twice as long
+    found = metrics.scale_translation_aligned(stretched + np.array([0.3, 0.2, 0.1]), truth)
+    wrist = truth[:, :1]
+    expected = (stretched - wrist) / 2 + wrist
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert metrics.scale_translation_aligned(stretched, truth, reference=4) == pytest.approx(stretched, abs=1e-12)
 
 
 def test_scale_and_translation_leave_the_rotation(hands: NDArray) -> None:

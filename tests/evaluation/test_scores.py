@@ -1,5 +1,6 @@
 """Scores of a batch whose prediction is made from its truth: left and right, one or three frames."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from h2onet.evaluation.scores import FrameScores, concatenated, score_batch
 from h2onet.hand.errors import InputError
 from h2onet.hand.mano import HandModel, rotation_matrices
 from h2onet.network.prediction import Prediction
+from scipy.spatial import KDTree
 
 
 def perfect(batch: dict[str, torch.Tensor], hand: HandModel, *, oriented: bool = True) -> Prediction:
@@ -87,6 +89,60 @@ def test_a_larger_hand_is_seen_only_before_alignment(store: Path, hand: HandMode
     lengths = np.linalg.norm(batch["joints"].numpy(), axis=-1)
     assert scores.joint_errors == pytest.approx(0.1 * lengths, abs=3e-6)
     assert scores.joint_errors_pa.max() < 2e-6 and scores.joint_errors_st.max() < 3e-6
+
+
+def test_raw_and_aligned_scores_of_a_mesh_do_not_change_places(store: Path, hand: HandModel) -> None:
+    batch = batch_of(store)
+    said = perfect(batch, hand)
+    grown = Prediction(1.1 * said.vertices, said.vertices, 1.1 * said.joints, said.joints_2d, said.rotation)
+    scores = score_batch(batch, grown, hand)
+    assert scores.f_scores_pa.min() == 1.0 and (scores.f_scores[:, 0] < scores.f_scores[:, 1]).all()
+    assert scores.f_scores[:, 1].max() < 1.0
+    assert (scores.vertex_pck_pa[:, 1:] == 778).all() and (scores.vertex_pck[:, 1] < 778).all()
+    mesh = (said.vertices - said.joints[:, :1]).double().numpy()
+    away = np.linalg.norm(0.1 * mesh, axis=-1)
+    assert scores.vertex_errors == pytest.approx(away.mean(1), abs=3e-6)
+    at_5_mm = (
+        [KDTree(1.1 * points).query(points)[0] < 0.005 for points in mesh],
+        [KDTree(points).query(1.1 * points)[0] < 0.005 for points in mesh],
+    )
+    recall, precision = (np.array(near).mean(1) for near in at_5_mm)
+    assert scores.f_scores[:, 0] == pytest.approx(2 * precision * recall / (precision + recall), abs=4e-3)
+
+
+def test_a_mirrored_hand_is_seen_only_without_reflections(store: Path, hand: HandModel) -> None:
+    batch = batch_of(store)
+    said = perfect(batch, hand)
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    mirrored = Prediction(said.vertices * flip, said.vertices, said.joints * flip, said.joints_2d, said.rotation)
+    scores = score_batch(batch, mirrored, hand)
+    assert scores.joint_errors_pa.max() < 2e-6 and scores.vertex_errors_pa.max() < 2e-6
+    assert scores.joint_errors_proper.mean(1).min() > 0.003 and scores.vertex_errors_proper.min() > 0.003
+    assert scores.joint_errors.mean() > scores.joint_errors_proper.mean()
+
+
+@pytest.mark.parametrize("window", [None, Window((1, 2), (0.0, 0.0))])
+def test_2d_errors_are_pixels_of_the_current_crop(store: Path, hand: HandModel, window: Window | None) -> None:
+    batch = batch_of(store, window)
+    said = perfect(batch, hand)
+    moved = said.joints_2d.clone()
+    now = moved[:, 0] if window is not None else moved
+    now += torch.tensor([3.0, 4.0]) / 128
+    if window is not None:
+        moved[:, 1:] += 0.5  # what is said of past frames is not scored
+    scores = score_batch(batch, dataclasses.replace(said, joints_2d=moved), hand)
+    assert scores.joint_errors_2d == pytest.approx(5.0, abs=1e-3)
+
+
+def test_the_correction_turns_after_the_rotation(store: Path, hand: HandModel) -> None:
+    batch = batch_of(store, Window((1, 2), (0.0, 0.0)))
+    said = perfect(batch, hand)
+    assert said.rotation is not None
+    turn = rotation_matrices(torch.tensor([[0.4, 0.0, -0.3]]))[0]
+    early = dataclasses.replace(said, rotation=turn.T @ said.rotation, correction=turn.expand(len(said.joints), 3, 3))
+    assert score_batch(batch, early, hand).rotation_errors.max() < 1e-3
+    late = dataclasses.replace(early, correction=None)
+    assert np.degrees(score_batch(batch, late, hand).rotation_errors) == pytest.approx(np.degrees(0.5), abs=0.05)
 
 
 def test_frames_without_truth_are_left_out(make_store, hand: HandModel) -> None:
