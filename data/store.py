@@ -13,9 +13,11 @@ Nothing here knows what a label or a clip is.
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import socket
+import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +39,23 @@ from .columns import (
     write_one_chunk,
 )
 
+PATIENCE_S = 90.0
+"""How long a network file system may show one machine what another one has changed already (NFS: up to a minute)."""
+
 
 def folder_of(key: str) -> str:
     """The folder name of a sequence key: "SUBJECT/SEQ/SERIAL" -> "SUBJECT__SEQ__SERIAL"."""
     return key.replace("/", "__")
+
+
+def _within(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Whether a condition holds now or soon."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(min(1.0, seconds / 10))
+    return True
 
 
 class SequenceStore:
@@ -140,11 +155,10 @@ class SequenceStore:
                 )
 
     def _retire(self) -> None:
+        """Rename the store away; it is deleted when its successor is there (`durable.sweep_retired`)."""
         self._lock.acquire()
-        retired = durable.retire(self.path)
+        durable.retire(self.path)
         self._lock.release()
-        if retired is not None:
-            shutil.rmtree(retired, ignore_errors=True)
 
     # -- sequences --------------------------------------------------------------------------------------------------
 
@@ -183,8 +197,11 @@ class SequenceStore:
         there is no room; InputError when the store was replaced by another.
         """
         target = self._folder(key)
-        if self._expected is not None and self.token != self._expected:
-            raise InputError(f"{self.path}: was removed or made anew by another run; this one's work is dropped")
+        if self._expected is not None and not _within(PATIENCE_S, lambda: self.token == self._expected):
+            raise InputError(
+                f"{self.path}: on {socket.gethostname()} it is not the store of this run: removed or made anew by"
+                " another run, or a folder that this machine does not share; nothing is written there"
+            )
         packed, fields = pack_rows(rows)
         blobs = {name: np.ascontiguousarray(values, np.uint8).reshape(-1) for name, values in (blobs or {}).items()}
         digest = digest_of(packed, fields, blobs)
@@ -204,6 +221,20 @@ class SequenceStore:
                 }
             )
             return durable.publish(temporary, target)
+
+    def await_finished(self, keys: Iterable[str]) -> None:
+        """Wait until sequences that workers have committed, perhaps on other machines, are seen on this one.
+
+        InputError when they stay away: then the machines do not share the folder.
+        """
+        expected = {folder_of(key) for key in keys}
+        folder = self.path / "sequences"
+        if not _within(PATIENCE_S, lambda: expected <= set(os.listdir(folder))):
+            missing = sorted(expected - set(os.listdir(folder)))
+            raise InputError(
+                f"{self.path}: {len(missing)} sequences that workers finished are not here, for example {missing[0]};"
+                " do all machines see this folder under the same path?"
+            )
 
     def discard(self, key: str) -> None:
         """Forget a finished sequence, so that it can be made again; harmless when it is not there."""

@@ -99,6 +99,7 @@ def build_clips(
                     client, cut_sequence, waiting, label="cut hands", frames_of=_frames_of, name_of=_name_of
                 ):
                     (lost if isinstance(result, Failure) else results).append(result)
+        target.await_finished({task.key for task in waiting} - {failure.path for failure in lost})
         attrs = {**settings, "labels": str(labels), "root": str(folder)}
         summary = _finish(target, source, tasks, attrs, lost)
     finally:

@@ -54,6 +54,10 @@ class LocalTarget:
                 self._store.discard(key)
         return done
 
+    def await_finished(self, keys: Iterable[str]) -> None:
+        """Wait until this machine sees what workers have finished; errors as `SequenceStore.await_finished`."""
+        self._store.await_finished(keys)
+
     def finished(self) -> dict[str, dict[str, Any]]:
         """Attributes of the finished sequences by key."""
         return self._store.finished()
@@ -98,6 +102,9 @@ class RemoteTarget:
             self._store.remove(key)
         self._store.sweep(keys - set(finished))
         return (keys & set(finished)) - failed
+
+    def await_finished(self, keys: Iterable[str]) -> None:
+        """Nothing to wait for: object stores show at once what was written."""
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """Attributes of the finished sequences by key."""

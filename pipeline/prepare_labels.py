@@ -37,6 +37,7 @@ def prepare_labels(settings: LabelSettings) -> Summary:
     try:
         tasks = _tasks(labels, sequences)
         lost = _run(settings, replace(job, token=labels.store.token), tasks) if tasks else []
+        labels.store.await_finished({task.key for task in tasks} - {failure.path for failure in lost})
         labels.store.sweep()  # what killed workers left
         if not labels.is_current(sequence.key for sequence in sequences):
             finish_labels(settings, labels, sequences, lost)

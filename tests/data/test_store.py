@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import zarr
 from h2onet.data import durable
+from h2onet.data import store as store_module
 from h2onet.data.columns import pack_rows, unpack_rows
 from h2onet.data.durable import DiskFull, writing_file
 from h2onet.data.store import SequenceStore
@@ -160,19 +162,33 @@ def test_overwrite_starts_anew_but_never_removes_a_strangers_folder(tmp_path, st
     assert (tmp_path / "photos" / "holiday.jpg").exists() and not list(tmp_path.glob(".old-*"))
 
 
-def test_workers_of_a_stopped_run_write_nothing_into_the_store_that_took_its_place(store):
+def test_workers_of_a_stopped_run_write_nothing_into_the_store_that_took_its_place(store, monkeypatch):
+    monkeypatch.setattr(store_module, "PATIENCE_S", 0.2)
     straggler = SequenceStore(store.path, store.token)
     assert straggler.commit("mine", rows(1), {})
     store.close()
     other = create(store.path, {"split": "other"}, overwrite=True)
-    with pytest.raises(InputError, match="made anew by another run"):
+    with pytest.raises(InputError, match="not the store of this run"):
         straggler.commit("k", rows(3), {})
     assert other.done() == set()
     other.close()
     shutil.rmtree(store.path)
-    with pytest.raises(InputError, match="was removed"):
+    with pytest.raises(InputError, match="not the store of this run"):
         straggler.commit("k", rows(3), {})
     assert not store.path.exists()
+
+
+def test_what_other_machines_did_may_be_seen_late(store, monkeypatch):
+    monkeypatch.setattr(store_module, "PATIENCE_S", 20)
+    store.commit("A/B", rows(1), {})
+    store.await_finished(["A/B"])
+    late = threading.Timer(0.5, store.commit, ("late", rows(1), {}))
+    late.start()
+    store.await_finished(["A/B", "late"])
+    late.join()
+    monkeypatch.setattr(store_module, "PATIENCE_S", 0.2)
+    with pytest.raises(InputError, match=r"2 sequences that workers finished are not here, for example X__Y;"):
+        store.await_finished(["A/B", "Z", "X/Y"])
 
 
 def test_a_swept_attempt_never_passes_for_whole(store):
