@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from h2onet.data.batches import loader
+from h2onet.data.clip_store import ClipStore
 from h2onet.data.clips import ClipDataset, window_of
+from h2onet.evaluation.confidence import bootstrap_interval, recordings
 from h2onet.evaluation.metrics import point_errors, rotation_error, similarity_aligned
 from h2onet.evaluation.truth import truth_hand
 from h2onet.hand.mano import HandModel
@@ -31,11 +33,12 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Truth:
-    """The held-out frames: joints as predicted ones, rotation, occluded (N, T, 7)."""
+    """The held-out frames: joints as predicted ones, rotation, occluded (N, T, 7), each frame's recording (N,)."""
 
     joints: np.ndarray
     rotation: np.ndarray
     occluded: np.ndarray
+    recording: np.ndarray
 
 
 def measure(runs: Path, clips: Path, device: torch.device) -> dict:
@@ -56,6 +59,8 @@ def measure(runs: Path, clips: Path, device: torch.device) -> dict:
         guesses[name], truth = predict(network, samples, hand, device, past=past)
     assert truth is not None
     return {
+        "frames": len(truth.joints),
+        "recordings": len(np.unique(truth.recording)),
         "errors_mm": {name: overall(guess, truth) for name, guess in guesses.items() if name != "canonical"},
         "orientation": orientation(guesses, truth),
         "occlusion": occlusion(guesses["multi"], truth),
@@ -71,7 +76,7 @@ def predict(
     one.
     """
     found: dict[str, list[np.ndarray]] = {
-        key: [] for key in ("joints", "rotation", "logits", "true", "turn", "occluded")
+        key: [] for key in ("joints", "rotation", "logits", "true", "turn", "occluded", "row")
     }
     for batch in loader(samples, 16):
         moved = {name: value.to(device) for name, value in batch.items()}
@@ -89,6 +94,7 @@ def predict(
             "true": target.oriented_joints - target.oriented_joints[:, :1],
             "turn": target.rotation,
             "occluded": moved["occluded"],
+            "row": moved["frame_index"][:, 0],
         }
         if output.occlusion_logits is not None:
             values["logits"] = output.occlusion_logits[:, 0]
@@ -96,7 +102,10 @@ def predict(
             found[name].append(value.cpu().numpy())
     arrays = {name: np.concatenate(parts) for name, parts in found.items() if parts}
     guess = Predictions(arrays["joints"], arrays["rotation"], arrays.get("logits"))
-    return guess, Truth(arrays["true"], arrays["turn"], arrays["occluded"])
+    store = ClipStore.open(samples.paths[0])
+    keys = np.array([entry["key"] for entry in store.entries])
+    recording = recordings(keys, store.dataset)[store.index["sequence_id"][arrays["row"]]]
+    return guess, Truth(arrays["true"], arrays["turn"], arrays["occluded"], recording)
 
 
 def overall(guess: Predictions, truth: Truth) -> dict[str, float]:
@@ -139,8 +148,9 @@ def occlusion(guess: Predictions, truth: Truth) -> dict[str, dict[str, float]]:
 
 
 def hidden_fingers(guesses: dict[str, Predictions], truth: Truth) -> dict[str, dict]:
-    """Error of a finger's four joints by what is seen of it: now, only earlier, never in the window. mm, finger by
-    finger.
+    """Error of a finger's four joints by what is seen of it: now, only earlier, never in the window; mm, per finger.
+
+    Differences are paired, multi-frame minus another network, with a 95 % bootstrap interval over recordings.
     """
     hidden = truth.occluded[:, :, : len(FINGERS)] == 1
     groups = {
@@ -148,17 +158,26 @@ def hidden_fingers(guesses: dict[str, Predictions], truth: Truth) -> dict[str, d
         "hidden now, seen earlier": hidden[:, 0] & ~hidden[:, 1:].all(1),
         "never seen": hidden.all(1),
     }
-    result: dict[str, dict] = {}
-    for group, chosen in groups.items():
-        result[group] = {"fingers": int(chosen.sum())}
-        for name in ("single", "multi", "multi without past"):
-            errors = {
-                "aligned": similarity_aligned(guesses[name].joints, truth.joints),
-                "to wrist": guesses[name].joints,
-            }
-            for kind, joints in errors.items():
-                fingers = point_errors(joints, truth.joints)[:, 1:].reshape(-1, len(FINGERS), 4).mean(2)
-                result[group][f"{name}, {kind}"] = (
-                    round(float(fingers[chosen].mean()) * 1e3, 2) if chosen.any() else None
-                )
+    result: dict[str, dict] = {name: {"fingers": int(chosen.sum())} for name, chosen in groups.items()}
+    for kind in ("aligned", "to wrist"):
+        errors = {name: finger_errors(guess, truth, aligned=kind == "aligned") for name, guess in guesses.items()}
+        for group, chosen in groups.items():
+            if not chosen.any():
+                continue
+            clusters = truth.recording[np.nonzero(chosen)[0]]
+            mean = {name: round(float(values[chosen].mean()), 2) for name, values in errors.items()}
+            result[group][kind] = {name: mean[name] for name in ("single", "multi", "multi without past")}
+            for other in ("single", "multi without past"):
+                difference = (errors["multi"] - errors[other])[chosen]
+                interval = bootstrap_interval(difference, clusters)
+                result[group][kind][f"multi - {other}"] = {
+                    "mean": round(float(difference.mean()), 2),
+                    "interval": None if interval is None else [round(end, 2) for end in interval],
+                }
     return result
+
+
+def finger_errors(guess: Predictions, truth: Truth, *, aligned: bool) -> np.ndarray:
+    """Mean error of each finger's four joints, (N, 5) mm, after Procrustes alignment of the hand or about the wrist."""
+    joints = similarity_aligned(guess.joints, truth.joints) if aligned else guess.joints
+    return 1e3 * point_errors(joints, truth.joints)[:, 1:].reshape(-1, len(FINGERS), 4).mean(2)
