@@ -7,6 +7,7 @@ order. Right hands only. Evaluation frames have the wrist only, unless the groun
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,17 +48,23 @@ _MASK_THRESHOLD = 200
 
 def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
     """Every listed frame of a sequence, in order. A missing mask is a Failure *and* a Frame without one."""
+    root = Path(sequence.root)
+    folder = Path(meta_path(Photo(sequence, 0, 0))).parent
+    try:
+        metas = set(os.listdir(root / folder))
+    except OSError as error:  # v3 lacks metas of some frames, but of no whole sequence
+        yield Failure(folder.as_posix(), f"the folder cannot be read: {error.strerror} ({len(sequence)} frames)")
+        return
     for (photo, missing), truth in zip(listed_photos(sequence), read_released(sequence), strict=True):
         path = meta_path(photo)
-        full = Path(sequence.root) / path
         if missing:
             yield missing
-        elif not full.is_file():
+        elif path.rpartition("/")[2] not in metas:
             lacking = Failure if sequence.dataset == "ho3d-v2" else Skipped  # v3 is known to lack some
             yield lacking(photo.image, NO_META)
         else:
             try:
-                items = _items(photo, read_meta(full), truth, masks)
+                items = _items(photo, read_meta(root / path), truth, masks)
             except BAD_META as error:
                 items = [Failure(path, meta_problem(error))]
             yield from items

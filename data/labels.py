@@ -222,6 +222,6 @@ def empty_columns(frames: int, *, vertices: bool = False) -> Rows:
 
 def refuse_inside(folder: str | Path, root: str | Path, option: str) -> None:
     """InputError when `folder` lies inside the dataset: nothing is ever written there."""
-    inner, outer = Path(folder).resolve(), Path(root).resolve()
+    inner, outer = Path(folder).expanduser().resolve(), Path(root).expanduser().resolve()
     if inner == outer or outer in inner.parents:
         raise InputError(f"{option} {folder}: lies inside the dataset {root}; give a folder outside it")

@@ -78,13 +78,14 @@ def build_clips(
     nothing is written then.
     """
     began = time.perf_counter()
+    labels = Path(labels).expanduser()
     source = LabelStore.open(labels)
-    folder = Path(root if root is not None else source.attrs["root"])
-    target = RemoteTarget(str(out)) if is_url(out) else LocalTarget(Path(out))
+    folder = Path(root if root is not None else source.attrs["root"]).expanduser()
+    target = RemoteTarget(str(out)) if is_url(out) else LocalTarget(Path(out).expanduser())
     if isinstance(target, LocalTarget):
         refuse_inside(target.out, folder, "--out")
     settings = _settings(source, codec, max_scale)
-    tasks = _tasks(source, Path(labels), folder, target.address, settings)
+    tasks = _tasks(source, labels, folder, target.address, settings)
     _find_photos(tasks, source)
     check_cluster(workers, scheduler)
 

@@ -152,6 +152,14 @@ def test_frames_without_annotation_are_counted_not_lost(v2, v3):
     assert [i.reason for i in frames("ho3d-v2", v2) if isinstance(i, Failure)] == [NO_META]
 
 
+def test_a_sequence_without_any_meta_is_a_failure_not_frames_without_a_hand(v3):
+    shutil.rmtree(v3 / "train/ABF10/meta")
+    items = frames("ho3d-v3", v3)
+    (failure,) = [item for item in items if isinstance(item, Failure)]
+    assert failure.path == "train/ABF10/meta" and "No such file or directory (2 frames)" in failure.reason
+    assert {item.sequence for item in items if isinstance(item, Frame)} == {"SM2"}
+
+
 def test_a_missing_mask_is_named_and_the_frame_kept(v2):
     (v2 / "train/ABF10/seg/0001.jpg").unlink()
     mask = v2 / "train/ABF10/seg/0002.jpg"
