@@ -81,6 +81,9 @@ def read_recording(sequence: CameraSequence) -> Recording:
     ids = field(meta, path, "ycb_ids")
     if not isinstance(ids, list) or not all(isinstance(i, int) and 1 <= i <= len(YCB_NAMES) for i in ids):
         raise InputError(f"{path}: ycb_ids is {ids!r}, expected a list of 1..{len(YCB_NAMES)}; copy the file again")
+    grasped = field(meta, path, "ycb_grasp_ind")
+    if not isinstance(grasped, int):
+        raise InputError(f"{path}: ycb_grasp_ind is {grasped!r}, expected a place in ycb_ids; copy the file again")
     calibration = root / "calibration"
     hand = calibration / f"mano_{_first(field(meta, path, 'mano_calib'), path, 'mano_calib')}" / "mano.yml"
     return Recording(
@@ -88,7 +91,7 @@ def read_recording(sequence: CameraSequence) -> Recording:
         shape=_numbers(field(read_yaml(hand), hand, "betas"), (10,), hand, "betas"),
         intrinsics=read_intrinsics(calibration / "intrinsics" / f"{serial}_640x480.yml"),
         objects=tuple(YCB_NAMES[i - 1] for i in ids),
-        grasped=int(field(meta, path, "ycb_grasp_ind")),
+        grasped=grasped,
         basis=None if sequence.mano is None else hand_basis(sequence.mano, str(side)),
     )
 

@@ -102,4 +102,6 @@ def _extent(path: Path) -> tuple[int, set[int]]:
     count, serials = field(meta, path, "num_frames"), field(meta, path, "serials")
     if not isinstance(count, int) or count < 0:
         raise InputError(f"{path}: num_frames is {count!r}, expected a count; copy the file again")
+    if not isinstance(serials, list):
+        raise InputError(f"{path}: serials is {serials!r}, expected a list of cameras; copy the file again")
     return count, {SERIALS.index(str(serial)) for serial in serials if str(serial) in SERIALS}

@@ -41,7 +41,9 @@ class InProcess:
 
 
 class OneThread(WorkerPlugin):
-    """Keeps OpenCV and Torch of a worker to one thread each; re-run by Dask on workers that restart."""
+    """Keeps OpenCV of a worker to one thread; re-run by Dask on workers that restart. Torch and BLAS follow the
+    variables that Dask's nanny (and `_local`) set before a worker starts.
+    """
 
     name = "h2onet-one-thread"
 

@@ -232,16 +232,31 @@ def test_a_missing_photo_is_a_failure(tree):
             "betas: [1, 2]",
             "betas has shape (2,), expected (10,)",
         ),
-        (f"{trees.SUBJECT}/{trees.SEQUENCE}/meta.yml", None, "ycb_ids"),
+        ("calibration/mano_20200709_140042_subject-01_right/mano.yml", "betas:\n", "betas is missing"),
+        ("calibration/mano_20200709_140042_subject-01_right/mano.yml", "\0\0\0", "not the plain YAML"),
+        (f"{trees.SUBJECT}/{trees.SEQUENCE}/meta.yml", ("[14, 2]", "[99]"), "ycb_ids"),
+        (f"{trees.SUBJECT}/{trees.SEQUENCE}/meta.yml", ("[14, 2]", ""), "ycb_ids is None"),
+        (f"{trees.SUBJECT}/{trees.SEQUENCE}/meta.yml", ("ycb_grasp_ind: 1", "ycb_grasp_ind:"), "ycb_grasp_ind is None"),
+        (f"{trees.SUBJECT}/{trees.SEQUENCE}/meta.yml", ("[right]", "[]"), "mano_sides is []"),
+        (f"{trees.SUBJECT}/{trees.SEQUENCE}/meta.yml", ("_right']", "_left']"), "No such file or directory"),
     ],
 )
 def test_a_broken_calibration_fails_its_recordings_only(tree, file, text, message):
     path = tree / file
-    path.write_text(text or path.read_text().replace("[14, 2]", "[99]"))
+    path.write_text(text if isinstance(text, str) else path.read_text().replace(*text))
     failures = [item for item in frames(tree) if isinstance(item, Failure)]
-    assert failures and all(
-        message in f.reason and path.name in f.reason and "(4 frames)" in f.reason for f in failures
-    )
+    assert failures and all(message in f.reason and "(4 frames)" in f.reason for f in failures)
+    assert all(path.name in f.reason or "mano.yml" in f.reason for f in failures)
+
+
+@pytest.mark.parametrize(
+    "change", [("num_frames: 4", "num_frames: four"), ("serials: [", "serials: {"), ("serials:", "x:")]
+)
+def test_a_meta_that_cannot_be_counted_is_named(tree, change):
+    path = tree / trees.SUBJECT / trees.SEQUENCE / "meta.yml"
+    path.write_text(path.read_text().replace(*change).replace("serials: {'", "serials: #'"))
+    with pytest.raises(InputError, match=r"20200709_141754/meta\.yml: .*copy the file again"):
+        list_sequences("dexycb", tree, "train")
 
 
 def test_yaml_knows_tuples_and_runs_nothing(tree, tmp_path):
