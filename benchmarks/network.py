@@ -7,7 +7,8 @@ Full width, stand-in hand, random pictures. Every variant lives in a process of 
 and the allocator are its own) and the processes take turns, one iteration each: figures are medians over the rounds.
 Ratios are of the CPU time of the one computing thread, which other load on the machine disturbs least, and of wall time
 with several threads. The training step is forward, L1 losses on every output of stage 2, backward, gradient clipping
-and Adam. "kept" = with `network.allocator.keep_freed_memory`.
+and Adam. "kept" = with `network.allocator.keep_freed_memory`; "bf16" = under autocast, the one variant whose numbers
+differ.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from torch import Tensor
 Iteration = Callable[[], float]  # runs once, returns a number that all variants of a case must agree on
 
 CASES = {
-    "train": ("plain", "ours", "ours, kept"),
+    "train": ("plain", "ours", "ours, kept", "ours, bf16, kept"),
     "infer": ("plain", "folded", "folded, kept", "onnxruntime"),
     "stream": ("single frame", "multi-frame, streamed", "multi-frame, recomputed"),
 }
@@ -65,7 +66,8 @@ def training_step(variant: str, batch: int, _: Path) -> Iteration:
 
     def step() -> float:
         optimiser.zero_grad()
-        prediction = model(images)
+        with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in variant):
+            prediction = model(images)
         loss = torch.stack([(getattr(prediction, name) - 0.1).abs().mean() for name in names]).sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
@@ -144,7 +146,7 @@ def measure(case: str, batch: int, rounds: int, folder: Path, threads: int) -> l
         pipe.send(False)
     for process in processes:
         process.join()
-    first = {variant: answers[0][2] for variant, (_, answers) in workers.items()}
+    first = {variant: answers[0][2] for variant, (_, answers) in workers.items() if "bf16" not in variant}
     assert max(first.values()) - min(first.values()) < 1e-3 * max(map(abs, first.values())) + 1e-12, first
     rows: list[dict[str, float | str]] = []
     for variant, (_, answers) in workers.items():
