@@ -100,7 +100,7 @@ class Outputs:
             faces = predictor.faces(result.side)
             picture = overlay(picture, result, faces, camera, COLORS[number % len(COLORS)])
             if self.meshes != "none":
-                path = self._free("meshes", still.name, f"-{number}" if len(hands) > 1 else "", self.meshes)
+                path = self._free("meshes", still.name, f"-{number}" if number or len(hands) > 1 else "", self.meshes)
                 placed = result.vertices if result.root is None else result.vertices + result.root
                 with writing_file(path) as file:
                     file.write(mesh_bytes(placed, faces, self.meshes))

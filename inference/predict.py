@@ -21,10 +21,21 @@ from ..data.windows import Window
 from ..hand.errors import InputError
 from ..hand.mesh_files import FORMATS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
+from .following import numbered
 from .outputs import RUN, Outputs, check_folder, whole_run
 from .placement import assumed_intrinsics
-from .predictor import OUTPUTS, HandResult, Predictor
-from .sources import Given, Still, Video, read_boxes, read_folder, read_intrinsics, stills_of_folder
+from .predictor import OUTPUTS, HandResult, Predictor, trained_window
+from .sources import (
+    Given,
+    Still,
+    Video,
+    check_names,
+    frame_name,
+    read_boxes,
+    read_folder,
+    read_intrinsics,
+    stills_of_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +66,8 @@ class _Run:
     cameras: NDArray | dict[str, NDArray] | None
     predictors: dict[int, Predictor] = field(default_factory=dict)
     sides: list[str] = field(default_factory=list)  # of the hands that are followed, by number
+    boxed: bool = False  # a boxes file has named a hand: until then the one that is followed is a guess
+    used: set[str] = field(default_factory=set)  # names of the boxes file that were met
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
     frames: int = 0
@@ -98,10 +111,11 @@ def predict(
         raise InputError(f"--side: expected right or left, found {side!r}")
     out = Path(out)
     check_folder(out, None if images is None else Path(images), None if video is None else Path(video))
-    given = None if boxes is None else read_boxes(Path(boxes))
-    cameras = None if intrinsics is None else read_intrinsics(intrinsics)
     source, total, rate = _source(images, video)
+    given, cameras = _places(boxes, intrinsics, images)
     network = load_checkpoint(checkpoint, hierarchy)
+    if network.config.frames > 1:
+        window = window or trained_window(checkpoint)
     if not network.config.oriented:
         log.warning("%s: a stage 1 network knows no orientation: overlays show 2D joints only", checkpoint)
     network = network.for_inference()
@@ -120,6 +134,9 @@ def predict(
                 if still.picture is not None:
                     outputs.add(still, results, run.predictor(0))
         write_lists(unfinished, run, facts)
+    unmet = sorted(set(given or {}) - run.used)
+    if unmet:
+        log.warning("--boxes %s: %d names are of no frame that is there, first %s", boxes, len(unmet), unmet[0])
     return PredictSummary(out, run.frames, len(run.rows), len(run.failures))
 
 
@@ -131,28 +148,50 @@ def _source(images: str | Path | None, video: str | Path | None) -> tuple[Iterat
     return read_folder(folder), len(stills_of_folder(folder)), 0.0
 
 
-def hands_of(run: _Run, still: Still) -> list[Given]:
-    """The hands to look for in a frame: those of the boxes file; else those followed so far, or the whole picture's.
+def _places(
+    boxes: str | Path | None, intrinsics: str | Path | None, images: str | Path | None
+) -> tuple[dict[str, list[Given]] | None, NDArray | dict[str, NDArray] | None]:
+    """The boxes and the cameras, where they are given; InputError where their names are of other pictures."""
+    given = None if boxes is None else read_boxes(Path(boxes))
+    cameras = None if intrinsics is None else read_intrinsics(intrinsics)
+    pictures = None if images is None else [frame_name(path.name) for path in stills_of_folder(Path(images))]
+    for option, named in ((f"--boxes {boxes}", given), (f"--intrinsics {intrinsics}", cameras)):
+        if isinstance(named, dict):
+            check_names(option, named, pictures)
+    return given, cameras
 
-    With a boxes file, an unrelated picture that it does not name has no hand to look for.
+
+def hands_of(run: _Run, still: Still) -> list[tuple[int, Given]] | None:
+    """The hands to look for in a frame by number: those of the boxes file; else those followed so far, or the whole
+    picture's. None where a boxes file does not name an unrelated picture; an empty list where it says "no hand".
     """
-    named = None if run.given is None else run.given.get(still.name)
-    if named:
-        return [Given(hand.box, hand.side or run.side) for hand in named]
+    name = frame_name(still.name)
+    run.used.add(name)
+    if run.given is not None and name in run.given:
+        named = [Given(hand.box, hand.side or run.side) for hand in run.given[name]]
+        if not run.follows:
+            return list(enumerate(named))
+        if named and not run.boxed:
+            run.boxed, run.sides[:1] = True, [named[0].side or run.side] if run.sides else []
+        seen = [run.predictor(number).last_joints for number in range(len(run.sides))]
+        return list(zip(numbered(named, run.sides, seen), named, strict=True))
     if run.follows:
-        return [Given(None, side) for side in run.sides or [run.side]]
-    return [] if run.given is not None and still.picture is not None else [Given(None, run.side)]
+        return [(number, Given(None, side)) for number, side in enumerate(run.sides or [run.side])]
+    return None if run.given is not None and still.picture is not None else [(0, Given(None, run.side))]
 
 
 def one_frame(run: _Run, still: Still) -> list[tuple[int, HandResult, NDArray]]:
     """Predict the hands of a frame and note their rows: number, result and the camera to draw it with of each."""
     run.frames += still.picture is not None
     hands, found = hands_of(run, still), []
-    if not hands:
+    if hands is None:
         run.failures.append({"name": still.name, "hand": 0, "reason": f"{run.boxes} names no box for it"})
-    for number in range(len(hands), len(run.sides)):
+        return []
+    if not hands and still.picture is None:
+        run.failures.append({"name": still.name, "hand": 0, "reason": still.reason})
+    for number in set(range(len(run.sides))) - {number for number, _ in hands}:
         run.predictor(number).skip()  # a followed hand that this frame's boxes do not name: time goes on
-    for number, hand in enumerate(hands):
+    for number, hand in hands:
         if run.follows:
             run.sides[number : number + 1] = [hand.side or run.side]
         else:
@@ -170,7 +209,7 @@ def one_hand(run: _Run, still: Still, number: int, hand: Given) -> tuple[HandRes
         predictor.skip()
         run.failures.append({"name": still.name, "hand": number, "reason": still.reason})
         return None
-    known = run.cameras.get(still.name) if isinstance(run.cameras, dict) else run.cameras
+    known = run.cameras.get(frame_name(still.name)) if isinstance(run.cameras, dict) else run.cameras
     height, width = still.picture.shape[:2]
     camera = assumed_intrinsics(width, height) if known is None else known
     try:

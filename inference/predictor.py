@@ -7,7 +7,6 @@ one hand.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,17 @@ from numpy.typing import NDArray
 
 from ..data.augment import NOTHING, patch, photo_affine
 from ..data.crops import SIZE, crop_box, square_box, transform
-from ..data.windows import Window, window_positions
+from ..data.windows import Window, window_of, window_positions
 from ..hand.errors import InputError
-from ..network.checkpoint import load_checkpoint
+from ..network.checkpoint import load_checkpoint, read_metadata
+from ..network.checkpoint_folder import find_folder
 from ..network.device import chosen_device
 from ..network.h2onet import FrameFeatures, H2ONet, Prediction
 from .placement import wrist_from_projection
 
 GIVEN, TRACKED, WHOLE = "given", "tracked", "whole picture"
 SMALLEST_BOX = 16.0  # px: a tracked box below this has lost the hand
+WINDOWS = {"dexycb": "dexycb", "ho3d": "ho3d-v2"}  # a recipe's dataset -> one whose frames are as far apart
 OUTPUTS = ("thumb", "index", "middle", "ring", "little", "global")
 
 
@@ -54,8 +55,9 @@ class Predictor:
     """Calls are frames of one hand in order of time.
 
     checkpoint: folder, official .pth (needs `hierarchy`) or a loaded network. window: how far back a multi-frame
-    network looks (default 5 and 10 frames, DexYCB's). track: without a box, follow the joints of the frame before;
-    otherwise the whole picture is taken. precision: float32 or bfloat16.
+    network looks (default: as in its training where the checkpoint says so, else 5 and 10 frames, DexYCB's). track:
+    without a box, follow the joints of the frame before; otherwise the whole picture is taken. precision: float32 or
+    bfloat16.
     """
 
     def __init__(
@@ -68,7 +70,10 @@ class Predictor:
         track: bool = True,
         precision: str = "float32",
     ) -> None:
-        network = checkpoint if isinstance(checkpoint, H2ONet) else load_checkpoint(checkpoint, hierarchy)
+        if isinstance(checkpoint, H2ONet):
+            network = checkpoint
+        else:
+            network, window = load_checkpoint(checkpoint, hierarchy), window or trained_window(checkpoint)
         self.device = chosen_device(device)
         self.network = (network if network.prepared else network.for_inference()).to(self.device)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=_is_bfloat16(precision))
@@ -84,14 +89,20 @@ class Predictor:
 
     def reset(self) -> None:
         """Forget the past: the next frame is the first of a new stream."""
-        self._past: deque[tuple[int, FrameFeatures]] = deque()
+        self._past: list[tuple[int, FrameFeatures]] = []
         self._joints: NDArray | None = None
+        self._size: tuple[int, ...] = ()
         self._side: str | None = None
         self._next = 0
 
     def skip(self) -> None:
         """A frame passed that could not be used: time goes on, nothing is remembered of it."""
         self._next += 1
+
+    @property
+    def last_joints(self) -> NDArray | None:
+        """(21, 2) px where the hand was seen last, or None."""
+        return self._joints
 
     def __call__(
         self, frame: NDArray, box: NDArray | None = None, side: str = "right", *, intrinsics: NDArray | None = None
@@ -113,16 +124,18 @@ class Predictor:
         images, to_crop = crop(picture, square, left=side == "left")
         with torch.inference_mode(), self.autocast:
             features = self.network.encode(torch.from_numpy(images[None]).to(self.device))
-            prediction = self._fuse(number, features)
+            seen = self._with_past(number, features)
+            prediction = self.network.fuse(*self._chosen(seen))
         result = self._result(prediction, picture.shape[1], to_crop, square, source, intrinsics)
-        self._joints = result.joints_2d
+        self._past, self._joints, self._size = seen, result.joints_2d, picture.shape
         return result
 
     def _square(self, picture: NDArray, box: NDArray | None) -> tuple[NDArray, str]:
         height, width = picture.shape[:2]
         if box is not None:
             return given_square(np.asarray(box, np.float64), width, height), GIVEN
-        if self.track and self._joints is not None:
+        # Joints of a picture of another size say nothing about this one.
+        if self.track and self._joints is not None and picture.shape == self._size:
             square, rule = crop_box(self._joints, None, width, height)
             if rule == 0 and min(square[2] - square[0], square[3] - square[1]) >= SMALLEST_BOX:
                 return square, TRACKED
@@ -131,16 +144,20 @@ class Predictor:
             raise InputError(f"picture of {width} x {height} px: too small to hold a hand")
         return np.array([*whole[:2], *(whole[:2] + whole[2:])]), WHOLE
 
-    def _fuse(self, number: int, features: FrameFeatures) -> Prediction:
+    def _with_past(self, number: int, features: FrameFeatures) -> list[tuple[int, FrameFeatures]]:
+        """The frames that this one and later ones may look at, by number, this one last."""
         if self.window is None:
-            return self.network.fuse(features)
-        self._past.append((number, features))
-        while self._past[0][0] < number - self.window.past[-1]:
-            self._past.popleft()
-        numbers = np.array([seen for seen, _ in self._past])
+            return [(number, features)]
+        kept = [(earlier, past) for earlier, past in self._past if earlier >= number - self.window.past[-1]]
+        return [*kept, (number, features)]
+
+    def _chosen(self, seen: list[tuple[int, FrameFeatures]]) -> list[FrameFeatures]:
+        """The window of the last of these frames: itself, then the past."""
+        if self.window is None:
+            return [seen[-1][1]]
+        numbers = np.array([number for number, _ in seen])
         # Numbers count from the stream's first frame, as those of a dataset's sequence do.
-        chosen = window_positions(numbers, len(numbers) - 1, self.window)
-        return self.network.fuse(*(self._past[int(position)][1] for position in chosen))
+        return [seen[int(position)][1] for position in window_positions(numbers, len(numbers) - 1, self.window)]
 
     def _result(
         self,
@@ -175,7 +192,8 @@ def as_picture(frame: NDArray) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of a colour, grey (H, W[, 1]) or RGBA picture; InputError for anything else."""
     frame = np.asarray(frame)
     if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or frame.size == 0:
-        raise InputError(f"picture: expected (H, W, 3) uint8 RGB, found {frame.shape} {frame.dtype}")
+        how = "; for values in [0, 1]: (255 * picture).round().astype('uint8')" if frame.dtype.kind == "f" else ""
+        raise InputError(f"picture: expected (H, W, 3) uint8 RGB, found {frame.shape} {frame.dtype}{how}")
     if frame.ndim == 2:
         frame = frame[..., None]
     if frame.shape[2] not in (1, 3, 4):
@@ -205,6 +223,17 @@ def crop(picture: NDArray[np.uint8], square: NDArray, *, left: bool) -> tuple[ND
     images = np.empty((3, SIZE, SIZE), np.float32)
     patch(np.ascontiguousarray(picture[..., ::-1]), (0, 0), stored[0], NOTHING, images)
     return images, to_crop[0]
+
+
+def trained_window(checkpoint: str | Path) -> Window | None:
+    """How far back the frames lay that a checkpoint of `h2o train` was trained with; None where it does not say."""
+    folder = find_folder(Path(checkpoint))
+    if folder is None:
+        return None  # an official file: those that are published were trained on DexYCB
+    recipe = read_metadata(folder).get("recipe")
+    if not isinstance(recipe, dict) or recipe.get("dataset") not in WINDOWS or recipe.get("frames") != 3:
+        return None
+    return window_of(WINDOWS[recipe["dataset"]], train=False)
 
 
 def _is_bfloat16(precision: str) -> bool:

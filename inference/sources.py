@@ -1,11 +1,13 @@
 """What `h2o predict` reads: a folder of pictures or a video, frame by frame, and the files that say where hands are.
 
-A frame that cannot be read is a fact with a reason, not the end of the run. Boxes are x0, y0, x1, y1 px.
+A frame that cannot be read is a fact with a reason, not the end of the run. Boxes are x0, y0, x1, y1 px of the picture
+as it is shown: cameras' orientation tags are applied (the datasets' own readers, in `data`, ignore them).
 """
 
 import csv
 import json
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.photos import BadPhoto, decode
 from ..hand.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+TEXT = "utf-8-sig"  # with the mark that spreadsheet programs put first, or without
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,22 @@ def read_folder(folder: Path) -> Iterator[Still]:
     """The pictures of a folder; one that cannot be decoded comes with the reason."""
     for path in stills_of_folder(folder):
         try:
-            yield Still(path.name, decode(path.read_bytes())[..., ::-1])
-        except (BadPhoto, OSError) as error:
+            picture = shown(path.read_bytes())
+        except OSError as error:
             yield Still(path.name, None, str(error))
+            continue
+        yield Still(path.name, picture, "" if picture is not None else "cannot be decoded as a picture")
+
+
+def shown(data: bytes) -> NDArray[np.uint8] | None:
+    """Pixels (H, W, 3) uint8 RGB of an encoded picture, turned as its orientation tag says; None for anything else."""
+    if not data:
+        return None
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than OpenCV takes
+        return None
+    return None if picture is None else np.asarray(picture, np.uint8)[..., ::-1]
 
 
 @dataclass
@@ -90,30 +105,35 @@ class Video:
             self.capture.release()
         if number < self.frames:
             yield Still(f"{number:06d}", None, f"the video ends after {number} of {self.frames} frames")
+        elif number == 0:
+            yield Still(f"{number:06d}", None, "the video holds no frame that can be decoded")
 
 
 def read_boxes(path: Path) -> dict[str, list[Given]]:
     """Hands by frame name from JSON or CSV.
 
-    JSON: {name: [x0, y0, x1, y1]} or {name: {"box": [...], "side": "left"}} or a list of those (several hands).
-    CSV with the header name,x0,y0,x1,y1[,side]; a frame may have several rows. Names are file names, or frame numbers
-    of a video. InputError names the entry that is neither.
+    JSON: {name: [x0, y0, x1, y1]} or {name: {"box": [...], "side": "left"}} or a list of those (several hands; an
+    empty list: no hand). CSV with the header name,x0,y0,x1,y1[,side]; a frame may have several rows. Names are file
+    names, or frame numbers of a video. InputError names the entry that is neither.
     """
     if not path.is_file():
         raise InputError(f"--boxes {path}: no such file")
     if path.suffix.lower() == ".csv":
         return _boxes_of_csv(path)
     try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
+        content = json.loads(path.read_text(TEXT))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"--boxes {path}: not JSON ({error}); for CSV name it .csv") from error
     if not isinstance(content, dict):
         raise InputError(f"--boxes {path}: expected an object from names to boxes, found {type(content).__name__}")
-    return {_frame_name(name): _hands(path, name, value) for name, value in content.items()}
+    found: dict[str, list[Given]] = {}
+    for name, value in content.items():
+        found.setdefault(frame_name(name), []).extend(_hands(path, name, value))
+    return found
 
 
 def _hands(path: Path, name: str, value: Any) -> list[Given]:
-    several = isinstance(value, list) and not all(isinstance(x, int | float) for x in value)
+    several = isinstance(value, list) and (not value or not all(isinstance(x, int | float) for x in value))
     hands = []
     for entry in value if several else [value]:
         box, side = (entry.get("box"), entry.get("side")) if isinstance(entry, dict) else (entry, None)
@@ -128,26 +148,51 @@ def _hands(path: Path, name: str, value: Any) -> list[Given]:
 
 def _boxes_of_csv(path: Path) -> dict[str, list[Given]]:
     found: dict[str, list[Given]] = {}
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        columns = ("name", "x0", "y0", "x1", "y1")
-        if rows.fieldnames is None or not set(columns) <= set(rows.fieldnames):
-            raise InputError(f"--boxes {path}: expected the header {','.join(columns)}[,side], found {rows.fieldnames}")
-        for number, row in enumerate(rows, 2):
-            side = row.get("side") or None
-            try:
-                box = np.array([float(row[column]) for column in columns[1:]])
-            except (TypeError, ValueError):
-                raise InputError(f"--boxes {path}: line {number}: expected four numbers, found {row}") from None
-            if side not in (None, "left", "right"):
-                raise InputError(f"--boxes {path}: line {number}: side is {side!r}, expected left or right")
-            found.setdefault(_frame_name(row["name"]), []).append(Given(box, side))
+    try:
+        lines = path.read_text(TEXT).splitlines()
+        rows = csv.DictReader(lines, skipinitialspace=True)
+        header = rows.fieldnames
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"--boxes {path}: not a text file in UTF-8 ({error}); save it as CSV UTF-8") from error
+    columns = ("name", "x0", "y0", "x1", "y1")
+    if header is None or not set(columns) <= set(header):
+        raise InputError(f"--boxes {path}: expected the header {','.join(columns)}[,side], found {lines[:1]}")
+    for row in rows:
+        side = (row.get("side") or "").strip() or None
+        try:
+            box: NDArray[np.float64] | None = np.array([float(row[column]) for column in columns[1:]])
+        except (TypeError, ValueError):
+            box = None
+        if box is None or not row["name"]:
+            raise InputError(f"--boxes {path}: line {rows.line_num}: expected a name and four numbers, found {row}")
+        if side not in (None, "left", "right"):
+            raise InputError(f"--boxes {path}: line {rows.line_num}: side is {side!r}, expected left or right")
+        found.setdefault(frame_name(row["name"]), []).append(Given(box, side))
     return found
 
 
-def _frame_name(name: str) -> str:
-    """Frame numbers as the video reader writes them; file names as they are."""
-    return f"{int(name):06d}" if name.strip().isdigit() else name
+def check_names(option: str, named: Mapping[str, object], pictures: Iterable[str] | None) -> list[str]:
+    """Names of a file that are none of the `pictures`; None stands for a video, whose frames are numbers.
+
+    InputError where no name is one: the file is of other pictures, or says their names in another way.
+    """
+    if pictures is None:
+        strange = [name for name in named if not name.isdecimal()]
+        expected = "the numbers of the video's frames, from 0"
+    else:
+        there = set(pictures)
+        strange = [name for name in named if name not in there]
+        expected = f"file names without folders, such as {min(there)!r}"
+    if strange and len(strange) == len(named):
+        raise InputError(f"{option}: names no frame that is there ({strange[0]!r}, ...); expected {expected}")
+    return strange
+
+
+def frame_name(name: str) -> str:
+    """Frame numbers as the video reader writes them; file names composed (NFC), however a disk or an editor spells
+    accents.
+    """
+    return f"{int(name):06d}" if name.strip().isdecimal() else unicodedata.normalize("NFC", name)
 
 
 def read_intrinsics(given: str | Path) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
@@ -163,11 +208,11 @@ def read_intrinsics(given: str | Path) -> NDArray[np.float64] | dict[str, NDArra
     if not path.is_file():
         raise InputError(f"--intrinsics {path}: no such file; give fx,fy,cx,cy or a .npy or .json with a 3 x 3 matrix")
     try:
-        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else json.loads(path.read_text())
-    except (ValueError, OSError, EOFError) as error:
+        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else json.loads(path.read_text(TEXT))
+    except (ValueError, OSError, EOFError, RecursionError) as error:
         raise InputError(f"--intrinsics {path}: cannot be read ({error})") from error
     if isinstance(content, dict):
-        return {_frame_name(name): _matrix(f"{path}: {name}", value) for name, value in content.items()}
+        return {frame_name(name): _matrix(f"{path}: {name}", value) for name, value in content.items()}
     return _matrix(str(path), content)
 
 

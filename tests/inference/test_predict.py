@@ -157,7 +157,7 @@ def test_what_cannot_be_read_at_all_is_refused(checkpoint: Path, folder: Path, t
         ("b.json", '{"a.jpg": [1, 2, 3]}', "a.jpg: expected"),
         ("b.json", '{"a.jpg": {"box": [1, 2, 3, 4], "side": "up"}}', "a.jpg: expected"),
         ("b.csv", "file,x0\n", "expected the header"),
-        ("b.csv", "name,x0,y0,x1,y1\na,1,2,3,\n", "line 2: expected four numbers"),
+        ("b.csv", "name,x0,y0,x1,y1\na,1,2,3,\n", "line 2: expected a name and four numbers"),
         ("b.csv", "name,x0,y0,x1,y1,side\na,1,2,3,4,up\n", "line 2: side is 'up'"),
     ],
 )
@@ -266,3 +266,88 @@ def test_every_hand_of_the_first_frame_is_followed(checkpoint: Path, tmp_path: P
     both = [(0, "left"), (1, "right")]
     hands = {0: both, 1: both, 2: both, 3: both[:1], 4: both}
     assert found == [(f"{n:06d}", *hand) for n, named in hands.items() for hand in named]
+
+
+def test_a_hand_that_is_missed_for_a_frame_is_the_same_hand_again(checkpoint: Path, tmp_path: Path) -> None:
+    left, right = {"box": [5, 10, 60, 80], "side": "left"}, {"box": [60, 10, 115, 80], "side": "right"}
+    boxes = tmp_path / "boxes.json"
+    named = {"0": [left, right], "1": [right], "2": [right, left], "3": [], "4": [left]}
+    boxes.write_text(json.dumps(named))
+    video = make_video(tmp_path / "v.avi", 6)
+    summary = predict(checkpoint, tmp_path / "out", video=video, boxes=boxes, meshes="ply")
+    found = [(int(row["name"]), row["hand"], row["side"]) for row in rows(tmp_path / "out" / "predictions.jsonl")]
+    both = [(0, "left"), (1, "right")]
+    hands = {0: both, 1: both[1:], 2: both[::-1], 4: both[:1], 5: both}
+    assert found == [(number, *hand) for number, those in hands.items() for hand in those]
+    assert (summary.frames, summary.failures) == (6, 0)  # no hand in frame 3, as the file says: no failure
+    meshes = {path.name for path in (tmp_path / "out" / "meshes").iterdir()}
+    assert {"000001-1.ply", "000002-0.ply", "000002-1.ply", "000004.ply"} <= meshes
+
+
+def test_a_guessed_hand_gives_way_to_the_first_box(checkpoint: Path, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("name,x0,y0,x1,y1,side\n2,5,10,60,80,left\n")
+    predict(checkpoint, tmp_path / "out", video=make_video(tmp_path / "v.avi", 4), boxes=boxes, meshes="none")
+    found = [(row["hand"], row["side"]) for row in rows(tmp_path / "out" / "predictions.jsonl")]
+    assert found == [(0, "right"), (0, "right"), (0, "left"), (0, "left")]
+
+
+def test_names_of_a_boxes_file_that_are_not_there(checkpoint: Path, folder: Path, tmp_path: Path, caplog) -> None:
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"a.jpg": [5, 5, 60, 60], "d.jpg": [5, 5, 60, 60]}))
+    summary = predict(checkpoint, tmp_path / "out", images=folder, boxes=boxes, meshes="none")
+    assert summary.hands == 1 and "1 names are of no frame that is there, first d.jpg" in caplog.text
+    boxes.write_text(json.dumps({"images/a.jpg": [5, 5, 60, 60]}))
+    with pytest.raises(InputError, match="file names without folders"):
+        predict(checkpoint, tmp_path / "no", images=folder, boxes=boxes)
+    cameras = tmp_path / "cameras.json"
+    cameras.write_text(json.dumps({"a": np.eye(3).tolist()}))
+    with pytest.raises(InputError, match=r"--intrinsics .* names no frame"):
+        predict(checkpoint, tmp_path / "no", images=folder, intrinsics=cameras)
+    video = make_video(tmp_path / "v.avi", 2)
+    with pytest.raises(InputError, match="numbers of the video's frames"):
+        predict(checkpoint, tmp_path / "no", video=video, boxes=boxes)
+    assert not (tmp_path / "no").exists()
+    caplog.clear()
+    boxes.write_text(json.dumps({"0": [5, 5, 60, 60], "2": [5, 5, 60, 60]}))
+    predict(checkpoint, tmp_path / "out", video=video, boxes=boxes, meshes="none")
+    assert "1 names are of no frame that is there, first 000002" in caplog.text
+
+
+def test_pictures_of_all_sizes_names_and_turns(checkpoint: Path, tmp_path: Path) -> None:
+    """Boxes and overlays are of the picture as it is shown; names with blanks and accents, composed or not."""
+    images = tmp_path / "my photos é"
+    images.mkdir()
+    rng = np.random.default_rng(3)
+    upright = rng.integers(0, 255, (90, 120, 3), np.uint8)
+    cv2.imwrite(str(images / "a b.png"), upright)
+    cv2.imwrite(str(images / "o\u0308.png"), rng.integers(0, 255, (300, 200, 3), np.uint8))
+    data = cv2.imencode(".jpg", np.rot90(upright))[1].tobytes()  # lies on its side, and its tag says so
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    (images / "phone.jpg").write_bytes(data[:2] + b"\xff\xe1" + len(exif + b"12").to_bytes(2) + exif + data[2:])
+    boxes = tmp_path / "boxes é.json"
+    boxes.write_text(
+        json.dumps({"a b.png": [5, 5, 60, 60], "\u00f6.png": [9, 200, 99, 290], "phone.jpg": [70, 5, 115, 60]})
+    )
+    summary = predict(checkpoint, tmp_path / "out x", images=images, boxes=boxes, intrinsics="130,130,60,45")
+    assert (summary.hands, summary.failures) == (3, 0)
+    for name, shape in (("a b", (90, 120, 3)), ("o\u0308", (300, 200, 3)), ("phone", (90, 120, 3))):
+        overlay = cv2.imdecode(np.fromfile(tmp_path / "out x" / "overlays" / f"{name}.jpg", np.uint8), cv2.IMREAD_COLOR)
+        assert overlay is not None and overlay.shape == shape
+    found = {row["name"]: row for row in rows(tmp_path / "out x" / "predictions.jsonl")}
+    assert set(found) == {"a b.png", "o\u0308.png", "phone.jpg"}
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    turned = np.ascontiguousarray(np.rot90(picture, -1)[..., ::-1])
+    alone = Predictor(checkpoint)(np.asarray(turned, np.uint8), np.array([70.0, 5.0, 115.0, 60.0]))
+    assert np.array(found["phone.jpg"]["joints_2d_px"]) == pytest.approx(alone.joints_2d, abs=0.01)
+
+
+def test_frames_of_another_size_are_not_tracked_into(checkpoint: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(4)
+    for n, shape in enumerate([(90, 120, 3), (90, 120, 3), (180, 240, 3)]):
+        cv2.imwrite(str(images / f"{n}.png"), rng.integers(0, 255, shape, np.uint8))
+    predict(checkpoint, tmp_path / "out", images=images, sequence=True, meshes="none")
+    assert rows(tmp_path / "out" / "predictions.jsonl")[2]["box_from"] == "whole picture"

@@ -143,8 +143,47 @@ def test_without_a_box_the_last_joints_are_followed(single: H2ONet) -> None:
     assert tracked.box_from == "tracked"
     low, high = tracked.box[:2], tracked.box[2:]
     assert (low < 70).all() and (high > 70).any() and (high - low).max() < 60
+    larger = np.repeat(np.repeat(video[1], 2, axis=0), 2, axis=1)
+    follower._joints = tracked.joints_2d * 0 + [[80.0, 60.0]] + 12 * np.random.default_rng(0).uniform(-1, 1, (21, 2))
+    assert follower(larger).box_from == "whole picture"  # pixels of another picture
+    follower(video[1])
     follower._joints = np.full((21, 2), 90.0)  # all joints in one place: lost
     assert follower(video[2]).box_from == "whole picture"
+    follower._joints = np.array([[80.0, 60.0]]) + 12 * np.random.default_rng(0).uniform(-1, 1, (21, 2))
+    assert follower(video[0]).box_from == "tracked"  # found again
+    follower._joints = follower._joints * 0 + [[900.0, 60.0]]  # it left the picture
+    assert follower(video[1]).box_from == "whole picture"
+    follower.reset()
+    assert follower.last_joints is None and follower(video[0]).box_from == "whole picture"
+
+
+def test_a_frame_that_failed_is_not_remembered(multi: H2ONet, monkeypatch: pytest.MonkeyPatch) -> None:
+    window, video = Window((1, 2), (0.0, 0.0)), pictures(4)
+    skipped, failed = Predictor(multi, window=window), Predictor(multi, window=window)
+
+    def broken(*_: object) -> None:
+        raise InputError("the network's output is not finite")
+
+    for number, picture in enumerate(video):
+        if number != 2:
+            wanted, found = skipped(picture, BOX), failed(picture, BOX)
+            assert found.vertices == pytest.approx(wanted.vertices, abs=1e-9)
+            continue
+        skipped.skip()
+        with monkeypatch.context() as patch, pytest.raises(InputError, match="not finite"):
+            patch.setattr(failed, "_result", broken)
+            failed(picture, BOX)
+
+
+def test_the_window_is_that_of_the_training(tmp_path: Path) -> None:
+    network = untrained(3)
+    for dataset, past in (("ho3d", (30, 60)), ("dexycb", (5, 10)), ("any", (5, 10)), (None, (5, 10))):
+        recipe = {"recipe": {"dataset": dataset, "frames": 3}} if dataset else None
+        folder = save_checkpoint(tmp_path / str(dataset), network, metadata=recipe)
+        found = Predictor(folder).window
+        assert found is not None and found.past == past, dataset
+    mine = Predictor(tmp_path / "ho3d", window=Window((2, 3), (0.0, 0.0))).window
+    assert mine is not None and mine.past == (2, 3)
 
 
 def test_grey_pictures_are_colour_without_colour(single: H2ONet) -> None:
@@ -174,7 +213,9 @@ def test_bad_boxes_are_refused_and_time_goes_on(multi: H2ONet, box: list, words:
 
 def test_bad_pictures_and_options_are_refused(single: H2ONet, multi: H2ONet) -> None:
     predictor = Predictor(single)
-    for picture in (np.zeros((10, 10, 3)), np.zeros((0, 5, 3), np.uint8), np.zeros((8, 8, 2), np.uint8)):
+    with pytest.raises(InputError, match="float64; for values in"):
+        predictor(np.zeros((10, 10, 3)), BOX)
+    for picture in (np.zeros((10, 10, 3), np.uint16), np.zeros((0, 5, 3), np.uint8), np.zeros((8, 8, 2), np.uint8)):
         with pytest.raises(InputError, match="picture"):
             predictor(picture, BOX)
     with pytest.raises(InputError, match="right or left"):
