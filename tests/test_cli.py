@@ -193,23 +193,16 @@ def test_ho3d_stores_and_their_files(ho3d, version, tmp_path):
     assert json_files(tmp_path / "json") == sorted("{}/occ/{}.json".format(*name.split("/")) for name in rest)
 
 
+def annotate(out: Path, root: Path, split: str, mano: object, *more: str):
+    fixed = ("annotations", "--dataset", "dexycb", "--root", root)
+    return h2o(*fixed, "--split", split, "--mano", mano, "--out", out, *more)
+
+
 def test_annotations_are_those_of_the_synthesizer(synthesized, tmp_path):
     root, _ = synthesized
     for split in ("train", "test"):
         out = tmp_path / f"{split}.json"
-        done = h2o(
-            "annotations",
-            "--dataset",
-            "dexycb",
-            "--root",
-            root,
-            "--split",
-            split,
-            "--mano",
-            root / "mano",
-            "--out",
-            out,
-        )
+        done = annotate(out, root, split, root / "mano")
         count = len(json.loads(out.read_text())["annotations"])
         assert done.code == 0 and done.out == f"{count} annotations written to {out}\n"
         assert out.read_bytes() == (root / "annotations" / f"DEX_YCB_s0_{split}_data.json").read_bytes()
@@ -217,25 +210,13 @@ def test_annotations_are_those_of_the_synthesizer(synthesized, tmp_path):
 
 def test_annotations_replace_nothing_unasked_and_list_what_failed(dexycb, tmp_path):
     root, out = shutil.copytree(dexycb, tmp_path / "dexycb"), tmp_path / "out" / "a.json"
-    command = (
-        "annotations",
-        "--dataset",
-        "dexycb",
-        "--root",
-        root,
-        "--split",
-        "train",
-        "--mano",
-        "standin",
-        "--out",
-        out,
-    )
-    assert h2o(*command).code == 0
+    command = (out, root, "train", "standin")
+    assert annotate(*command).code == 0
     before = out.read_bytes()
-    assert "--overwrite" in h2o(*command).error and out.read_bytes() == before
+    assert "--overwrite" in annotate(*command).error and out.read_bytes() == before
     name = f"{raw.SUBJECT}/{raw.SEQUENCE}/{raw.SERIAL}/labels_000002.npz"
     (root / name).write_bytes(b"no zip")
-    done = h2o(*command, "--overwrite")
+    done = annotate(*command, "--overwrite")
     assert done.code == 1 and done.out.startswith("2 annotations written")
     assert done.err.splitlines()[-1] == f"1 failed; listed in {out.parent / 'failures.jsonl'}"
     assert json.loads((out.parent / "failures.jsonl").read_text())["file"] == name
