@@ -148,8 +148,10 @@ class Predictor:
         """The frames that this one and later ones may look at, by number, this one last."""
         if self.window is None:
             return [(number, features)]
-        kept = [(earlier, past) for earlier, past in self._past if earlier >= number - self.window.past[-1]]
-        return [*kept, (number, features)]
+        edge = number - self.window.past[-1]
+        before = sum(earlier < edge for earlier, _ in self._past)
+        # The last one before the window stands in where the frame at its edge was skipped.
+        return [*self._past[max(before - 1, 0) :], (number, features)]
 
     def _chosen(self, seen: list[tuple[int, FrameFeatures]]) -> list[FrameFeatures]:
         """The window of the last of these frames: itself, then the past."""

@@ -2,26 +2,27 @@
 
 import importlib.util
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from h2onet.hand.errors import InputError
-from h2onet.hand.mano import load_hand
 from h2onet.inference import export
 from h2onet.inference.export import export_onnx
+from h2onet.inference.predictor import Predictor
 from h2onet.network.checkpoint import checkpoint_hash, save_checkpoint
-from h2onet.network.h2onet import H2ONet, NetworkConfig, build_network
 
-
-def network(frames: int, oriented: bool = True) -> H2ONet:
-    torch.manual_seed(0)
-    return build_network(NetworkConfig(frames=frames, width=0.125, oriented=oriented), load_hand("standin")).eval()
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "predict.md"
 
 
 def pictures(*leading: int) -> torch.Tensor:
-    return torch.rand(*leading, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    small = torch.rand(int(np.prod(leading)), 3, 9, 9, generator=torch.Generator().manual_seed(1))
+    large = torch.nn.functional.interpolate(small, (128, 128), mode="bicubic").clamp(0, 1)
+    return large.reshape(*leading, 3, 128, 128)
 
 
 @pytest.fixture
@@ -45,11 +46,8 @@ def session():
 
 
 @torch.inference_mode()
-def test_a_stream_through_onnx_is_the_window_in_pytorch(session, tmp_path: Path):
-    model = network(frames=3).train()  # saved while training: the export must still be of eval mode
-    with torch.no_grad():
-        model.get_parameter("correction_head.layers.6.weight").normal_(0, 0.01)
-        model.get_parameter("fusion.head.linear.weight").normal_(0, 0.01)
+def test_a_stream_through_onnx_is_the_window_in_pytorch(session, untrained, tmp_path: Path):
+    model = untrained(frames=3).train()  # saved while training: the export must still be of eval mode
     paths = export_onnx(save_checkpoint(tmp_path / "best", model), tmp_path / "out" / "model.onnx")
     assert [path.name for path in paths] == ["model.backbone.onnx", "model.fusion.onnx"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.backbone.onnx", "model.fusion.onnx"]
@@ -66,12 +64,44 @@ def test_a_stream_through_onnx_is_the_window_in_pytorch(session, tmp_path: Path)
         np.testing.assert_allclose(found["vertices"], wanted.vertices, atol=1e-5)
         np.testing.assert_allclose(found["joints"], wanted.joints, atol=1e-5)
         np.testing.assert_allclose(found["fused_canonical_vertices"], wanted.canonical_vertices[:, 0], atol=1e-5)
+        mixed = model(torch.stack([video[t], video[t - 1], video[t - 4]])[None])
+        assert (mixed.vertices - wanted.vertices).abs().max() > 1e-3  # a mixed-up window would be seen
         np.testing.assert_allclose(window[0]["occlusion_logits"], wanted.occlusion_logits[:, 0], atol=1e-4)
 
 
+def test_the_loop_in_the_docs_is_predictors_stream(untrained, tmp_path: Path):
+    """The page's own lines, run beside exported files by a process of their own."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    (lines,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.S)
+        if "onnxruntime.InferenceSession" in block
+    ]
+    folder = save_checkpoint(tmp_path / "best", untrained(frames=3))
+    export_onnx(folder, tmp_path / "model.onnx")
+    small = torch.rand(13, 3, 8, 9, generator=torch.Generator().manual_seed(2))
+    video = torch.nn.functional.interpolate(small, (120, 150), mode="bicubic").clamp(0, 1)
+    frames = (video * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+    np.save(tmp_path / "frames.npy", frames)
+    box = np.array([30.0, 20.0, 110.0, 95.0])
+    before = f"import numpy as np\nframes, box = np.load('frames.npy'), np.array({box.tolist()})\n"
+    after = "np.save('meshes.npy', np.stack(meshes))\nnp.save('logits.npy', logits)\n"
+    (tmp_path / "stream.py").write_text(before + lines + after)
+    done = subprocess.run([sys.executable, "stream.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    predictor = Predictor(folder)
+    wanted = [predictor(frame, box) for frame in frames]
+    found = np.load(tmp_path / "meshes.npy")
+    assert found.shape == (13, 778, 3)
+    np.testing.assert_allclose(found, [hand.vertices for hand in wanted], atol=1e-5)
+    hidden = torch.from_numpy(np.load(tmp_path / "logits.npy")).softmax(0)[1].numpy()
+    np.testing.assert_allclose(hidden, wanted[-1].occluded, atol=1e-4)
+
+
 @torch.inference_mode()
-def test_a_single_frame_file_takes_any_batch(session, tmp_path: Path):
-    model = network(frames=1, oriented=False)
+def test_a_single_frame_file_takes_any_batch(session, untrained, tmp_path: Path):
+    model = untrained(frames=1, oriented=False)
     folder = save_checkpoint(tmp_path / "best", model)
     (path,) = export_onnx(folder, tmp_path / "model.onnx")
     run, opened = session(path)
@@ -101,9 +131,9 @@ def test_other_file_names_and_bad_checkpoints_are_refused(tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_differs_from_pytorch_is_not_left_behind(tmp_path: Path, monkeypatch):
+def test_a_file_that_differs_from_pytorch_is_not_left_behind(untrained, tmp_path: Path, monkeypatch):
     pytest.importorskip("onnxscript")
-    folder = save_checkpoint(tmp_path / "best", network(frames=1))
+    folder = save_checkpoint(tmp_path / "best", untrained(frames=1))
     (tmp_path / "model.onnx").write_bytes(b"the previous export")
 
     def disagree(*_: object) -> None:

@@ -1,6 +1,5 @@
 """Predictor: streaming equals recomputing, left hands are mirrored right ones, boxes and tracking, refusals."""
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,10 @@ import torch
 from h2onet.data.windows import Window, window_positions
 from h2onet.hand.camera import project
 from h2onet.hand.errors import InputError
-from h2onet.hand.hierarchy import Hierarchy, build_hierarchy
-from h2onet.hand.mano import load_hand
 from h2onet.inference.placement import assumed_intrinsics, wrist_from_projection
 from h2onet.inference.predictor import Predictor, crop, given_square
 from h2onet.network.checkpoint import save_checkpoint
-from h2onet.network.h2onet import H2ONet, NetworkConfig, build_network
+from h2onet.network.h2onet import H2ONet
 
 BOX = np.array([60.0, 40.0, 130.0, 110.0])
 
@@ -28,36 +25,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@functools.cache
-def standin_hierarchy() -> Hierarchy:
-    hand = load_hand("standin")
-    return build_hierarchy(hand.arrays.v_template, hand.faces)
-
-
-def untrained(frames: int, oriented: bool = True) -> H2ONet:
-    torch.manual_seed(0)
-    hand = load_hand("standin")
-    hierarchy = standin_hierarchy()
-    network = build_network(NetworkConfig(frames=frames, width=0.125, oriented=oriented), hand, hierarchy).eval()
-    with torch.no_grad():
-        for parameter in network.decoder.parameters():
-            if parameter.ndim > 1:
-                torch.nn.init.kaiming_normal_(parameter.flatten(1))
-        image = torch.rand(2, frames, 3, 128, 128) if frames > 1 else torch.rand(2, 3, 128, 128)
-        network.decoder.head.linear.weight *= 0.04 / network(image).vertices.std()
-        if frames > 1:
-            network.get_parameter("correction_head.layers.6.weight").normal_(0, 0.01)
-            network.get_parameter("fusion.head.linear.weight").normal_(0, 0.01)
-    return network
-
-
 @pytest.fixture(scope="module")
-def single() -> H2ONet:
+def single(untrained) -> H2ONet:
     return untrained(1)
 
 
 @pytest.fixture(scope="module")
-def multi() -> H2ONet:
+def multi(untrained) -> H2ONet:
     return untrained(3)
 
 
@@ -82,25 +56,28 @@ def test_a_stream_gives_what_recomputing_gives(multi: H2ONet) -> None:
         assert whole.occlusion_logits is not None and streamed.occluded is not None
         expected = whole.occlusion_logits[0, 0].softmax(0)[1].numpy()
         assert streamed.occluded == pytest.approx(expected, abs=1e-4)
-    assert len(predictor._past) == 6  # no more than the window reaches back
+        if number >= 5:  # that the past matters, and which past
+            with torch.inference_mode():
+                other = multi(torch.from_numpy(np.stack([crops[i] for i in (number, number - 1, number - 5)]))[None])
+            assert (other.vertices - whole.vertices).abs().max() > 1e-3
+    assert len(predictor._past) == 7  # no more than the window reaches back, and one
 
 
 def test_skipped_frames_let_time_pass(multi: H2ONet) -> None:
-    window, video = Window((2, 4), (0.0, 0.0)), pictures(8)
+    window, video = Window((2, 4), (0.0, 0.0)), pictures(12)
     gapped, numbers = Predictor(multi, window=window), []
-    result = None
     for number, picture in enumerate(video):
-        if number in (3, 5):
+        if number in (3, 5, 6, 7):
             gapped.skip()
             continue
         result = gapped(picture, BOX)
         numbers.append(number)
-    chosen = window_positions(np.array(numbers), len(numbers) - 1, window)
-    crops = [crop(video[numbers[i]], given_square(BOX, 200, 160), left=False)[0] for i in chosen]
-    with torch.inference_mode():
-        whole = multi(torch.from_numpy(np.stack(crops))[None])
-    assert result is not None
-    assert result.joints == pytest.approx((whole.joints - whole.joints[:, :1])[0].numpy(), abs=1e-5)
+        # The nearest frame stands in for a skipped one, though it may lie before the window.
+        chosen = window_positions(np.array(numbers), len(numbers) - 1, window)
+        crops = [crop(video[numbers[i]], given_square(BOX, 200, 160), left=False)[0] for i in chosen]
+        with torch.inference_mode():
+            whole = multi(torch.from_numpy(np.stack(crops))[None])
+        assert result.joints == pytest.approx((whole.joints - whole.joints[:, :1])[0].numpy(), abs=1e-5), number
 
 
 def test_a_left_hand_is_the_mirrored_right_one(single: H2ONet) -> None:
@@ -175,11 +152,10 @@ def test_a_frame_that_failed_is_not_remembered(multi: H2ONet, monkeypatch: pytes
             failed(picture, BOX)
 
 
-def test_the_window_is_that_of_the_training(tmp_path: Path) -> None:
-    network = untrained(3)
+def test_the_window_is_that_of_the_training(multi: H2ONet, tmp_path: Path) -> None:
     for dataset, past in (("ho3d", (30, 60)), ("dexycb", (5, 10)), ("any", (5, 10)), (None, (5, 10))):
         recipe = {"recipe": {"dataset": dataset, "frames": 3}} if dataset else None
-        folder = save_checkpoint(tmp_path / str(dataset), network, metadata=recipe)
+        folder = save_checkpoint(tmp_path / str(dataset), multi, metadata=recipe)
         found = Predictor(folder).window
         assert found is not None and found.past == past, dataset
     mine = Predictor(tmp_path / "ho3d", window=Window((2, 3), (0.0, 0.0))).window
@@ -228,7 +204,7 @@ def test_bad_pictures_and_options_are_refused(single: H2ONet, multi: H2ONet) -> 
         Predictor(single, device="tpu")
 
 
-def test_checkpoints_and_stage_1(tmp_path: Path) -> None:
+def test_checkpoints_and_stage_1(untrained, tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path / "net", untrained(1, oriented=False))
     result = Predictor(folder)(pictures(1)[0], BOX, intrinsics=assumed_intrinsics(200, 160))
     assert not result.oriented and result.root is None and result.occluded is None
