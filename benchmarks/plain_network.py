@@ -73,9 +73,10 @@ class PlainStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W); returns (B, c, H/4, W/4)."""
+        weight, norm = self.reduce.layer.weight, self.reduce.norm
+        assert isinstance(weight, Tensor) and norm is not None
         x = functional.pixel_unshuffle(self.unit(self.conv(images)), 2)
-        conv = self.reduce.layer
-        return self.reduce.activation(self.reduce.norm(functional.conv2d(x, conv.weight)))
+        return functional.relu(norm(functional.conv2d(x, weight)))
 
 
 class PlainDownPath(nn.Module):
