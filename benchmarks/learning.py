@@ -50,8 +50,8 @@ GROUPS = (
     (Stage("single-stage1", "demo-single-stage1", None, 8),),
     (Stage("single-stage2", "demo-single-stage2", "single-stage1", 8, decay=False),),
     (
-        Stage("single-stage2-on", "demo-single-stage2", "single-stage2", 6),
-        Stage("multi-stage2", "demo-multi-stage2", "single-stage2", 6),
+        Stage("single-stage2-on", "demo-single-stage2", "single-stage2", 3),
+        Stage("multi-stage2", "demo-multi-stage2", "single-stage2", 3),
     ),
 )
 STAGES = tuple(stage for group in GROUPS for stage in group)
