@@ -21,7 +21,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 class Normalized(nn.Module):
     """A linear map, then batch norm, then an activation; either of the last two may be missing.
 
-    One class for convolutions and linear layers, so that folding the norm into the map (`network.inference`) is one
+    One class for convolutions and linear layers, so that folding the norm into the map (`network.folding`) is one
     rule.
     """
 
