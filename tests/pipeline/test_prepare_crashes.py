@@ -65,7 +65,14 @@ def start(tree: Path, out: Path, workers: int, *limit: str) -> subprocess.Popen:
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(script), str(tree), str(out), str(workers), *limit]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # A suite that a script put into the background ignores Ctrl-C, and its children would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for(out: Path, count: int, process: subprocess.Popen) -> None:
