@@ -1,4 +1,4 @@
-"""Training's batch norm and ReLU in one pass on the CPU: what torch computes in four passes over each feature map.
+"""Training's batch norm and ReLU together, on the CPU: four passes over a feature map where torch takes six.
 
 For large float32 maps in channels-last layout, rows of C channels; everything else stays with torch.
 Same maths and same running statistics; means and variances are summed in float64 about a pivot, so that they are

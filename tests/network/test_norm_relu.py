@@ -1,4 +1,4 @@
-"""Batch norm + ReLU in one pass against torch's own, and small maps' 1x1 convolutions against oneDNN's."""
+"""Batch norm + ReLU together against torch's own, and small maps' 1x1 convolutions against oneDNN's."""
 
 import copy
 
