@@ -1,21 +1,14 @@
 """Bad stores, presets and checkpoints: one clear line that starts with `h2o: `, exit code 2, nothing written or run."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
+import cli_trees as trees
 import numpy as np
 import pytest
+import raw_trees as raw
 import torch
 
-_spec = importlib.util.spec_from_file_location("cli_trees", Path(__file__).with_name("cli_trees.py"))
-assert _spec and _spec.loader
-if "cli_trees" not in sys.modules:
-    sys.modules["cli_trees"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["cli_trees"])
-trees = sys.modules["cli_trees"]
-raw = trees.load("raw_trees", Path(__file__).parent / "data" / "raw_trees.py")
 h2o, prepare, refused, Touch = trees.h2o, trees.prepare, trees.refused, trees.Touch
 
 

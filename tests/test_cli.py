@@ -1,25 +1,18 @@
 """The command-line contract, held against the real entry point: options, exit codes, streams, files, environment."""
 
-import importlib.util
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
+import cli_trees as trees
 import pytest
+import raw_trees as raw
 import typer
 import zarr
 from h2onet import cli
 from h2onet.hand.standin import write_mano_pickles
 
-_spec = importlib.util.spec_from_file_location("cli_trees", Path(__file__).with_name("cli_trees.py"))
-assert _spec and _spec.loader
-if "cli_trees" not in sys.modules:
-    sys.modules["cli_trees"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["cli_trees"])
-trees = sys.modules["cli_trees"]
-raw = trees.load("raw_trees", Path(__file__).parent / "data" / "raw_trees.py")
 h2o, h2o_process, untouched = trees.h2o, trees.h2o_process, trees.untouched
 
 LABELS = ["thumb", "index", "middle", "ring", "little", "palm", "global"]

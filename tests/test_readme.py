@@ -1,28 +1,20 @@
 """What README, docs and presets tell people to type is what the command line takes; links and pictures are there."""
 
-import importlib.util
 import re
 import shlex
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cli_trees as trees
 import pytest
+import raw_trees as raw
 import typer
 from h2onet import cli
 from h2onet.cli_options import DATASETS
 from h2onet.data.dexycb_splits import SUBJECTS
 from h2onet.data.sequence_choice import choose_sequences
-
-_spec = importlib.util.spec_from_file_location("cli_trees", Path(__file__).with_name("cli_trees.py"))
-assert _spec and _spec.loader
-if "cli_trees" not in sys.modules:
-    sys.modules["cli_trees"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["cli_trees"])
-trees = sys.modules["cli_trees"]
-raw = trees.load("raw_trees", Path(__file__).parent / "data" / "raw_trees.py")
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -1,22 +1,14 @@
 """The page of a scored pred.json: what it says agrees with the scores, and pictures stand where the photos are."""
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import raw_trees as raw
 from h2onet.evaluation.released import evaluate_predictions
 from h2onet.evaluation.released_pictures import Photos, frame_pictures
-
-_spec = importlib.util.spec_from_file_location("raw_trees", Path(__file__).parents[1] / "data" / "raw_trees.py")
-assert _spec and _spec.loader
-if "raw_trees" not in sys.modules:
-    sys.modules["raw_trees"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["raw_trees"])
-raw = sys.modules["raw_trees"]
 
 FRAMES = {"SB11": 6, "AP10": 5, "AP11": 5}
 NOISE = {"SB11": 0.002, "AP10": 0.004, "AP11": 0.02}  # m, by sequence

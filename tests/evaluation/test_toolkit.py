@@ -3,16 +3,15 @@
 Nothing below `toolkit_` uses the package: splits and the order of its index are written out from docs/datasets.md.
 """
 
-import importlib.util
 import logging
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import raw_trees as raw
 import yaml
 from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.dexycb_splits import SERIALS, SUBJECTS, sequence_list
@@ -20,13 +19,6 @@ from h2onet.data.frame import Frame
 from h2onet.evaluation import metrics
 from h2onet.evaluation.exports import write_dexycb
 from h2onet.hand.errors import InputError
-
-_spec = importlib.util.spec_from_file_location("raw_trees", Path(__file__).parents[1] / "data" / "raw_trees.py")
-assert _spec and _spec.loader
-if "raw_trees" not in sys.modules:
-    sys.modules["raw_trees"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["raw_trees"])
-raw = sys.modules["raw_trees"]
 
 NAMES = [f"{setup}_{split}" for setup in ("s0", "s1", "s2", "s3") for split in ("val", "test")]
 
