@@ -1,9 +1,8 @@
-"""Runs the `h2o` command for tests, and tells what a folder holds. Loaded by path: tests are no package."""
+"""Runs the `h2o` command for tests, and tells what a folder holds; imported by name, as pytest's `pythonpath` allows."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 import os
@@ -12,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from unittest import mock
 
 from h2onet import cli
@@ -88,16 +86,6 @@ def untouched(*folders: Path) -> Iterator[None]:
     before = [contents(folder) for folder in folders]
     yield
     assert [contents(folder) for folder in folders] == before
-
-
-def load(name: str, path: Path) -> ModuleType:
-    """A helper module by its path, once per process."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec and spec.loader
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 class Touch:

@@ -1,6 +1,5 @@
 """HandOccNet's annotation JSON: scanning huge files, reading equals the raw tree, writing equals what was written."""
 
-import importlib.util
 import json
 import logging
 import random
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import raw_trees as trees
 from h2onet.data import json_scan
 from h2onet.data.annotation_index import index_annotations
 from h2onet.data.annotations import write_annotations
@@ -24,10 +24,6 @@ from h2onet.hand.mano import load_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-_spec = importlib.util.spec_from_file_location("raw_trees", Path(__file__).with_name("raw_trees.py"))
-assert _spec and _spec.loader
-trees = sys.modules["raw_trees"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(trees)
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text('ab"\\{}[]é', max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('k"\\{', max_size=2), inner, max_size=3),

@@ -1,11 +1,9 @@
 """Batches: the same bytes with any workers, start method, or after a resume; sharing among ranks; weights."""
 
 import hashlib
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
+import clip_scene
 import numpy as np
 import pytest
 import torch
@@ -14,11 +12,6 @@ from h2onet.data.batches import epoch_order, loader
 from h2onet.data.clips import ClipDataset, window_of
 from h2onet.hand.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
-
-_spec = importlib.util.spec_from_file_location("clip_scene", Path(__file__).parents[1] / "data" / "clip_scene.py")
-assert _spec is not None and _spec.loader is not None
-clip_scene = sys.modules["clip_scene"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(clip_scene)
 
 
 @pytest.fixture(scope="module")

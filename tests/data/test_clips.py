@@ -1,13 +1,12 @@
 """Clip stores and the dataset over them: items, fidelity, what is damaged, and that nothing is ever written."""
 
 import hashlib
-import importlib.util
 import json
 import pickle
 import shutil
-import sys
 from pathlib import Path
 
+import clip_scene
 import cv2
 import numpy as np
 import pytest
@@ -21,10 +20,6 @@ from h2onet.data.labels import LabelStore
 from h2onet.hand.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
 
-_spec = importlib.util.spec_from_file_location("clip_scene", Path(__file__).parents[1] / "data" / "clip_scene.py")
-assert _spec is not None and _spec.loader is not None
-clip_scene = sys.modules["clip_scene"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(clip_scene)
 Scene, KEY, OTHER = clip_scene.Scene, clip_scene.KEY, clip_scene.OTHER
 
 TRAIN = {"frames": window_of("dexycb", train=True), "augment": Augmentation()}

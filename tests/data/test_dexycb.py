@@ -1,25 +1,19 @@
 """DexYCB's raw tree: splits by position, the frame's conventions, frames without a hand, damaged files."""
 
-import importlib.util
 import logging
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import raw_trees as trees
 from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.dexycb import NO_JOINTS, NO_PIXELS, NO_POSE, read_extrinsics
 from h2onet.data.dexycb_splits import SERIALS, SUBJECTS, in_split, positions, sequence_list
 from h2onet.data.frame import Failure, Frame, Skipped
 from h2onet.data.yaml_files import read_yaml
 from h2onet.hand.errors import InputError
-
-_spec = importlib.util.spec_from_file_location("raw_trees", Path(__file__).with_name("raw_trees.py"))
-assert _spec and _spec.loader
-trees = sys.modules["raw_trees"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(trees)
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,15 @@
 """HO3D's raw tree: lists, OpenGL to OpenCV, joint order, masks, evaluation with and without released ground truth."""
 
-import importlib.util
 import json
 import pickle
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import raw_trees as trees
 import torch
 from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.frame import Failure, Frame, Skipped
@@ -18,11 +17,6 @@ from h2onet.data.ho3d import FROM_HO3D, NO_ANNOTATION, NO_META, channel_counts
 from h2onet.data.ho3d_lists import read_list, select
 from h2onet.hand.errors import InputError
 from h2onet.hand.mano import load_hand
-
-_spec = importlib.util.spec_from_file_location("raw_trees", Path(__file__).with_name("raw_trees.py"))
-assert _spec and _spec.loader
-trees = sys.modules["raw_trees"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(trees)
 
 
 @pytest.fixture(scope="module", params=["v2", "v3"])

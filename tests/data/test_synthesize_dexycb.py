@@ -1,18 +1,15 @@
 """The synthesized DexYCB tree, read by code that knows only the dataset's description."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
+import plain_readers as plain
 import pytest
 from h2onet.data.dexycb_splits import SERIALS, SUBJECTS, YCB_NAMES, in_split, positions, sequence_list
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
 
-_spec = importlib.util.spec_from_file_location("plain_readers", Path(__file__).with_name("plain_readers.py"))
-plain = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(plain)
 FRAMES = 8
 
 

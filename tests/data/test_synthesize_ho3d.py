@@ -1,18 +1,15 @@
 """The synthesized HO3D trees, read by code that knows only the dataset's description."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
+import plain_readers as plain
 import pytest
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
 from h2onet.hand.errors import InputError
 
-_spec = importlib.util.spec_from_file_location("plain_readers", Path(__file__).with_name("plain_readers.py"))
-plain = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(plain)
 FLIP = np.diag([1.0, -1.0, -1.0])
 SCALE = 0.00012498664727900177
 FRAMES = 6

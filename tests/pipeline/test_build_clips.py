@@ -1,6 +1,5 @@
 """Building clips: resuming, killed builds, photos that are missing or damaged, and what is refused."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import clip_scene
 import cv2
 import numpy as np
 import pytest
@@ -18,10 +18,6 @@ from h2onet.data.clips import ClipDataset, ClipStore, clip_info, verify
 from h2onet.hand.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
 
-_spec = importlib.util.spec_from_file_location("clip_scene", Path(__file__).parents[1] / "data" / "clip_scene.py")
-assert _spec is not None and _spec.loader is not None
-clip_scene = sys.modules["clip_scene"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(clip_scene)
 Scene, KEY, OTHER = clip_scene.Scene, clip_scene.KEY, clip_scene.OTHER
 
 

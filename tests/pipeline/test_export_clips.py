@@ -1,22 +1,15 @@
 """webdataset shards: pictures byte for byte, rows as JSON, sequences whole."""
 
-import importlib.util
 import json
-import sys
 import tarfile
-from pathlib import Path
 
+import clip_scene
 import numpy as np
 import pytest
 from h2onet.data.clips import ClipStore
 from h2onet.hand.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
 from h2onet.pipeline.export_clips import export_webdataset
-
-_spec = importlib.util.spec_from_file_location("clip_scene", Path(__file__).parents[1] / "data" / "clip_scene.py")
-assert _spec is not None and _spec.loader is not None
-clip_scene = sys.modules["clip_scene"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(clip_scene)
 
 
 def members(path):

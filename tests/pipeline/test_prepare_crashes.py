@@ -1,6 +1,5 @@
 """prepare-labels under fire: killed workers and runs, Ctrl-C, a real scheduler, a full disk; the store is the same."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -14,16 +13,11 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import raw_trees as trees
 from h2onet.data.dexycb_splits import SERIALS, SUBJECTS, sequence_list
 from h2onet.data.labels import LabelStore
 from h2onet.data.store import SequenceStore
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
-
-_path = Path(__file__).parents[1] / "data" / "raw_trees.py"
-_spec = importlib.util.spec_from_file_location("raw_trees", _path)
-assert _spec and _spec.loader
-trees = sys.modules["raw_trees"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(trees)
 
 SCRIPT = """
     import sys

@@ -1,15 +1,14 @@
 """prepare-labels: what is in the store, what is refused, what fails by name, and that it can be repaired."""
 
-import importlib.util
 import json
 import pickle
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import raw_trees as trees
 from h2onet.data.annotations import write_annotations
 from h2onet.data.dexycb_splits import SERIALS
 from h2onet.data.labels import LabelStore
@@ -17,12 +16,6 @@ from h2onet.hand.errors import InputError
 from h2onet.hand.parts import LABELS
 from h2onet.labeling.occlusion import CAUSES
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
-
-_path = Path(__file__).parents[1] / "data" / "raw_trees.py"
-_spec = importlib.util.spec_from_file_location("raw_trees", _path)
-assert _spec and _spec.loader
-trees = sys.modules["raw_trees"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(trees)
 
 RECORDINGS = {("20200709-subject-01", "20200709_141754"): "right", ("20200709-subject-01", "20200709_141931"): "left"}
 FIRST = f"{trees.SUBJECT}/{trees.SEQUENCE}/{SERIALS[0]}"
