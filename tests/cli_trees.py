@@ -1,4 +1,4 @@
-"""Runs the `h2o` command for tests, and tells what a folder holds; imported by name, as pytest's `pythonpath` allows."""
+"""Runs the `h2o` command for tests, tells what a folder holds; imported by name (pytest's `pythonpath`)."""
 
 from __future__ import annotations
 
