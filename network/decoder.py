@@ -56,6 +56,35 @@ class MeshLevel(nn.Module):
         return functional.relu(self.conv(torch.matmul(self.upsample, x), self.spiral), inplace=True)
 
 
+class LiftedLevel(nn.Module):
+    """Lifting, up-sampling and the first level's convolution as one, for predictions: 21 joints to n vertices.
+
+    All three are linear in the joints' features, so the convolution's weights may come first, where there are 21 rows
+    to multiply instead of n, and lifting, up-sampling and the spirals' gathering become one constant matrix after them.
+    """
+
+    mixture: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, lifting: Tensor, level: MeshLevel) -> None:
+        """lifting (m, 21); level from m vertices to n."""
+        super().__init__()
+        linear = level.conv.linear
+        length = level.spiral.shape[1]
+        lifted = torch.matmul(level.upsample, lifting)
+        # (n, length, 21) -> (n, 21 * length): the order in which `forward` finds the products.
+        self.register_buffer("mixture", lifted[level.spiral].transpose(1, 2).flatten(1).contiguous())
+        by_place = linear.weight.unflatten(1, (length, -1))  # (c_out, length, c_in)
+        self.register_buffer("weight", by_place.transpose(0, 1).flatten(0, 1).contiguous())
+        self.register_buffer("bias", linear.bias.detach())
+
+    def forward(self, sampled: Tensor) -> Tensor:
+        """sampled (B, 21, c_in); returns (B, n, c_out)."""
+        products = functional.linear(sampled, self.weight).view(sampled.shape[0], self.mixture.shape[1], -1)
+        return functional.relu(torch.matmul(self.mixture, products) + self.bias, inplace=True)
+
+
 class MeshDecoder(nn.Module):
     """Latent feature and 2D joints to canonical vertices, `vertex_channels` features per vertex and sampled joint
     features.
@@ -72,6 +101,14 @@ class MeshDecoder(nn.Module):
         steps = zip(widths[:-1], widths[1:], reversed(hierarchy.spirals), reversed(hierarchy.upsample), strict=True)
         self.levels = nn.ModuleList(MeshLevel(a, b, spiral, up.toarray()) for a, b, spiral, up in steps)
         self.head = SpiralConv(channels[-1], 3, hierarchy.spirals[0].shape[1])
+        self.lifted: LiftedLevel | None = None
+
+    @torch.no_grad()
+    def merge_lifting(self) -> None:
+        """Computes the first level together with the lifting from now on (`LiftedLevel`); weights are then fixed."""
+        first = self.levels[0]
+        assert isinstance(first, MeshLevel)
+        self.lifted = LiftedLevel(self.lifting, first)
 
     @property
     def finest_spiral(self) -> Tensor:
@@ -88,8 +125,11 @@ class MeshDecoder(nn.Module):
         """sampled (B, 21, 2c) from `sample`; returns canonical vertices (B, V, 3) m and vertex features (B, V,
         channels).
         """
-        x = torch.matmul(self.lifting, sampled)
-        for level in self.levels:
+        if self.lifted is None:
+            x, levels = torch.matmul(self.lifting, sampled), self.levels
+        else:
+            x, levels = self.lifted(sampled), self.levels[1:]
+        for level in levels:
             x = level(x)
         return self.vertices(x), x
 

@@ -118,10 +118,13 @@ class H2ONet(nn.Module):
     def for_inference(self, fold: bool = True, channels_last: bool = True, compile: bool = False) -> H2ONet:
         """A copy for predictions (`network.folding`): same numbers to float rounding, faster, not trainable, eval mode.
 
-        fold: batch norms folded into the layers before them. channels_last: the layout convolutions are fastest in.
+        fold: batch norms folded into the layers before them, the decoder's first level and its lifting made one.
+        channels_last: the layout convolutions are fastest in.
         compile: `encode` and `fuse` through torch.compile, which needs a C++ compiler and minutes at first use.
         """
         ready = prepare(self, fold=fold, channels_last=channels_last, compiled=compile)
+        if fold:
+            ready.decoder.merge_lifting()
         ready.prepared = True
         return ready
 

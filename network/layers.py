@@ -40,22 +40,28 @@ class Normalized(nn.Module):
         return y if activation is None else activation(y)
 
 
-class PointwiseConv(nn.Conv2d):
-    """A 1x1 convolution; on the CPU, for small channels-last maps, one matrix product over all pixels.
+_SMALL_MAP = 64  # pixels
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A 1x1 convolution (B, C, H, W) -> (B, C_out, H, W); on the CPU, for small channels-last maps, one matrix product
+    over all pixels.
 
     oneDNN's convolutions of 4x4 maps take up to twice as long, forward and backward (docs/network.md, "Speed").
     """
+    batch, _, height, width = x.shape
+    small = batch > 1 and height * width <= _SMALL_MAP and x.device.type == "cpu"
+    if not (small and x.is_contiguous(memory_format=torch.channels_last)):
+        return torch.conv2d(x, weight, bias)
+    return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
-    small = 64  # pixels
+
+class PointwiseConv(nn.Conv2d):
+    """A 1x1 convolution, computed by `pointwise`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, H, W); returns (B, C_out, H, W)."""
-        batch, _, height, width = x.shape
-        small = batch > 1 and height * width <= self.small and x.device.type == "cpu"
-        if not (small and x.is_contiguous(memory_format=torch.channels_last)):
-            return super().forward(x)
-        pixels = functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
-        return pixels.permute(0, 3, 1, 2)
+        return pointwise(x, self.weight, self.bias)
 
 
 def conv_block(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Normalized:
