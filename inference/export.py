@@ -8,6 +8,7 @@ axis ("batch") is free. Every file is run with onnxruntime and compared with PyT
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import io
 import json
@@ -26,6 +27,7 @@ from ..hand.errors import InputError
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from ..network.h2onet import IMAGE_SIZE, H2ONet
 from ..network.prediction import FrameFeatures
+from .onnx_layers import suit_onnxruntime
 
 OPSET = 18  # GridSample needs 16; torch's exporter writes 18 without converting
 _BATCHES = (1, 2, 5)
@@ -55,19 +57,21 @@ def export_onnx(checkpoint: str | Path, out: str | Path, hierarchy: str | Path |
     """
     path = Path(out)
     _check_environment(path)
-    model = load_checkpoint(checkpoint, hierarchy=hierarchy).for_inference(channels_last=False)
+    reference = load_checkpoint(checkpoint, hierarchy=hierarchy).for_inference(channels_last=False)
+    model = copy.deepcopy(reference)
+    suit_onnxruntime(model)
     facts = {
         "checkpoint_sha256": checkpoint_hash(checkpoint),
-        "network": asdict(model.config),
+        "network": asdict(reference.config),
         "images": "RGB in [0, 1]",
     }
-    graphs = _multi_frame(model, path) if model.config.frames > 1 else {path: _single_frame(model)}
+    graphs, wanted = _graphs(model, path), _graphs(reference, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = {target: target.with_name(f".tmp-{uuid.uuid4().hex}-{target.name}") for target in graphs}
     try:
         for target, graph in graphs.items():
             _write(graph, temporary[target], facts)
-            _compare(graph, temporary[target], target)
+            _compare(wanted[target], temporary[target], target)
         for target, written in temporary.items():
             os.replace(written, target)
     finally:
@@ -121,6 +125,10 @@ class _Fusion(nn.Module):
 
 def _pictures(batch: int) -> Tensor:
     return torch.rand(batch, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(batch))
+
+
+def _graphs(model: H2ONet, path: Path) -> dict[Path, _Graph]:
+    return _multi_frame(model, path) if model.config.frames > 1 else {path: _single_frame(model)}
 
 
 def _single_frame(model: H2ONet) -> _Graph:
