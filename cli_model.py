@@ -145,6 +145,7 @@ def evaluate(
     from .evaluation.evaluate import evaluate_clips, evaluate_predictions
     from .evaluation.mesh_export import FRAMES
     from .evaluation.tables import metrics_table
+    from .network.allocator import keep_freed_memory
 
     of_clips = {
         "--checkpoint": checkpoint, "--clips": clips, "--hierarchy": hierarchy, "--ho3d-json": ho3d_json,
@@ -166,6 +167,7 @@ def evaluate(
     refuse_given(of_predictions, "--checkpoint", "goes with --predictions pred.json")
     if mesh_frames is not None and meshes is None:
         raise InputError("--mesh-frames: says whose meshes to write; give --meshes obj or --meshes ply too")
+    keep_freed_memory()
     metrics = evaluate_clips(
         checkpoint,
         clips,
@@ -212,7 +214,9 @@ def predict(
 ) -> None:
     """Reconstruct the hand in pictures or a video."""
     from .inference.predict import predict as run
+    from .network.allocator import keep_freed_memory
 
+    keep_freed_memory()
     summary = run(
         checkpoint,
         out,

@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 def keep_freed_memory() -> bool:
     """Makes this process keep freed memory for its next allocation; True where that is possible (Linux with glibc).
 
-    Opt-in, for processes that run a network on the CPU (`h2o train` does so): the process then stays at its peak size.
-    Numbers do not change.
+    Opt-in, for processes that run a network on the CPU (`h2o train`, `evaluate` and `predict` do so): the process then
+    stays at its peak size. Numbers do not change.
     The same from outside: MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647.
     """
     if platform.libc_ver()[0] != "glibc":
