@@ -147,7 +147,9 @@ def occlusion(guess: Predictions, truth: Truth) -> dict[str, dict[str, float]]:
     return result
 
 
-def hidden_fingers(guesses: dict[str, Predictions], truth: Truth) -> dict[str, dict]:
+def hidden_fingers(
+    guesses: dict[str, Predictions], truth: Truth, kinds: tuple[str, ...] = ("aligned", "to wrist")
+) -> dict[str, dict]:
     """Error of a finger's four joints by what is seen of it: now, only earlier, never in the window; mm, per finger.
 
     Differences are paired, multi-frame minus another network, with a 95 % bootstrap interval over recordings.
@@ -159,7 +161,7 @@ def hidden_fingers(guesses: dict[str, Predictions], truth: Truth) -> dict[str, d
         "never seen": hidden.all(1),
     }
     result: dict[str, dict] = {name: {"fingers": int(chosen.sum())} for name, chosen in groups.items()}
-    for kind in ("aligned", "to wrist"):
+    for kind in kinds:
         errors = {name: finger_errors(guess, truth, aligned=kind == "aligned") for name, guess in guesses.items()}
         for group, chosen in groups.items():
             if not chosen.any():

@@ -16,11 +16,13 @@ import argparse
 import json
 import multiprocessing
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from h2onet.data.clip_index import write_index
 from h2onet.data.clip_store import ClipStore
+from h2onet.data.gestures import FAMILIES
 from h2onet.data.store import SequenceStore
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
 from h2onet.network.allocator import keep_freed_memory
@@ -36,17 +38,23 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Stage:
-    """One training run: its folder, preset, the folder it starts from, epochs, whether the rate falls near the end."""
+    """One training run: its folder, preset, the folder it starts from, epochs, whether the rate falls near the end, and
+    what else differs from the preset.
+    """
 
     name: str
     preset: str
     start: str | None
     epochs: int
     decay: bool = True
+    settings: tuple[str, ...] = ()
+
+
+Groups = tuple[tuple[Stage, ...], ...]
 
 
 # Groups run one after the other; the stages of a group do not depend on each other and share the CPU's cores.
-GROUPS = (
+GROUPS: Groups = (
     (Stage("single-stage1", "demo-single-stage1", None, 8),),
     (Stage("single-stage2", "demo-single-stage2", "single-stage1", 8, decay=False),),
     (
@@ -56,15 +64,15 @@ GROUPS = (
 )
 STAGES = tuple(stage for group in GROUPS for stage in group)
 # Every third object, by its place among those that were grasped, is left to the test split.
-HELD_OUT = 3
+HELD_OUT = FAMILIES
 
 
 def main() -> None:
     """Parse, make the data, train, measure, write."""
     options = arguments()
     out: Path = options.out
-    clips = make_data(options)
-    train_stages(options, clips)
+    clips = make_data(options, "lift")
+    train_stages(GROUPS, options, clips)
     device = pick_device(options.device)
     keep_freed_memory()
     results = {
@@ -98,12 +106,14 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def make_data(options: argparse.Namespace) -> dict[str, Path]:
+def make_data(options: argparse.Namespace, handling: str) -> dict[str, Path]:
     """Clips of DexYCB's setup s1 (other people in every split), without shared objects between training and test."""
     root = options.out / "DEX_YCB"
     if not root.exists():
         synthesize(
-            SynthesizeSettings(root, "dexycb", options.recordings, options.frames, options.cameras, options.seed)
+            SynthesizeSettings(
+                root, "dexycb", options.recordings, options.frames, options.cameras, options.seed, handling
+            )
         )
     whole = {}
     for split in SPLITS:
@@ -154,10 +164,10 @@ def describe(clips: dict[str, Path]) -> dict[str, dict]:
     return found
 
 
-def train_stages(options: argparse.Namespace, clips: dict[str, Path]) -> None:
-    """All stages; finished ones are not run again."""
+def train_stages(groups: Groups, options: argparse.Namespace, clips: Mapping[str, Path | list[Path]]) -> None:
+    """All stages on clips of "train", chosen on those of "val"; finished ones are not run again."""
     on_cpu = pick_device(options.device).type == "cpu"
-    for group in GROUPS:
+    for group in groups:
         if not on_cpu or len(group) == 1:
             for stage in group:
                 train_stage(stage, options, clips, on_cpu)
@@ -172,7 +182,9 @@ def train_stages(options: argparse.Namespace, clips: dict[str, Path]) -> None:
             raise SystemExit(f"{', '.join(stage.name for stage in group)}: training failed; see above")
 
 
-def train_stage(stage: Stage, options: argparse.Namespace, clips: dict[str, Path], on_cpu: bool) -> None:
+def train_stage(
+    stage: Stage, options: argparse.Namespace, clips: Mapping[str, Path | list[Path]], on_cpu: bool
+) -> None:
     """One stage, going on where an interrupted run of it stopped."""
     count = max(1, round(stage.epochs * options.epochs_scale))
     settings = [
@@ -184,6 +196,7 @@ def train_stage(stage: Stage, options: argparse.Namespace, clips: dict[str, Path
         f"seed={options.seed}",
         # A second thread gains a narrow network a third, and beside other work loses it nine tenths.
         f"threads={int(on_cpu)}",
+        *stage.settings,
         *(["max_steps=2"] if options.smoke else []),
     ]
     summary = train(

@@ -14,6 +14,7 @@ import torch
 
 from ..hand.mano import HandModel, load_hand
 from ..hand.rotations import matrix_from_axis_angle, move_hand
+from .gestures import make_gestures
 from .motion import Recording, make_recording
 from .picture import Shot, geometry_of, skin_colours, take_shot, textures_of
 from .scenes import HEIGHT, WIDTH, Camera, Look, make_backdrop
@@ -77,9 +78,12 @@ def staged_performance(
     """A part of `frames` frames of somebody taking `grasped`.
 
     stage: "entry" begins shortly before the hand is in view, "reach" has the grasp in the middle, "hold" begins
-    with it. At the start, frames in which less than half of `rig` sees half of the joints have no hand.
+    with it, "gestures" shows a hand behind a stack instead (`data.gestures`). At the start, frames in which less than
+    half of `rig` sees half of the joints have no hand.
     """
     skeleton = skeleton_of(hand_model(side).arrays, betas)
+    if stage == "gestures":
+        return perform(make_gestures(skeleton, grasped, frames, rng))
     whole = perform(make_recording(skeleton, grasped, frames + 100, others, rng))
     seen = np.mean([joints_in_view(whole.joints, camera) >= 10 for camera in rig], axis=0)
     entry = int(np.argmax(seen >= 0.5))

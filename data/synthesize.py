@@ -32,6 +32,7 @@ from .synthesize_settings import SynthesizeSettings
 
 log = logging.getLogger(__name__)
 LAYOUTS = ("dexycb", "ho3d-v2", "ho3d-v3")
+HANDLINGS = ("lift", "gestures")
 MARKER = "synthetic.json"
 """Written into every synthetic root: says how it was made, and that it may be overwritten."""
 _MOST_CAMERAS = {"dexycb": 8, "ho3d-v2": 5, "ho3d-v3": 5}
@@ -81,6 +82,8 @@ def synthesize(settings: SynthesizeSettings) -> Summary:
 def _check(settings: SynthesizeSettings) -> None:
     if settings.layout not in LAYOUTS:
         raise InputError(f"layout: expected one of {', '.join(LAYOUTS)}, found {settings.layout!r}")
+    if settings.handling not in HANDLINGS:
+        raise InputError(f"handling: expected one of {', '.join(HANDLINGS)}, found {settings.handling!r}")
     most = _MOST_CAMERAS[settings.layout]
     if not 1 <= settings.cameras <= most:
         raise InputError(f"cameras: expected 1 to {most} for {settings.layout}, found {settings.cameras}")
@@ -93,6 +96,10 @@ def _check(settings: SynthesizeSettings) -> None:
         raise InputError(f"workers: expected at least 1, found {settings.workers}")
     if settings.motion is not None and settings.layout != "dexycb":
         raise InputError("motion: recorded trajectories are left hands, HO3D has right hands only; use --layout dexycb")
+    if settings.motion is not None and settings.handling != "lift":
+        raise InputError(
+            f"handling {settings.handling!r}: recorded trajectories have their own; leave out --handling or --motion"
+        )
     out = Path(settings.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not settings.overwrite:
@@ -156,6 +163,7 @@ def _write_marker(root: Path, settings: SynthesizeSettings) -> None:
         "frames": settings.frames,
         "cameras": settings.cameras,
         "seed": settings.seed,
+        "handling": settings.handling,
         "motion": settings.motion.name if settings.motion else None,
         "motion_step": settings.motion_step,
     }

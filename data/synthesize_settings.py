@@ -10,8 +10,10 @@ from pathlib import Path
 class SynthesizeSettings:
     """What to write. `out` is the dataset's root itself; `sequences` counts recordings, `cameras` views of each.
 
-    motion: npz of real trajectories to replay (DexYCB layout only), every `motion_step`-th frame. workers: processes,
-    default one per usable core. overwrite: replace `out`, if it is a tree made by this module.
+    handling: "lift" reaches, grasps and lifts; "gestures" shows gestures behind a stack of objects (`data.gestures`).
+    motion: npz of real trajectories to replay
+    (DexYCB layout only), every `motion_step`-th frame. workers: processes, default one per usable core. overwrite:
+    replace `out`, if it is a tree made by this module.
     """
 
     out: Path
@@ -20,6 +22,7 @@ class SynthesizeSettings:
     frames: int = 36
     cameras: int = 3
     seed: int = 0
+    handling: str = "lift"
     motion: Path | None = None
     motion_step: int = 1
     workers: int | None = None

@@ -20,13 +20,15 @@ def digest(root: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("layout", ["dexycb", "ho3d-v2"])
-def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout):
+@pytest.mark.parametrize(("layout", "handling"), [("dexycb", "lift"), ("dexycb", "gestures"), ("ho3d-v2", "lift")])
+def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout, handling):
     trees = {}
     for name, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
         out = tmp_path / name
         summary = synthesize(
-            SynthesizeSettings(out, layout, sequences=2, frames=3, cameras=1, seed=seed, workers=workers)
+            SynthesizeSettings(
+                out, layout, sequences=2, frames=3, cameras=1, seed=seed, handling=handling, workers=workers
+            )
         )
         assert summary.photos == 6 and summary.sequences == 2 and str(out) in str(summary)
         trees[name] = digest(out)
@@ -49,6 +51,8 @@ def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout):
         ({"workers": 0}, "workers"),
         ({"layout": "ho3d-v2", "motion": Path("x.npz")}, "right hands"),
         ({"motion": Path("missing.npz")}, "missing.npz"),
+        ({"handling": "juggle"}, "lift, gestures"),
+        ({"handling": "gestures", "motion": Path("x.npz")}, "handling"),
     ],
 )
 def test_bad_settings_are_one_clear_line_and_leave_nothing(tmp_path, changes, words):
