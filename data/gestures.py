@@ -16,8 +16,9 @@ from .objects import catalogue, object_mesh
 from .sequence_choice import GRASPED
 from .skeleton import THUMB, Skeleton, chain, finger_rotations, pose_of
 
-_AZIMUTH, _ELEVATION = np.radians(-24.0), np.radians(38.0)  # of the first camera, see `scenes`
 FAMILIES = 3
+"""A stack's objects are of one family: every third of the objects that recordings grasp."""
+_AZIMUTH, _ELEVATION = np.radians(-24.0), np.radians(38.0)  # of the first camera, see `scenes`
 _STACKED = 3
 _NEAREST = 0.09  # behind the stack's axis
 _FLESH = 0.025  # round joints, with some air
@@ -65,7 +66,7 @@ def make_gestures(skeleton: Skeleton, lowest: str, length: int, rng: np.random.G
 def _stack(lowest: str, rng: np.random.Generator) -> tuple[list[str], list[np.ndarray]]:
     """Names and poses (4, 4) of objects one on the other, each turned as it likes about the vertical.
 
-    All are of one family, every `FAMILIES`-th object, so that leaving out a lowest object can leave out whole stacks.
+    All are of one family (`FAMILIES`): leaving out recordings by their lowest object can leave out whole stacks.
     """
     family = GRASPED[GRASPED.index(lowest) % FAMILIES :: FAMILIES]
     tall = [n for n in family if n != lowest and np.ptp(object_mesh(n).vertices[:, 2]) > 0.075]

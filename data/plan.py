@@ -6,13 +6,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..hand.errors import InputError
 from .annotations import write_annotation_file
-
-if TYPE_CHECKING:
-    from .synthesize_settings import SynthesizeSettings
 
 log = logging.getLogger(__name__)
 STAGES = ("entry", "reach", "hold")
@@ -26,13 +22,6 @@ class Plan:
 
     tasks: list[Callable[[], int]]
     finish: Callable[[], None]
-
-
-def stage_of(settings: SynthesizeSettings, order: int, long: str, short: tuple[str, ...]) -> str:
-    """Which part the recording at place `order` shows: `long` in two seconds and more, else `short` in turn."""
-    if settings.handling == "gestures":
-        return "gestures"
-    return long if settings.frames >= 60 else short[order % len(short)]
 
 
 def annotate(dataset: str, root: Path, files: dict[str, str]) -> None:

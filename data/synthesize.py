@@ -96,9 +96,10 @@ def _check(settings: SynthesizeSettings) -> None:
         raise InputError(f"workers: expected at least 1, found {settings.workers}")
     if settings.motion is not None and settings.layout != "dexycb":
         raise InputError("motion: recorded trajectories are left hands, HO3D has right hands only; use --layout dexycb")
-    if settings.motion is not None and settings.handling != "lift":
+    if settings.handling != "lift" and (settings.layout != "dexycb" or settings.motion is not None):
         raise InputError(
-            f"handling {settings.handling!r}: recorded trajectories have their own; leave out --handling or --motion"
+            f"handling: {settings.handling} is for --layout dexycb only (HO3D has one object per sequence), without "
+            "--motion"
         )
     out = Path(settings.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

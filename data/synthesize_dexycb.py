@@ -16,7 +16,7 @@ import numpy as np
 from ..hand.errors import InputError
 from .dexycb_splits import SUBJECTS
 from .performance import hand_model, perform, staged_performance, subject_betas
-from .plan import STAGES, Plan, annotate, stage_of
+from .plan import STAGES, Plan, annotate
 from .recorded_motion import SIDE, centre_of_action, load_motion, table_of
 from .retarget import fit_betas, replay
 from .scenes import MIDDLE, Camera, make_look, make_rig
@@ -62,7 +62,8 @@ def _made_up(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]
             rig = subject_rig(settings.seed, choice.subject)
             write_subject(root, choice.subject, rig, subject_betas(settings.seed, choice.subject))
         place = Place(root, choice.subject, choice.name, cameras)
-        stage = stage_of(settings, order, long="entry", short=STAGES)
+        stage = "entry" if settings.frames >= 60 else STAGES[order % len(STAGES)]
+        stage = "gestures" if settings.handling == "gestures" else stage
         tasks.append(partial(record, place, choice, settings.frames, stage, settings.seed))
     return tasks
 

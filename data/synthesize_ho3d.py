@@ -14,7 +14,7 @@ import numpy as np
 
 from ..hand.errors import InputError
 from .performance import staged_performance, subject_betas
-from .plan import STAGES, Plan, annotate, stage_of
+from .plan import STAGES, Plan, annotate
 from .scenes import make_look, make_rig
 from .write_ho3d import Place, write_lists, write_recording
 
@@ -59,7 +59,7 @@ def plan_ho3d(settings: SynthesizeSettings, root: Path) -> Plan:
         [(*entry, "train") for entry in train] + [(*entry, "evaluation") for entry in evaluation]
     ):
         place = Place(root, version, name, digits, (split,) * len(digits), dropped if order == 0 else None)
-        stage = stage_of(settings, order, long="reach", short=STAGES[1:])
+        stage = "reach" if settings.frames >= 60 else STAGES[1 + order % 2]
         tasks.append(partial(record, place, person, thing, settings.frames, stage, settings.seed))
         for i in range(len(digits)):
             numbers = [n for n in range(settings.frames) if not (n == place.dropped and i == 0)]

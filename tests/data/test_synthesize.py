@@ -52,7 +52,8 @@ def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout, handl
         ({"layout": "ho3d-v2", "motion": Path("x.npz")}, "right hands"),
         ({"motion": Path("missing.npz")}, "missing.npz"),
         ({"handling": "juggle"}, "lift, gestures"),
-        ({"handling": "gestures", "motion": Path("x.npz")}, "handling"),
+        ({"handling": "gestures", "motion": Path("x.npz")}, "without --motion"),
+        ({"handling": "gestures", "layout": "ho3d-v3"}, "one object per sequence"),
     ],
 )
 def test_bad_settings_are_one_clear_line_and_leave_nothing(tmp_path, changes, words):
