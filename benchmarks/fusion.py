@@ -7,7 +7,7 @@ Gestures behind stacks of objects (`h2o synthesize --handling gestures`): every 
 while a stack hides it, so that nothing but an earlier frame says where a hidden finger is. People, stacks and gestures
 of the test frames are in no training frame. A single-frame network is trained on them (from --start, a run folder of
 benchmarks/learning.py, or from scratch). From its end a single-frame and a multi-frame network see equally many
-samples at the same rates. Their errors are compared by what is seen of a finger: now, only earlier, never; and with
+pictures at the same rates. Their errors are compared by what is seen of a finger: now, only earlier, never; and with
 those of the multi-frame network without its past (the current frame three times). Writes fusion.json and fusion.png;
 finished stages are kept. With the defaults about 45 minutes on two CPU cores.
 """
@@ -24,7 +24,7 @@ from h2onet.network.allocator import keep_freed_memory
 from h2onet.network.checkpoint import load_checkpoint
 from h2onet.training.machine import pick_device
 from learned import hidden_fingers, occlusion, overall, predict
-from learning import Groups, Stage, describe, history, make_data, train_stages
+from learning import Groups, Stage, argument_parser, describe, history, make_data, train_stages
 
 # Gestures vary enough: a narrow network learns to read fingers sooner from pictures that are not turned far as well.
 _SETTINGS = ("lr=5e-4", "rotation_degrees=10", "scale_range=0.1")
@@ -54,19 +54,9 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Hidden fingers: multi-frame against single-frame.")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = argument_parser("Hidden fingers: multi-frame against single-frame.", 600, 16, 1)
     parser.add_argument("--start", type=Path, help="run folder of a single-frame network of the same width")
-    parser.add_argument("--recordings", type=int, default=600)
     parser.add_argument("--trees", type=int, default=2, help="datasets of so many recordings to train on")
-    parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--cameras", type=int, default=1)
-    parser.add_argument("--width", type=float, default=0.25)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--epochs-scale", type=float, default=1.0)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--smoke", action="store_true", help="few recordings, two steps a stage")
     options = parser.parse_args()
     if options.smoke:
         options.recordings, options.frames, options.width = 30, 12, 0.125
@@ -85,13 +75,15 @@ def make_more(options: argparse.Namespace) -> list[Path]:
 
 
 def stages(options: argparse.Namespace) -> Groups:
-    """The single-frame network alone, on all cores; then both from its end, side by side."""
+    """The single-frame network alone, on all cores; then both from its end, side by side, on equally many pictures (a
+    window is three).
+    """
     start = None if options.start is None else str(options.start.resolve())
     alone = (*_SETTINGS, f"threads={os.cpu_count() or 1}")
     return (
         (Stage("single", "demo-single-stage1", start, 5, settings=alone),),
         (
-            Stage("single-on", "demo-single-stage1", "single", 3, settings=_SETTINGS),
+            Stage("single-on", "demo-single-stage1", "single", 9, settings=_SETTINGS),
             Stage("multi", "demo-multi-stage1", "single", 3, settings=_SETTINGS),
         ),
     )

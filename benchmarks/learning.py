@@ -89,21 +89,27 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Learning on synthetic data, measured on unseen people and objects.")
+    parser = argument_parser("Learning on synthetic data, measured on unseen people and objects.", 200, 20, 3)
+    options = parser.parse_args()
+    if options.smoke:
+        options.recordings, options.frames, options.cameras, options.width = 20, 14, 1, 0.125
+    return options
+
+
+def argument_parser(description: str, recordings: int, frames: int, cameras: int) -> argparse.ArgumentParser:
+    """What every benchmark of learning is told, with the size of its dataset by default."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--recordings", type=int, default=200)
-    parser.add_argument("--frames", type=int, default=20)
-    parser.add_argument("--cameras", type=int, default=3)
+    parser.add_argument("--recordings", type=int, default=recordings)
+    parser.add_argument("--frames", type=int, default=frames)
+    parser.add_argument("--cameras", type=int, default=cameras)
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--epochs-scale", type=float, default=1.0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="few recordings, two steps a stage")
-    options = parser.parse_args()
-    if options.smoke:
-        options.recordings, options.frames, options.cameras, options.width = 20, 14, 1, 0.125
-    return options
+    return parser
 
 
 def make_data(options: argparse.Namespace, handling: str) -> dict[str, Path]:
