@@ -9,7 +9,7 @@ of the test frames are in no training frame. A single-frame network is trained o
 benchmarks/learning.py, or from scratch). From its end a single-frame and a multi-frame network see equally many
 pictures at the same rates. Their errors are compared by what is seen of a finger: now, only earlier, never; and with
 those of the multi-frame network without its past (the current frame three times). Writes fusion.json and fusion.png;
-finished stages are kept. With the defaults about 45 minutes on two CPU cores.
+finished stages are kept. With the defaults three quarters of an hour on two CPU cores.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def plot(groups: dict[str, dict], path: Path) -> None:
         axes.bar_label(bars, fmt="%.1f", fontsize=8)
     axes.set_xticks(range(len(groups)), [f"{name}\n{group['fingers']} fingers" for name, group in groups.items()])
     axes.set_ylabel("aligned error of a finger, mm")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

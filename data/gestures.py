@@ -73,7 +73,8 @@ def _stack(lowest: str, rng: np.random.Generator) -> tuple[list[str], list[np.nd
     names = [lowest, *(str(n) for n in rng.permutation(tall)[: _STACKED - 1])]
     poses, top = [], 0.0
     for name in names:
-        pose = resting_pose(name, *rng.normal([0.0, 0.06], 0.008), rng.uniform(-np.pi, np.pi))
+        x, y = rng.normal([0.0, 0.06], 0.008)
+        pose = resting_pose(name, x, y, rng.uniform(-np.pi, np.pi))
         pose[2, 3] += top
         top += np.ptp(object_mesh(name).vertices[:, 2])
         poses.append(pose)
