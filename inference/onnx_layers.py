@@ -1,8 +1,8 @@
 """Layers of a folded network in the form in which onnxruntime is fastest on CPUs; the numbers stay the same.
 
 Its convolutions keep maps in blocks of channels. An operator that does not know this layout makes it copy the map out
-and back in, 88 times a picture with the layers as they are; concatenations copy every map once more for each later unit
-of a dense block. The forms below leave four such copies and the concatenations at the blocks' ends.
+and back in, 90 times a picture with the layers as they are; concatenations copy every map once more for each later unit
+of a dense block. The forms below leave twelve such copies, and the concatenations at the blocks' ends.
 """
 
 from __future__ import annotations

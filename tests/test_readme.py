@@ -136,12 +136,19 @@ def test_links_and_pictures_lead_somewhere(path):
             assert anchor in map(slug, headings), f"{path.name}: {target}"
 
 
+def with_neighbours(program: Path) -> str:
+    """A program's text, and that of the files beside it that it imports from: one of them may hold its options."""
+    text = program.read_text()
+    beside = (program.with_name(f"{name}.py") for name in re.findall(r"^from (\w+) import", text, re.MULTILINE))
+    return text + "".join(path.read_text() for path in beside if path.is_file())
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_programs_and_targets_in_pages_exist(path):
     text = path.read_text()
     for program, options in re.findall(r"python ((?:benchmarks|hand|tests)/\S+?\.py)([^`\n]*)", text):
         assert (ROOT / program).is_file(), f"{path.name}: {program}"
-        source = (ROOT / program).read_text()
+        source = with_neighbours(ROOT / program)
         for option in re.findall(r"(?<![\w-])--[a-z0-9][\w-]*", options):
             assert f'"{option}"' in source, f"{path.name}: {program} {option}"
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
