@@ -91,8 +91,8 @@ def _clear_of(names: list[str], poses: list[np.ndarray], joints: np.ndarray, bac
             for name, pose in zip(names, poses, strict=True)
         )
         if min(clearances) > _FLESH:
-            break
-    return float(distance)
+            return float(distance)
+    raise RuntimeError(f"no place for the hand behind the stack of {', '.join(names)}")
 
 
 def _view(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
