@@ -95,7 +95,7 @@ class FoldedGate(nn.Module):
 def merge_modules(model: nn.Module) -> None:
     """Makes one module of every folded convolution with its ReLU, and of every gate, in place.
 
-    At batch 1 modules that call modules are a twentieth of a prediction's time.
+    At batch 1 the time that modules take to call modules is felt (docs/network.md, "Speed").
     """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
