@@ -26,7 +26,7 @@ from .cli_options import (
     let_the_first_speak,
     require_mano,
 )
-from .hand.errors import InputError
+from .errors import InputError
 
 app = typer.Typer(
     name="h2o",

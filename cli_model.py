@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .cli_options import Clips, ClipsMano, Device, Hierarchy, Overrides, Overwrite, ValClips, finish, first_process
-from .hand.errors import InputError
+from .errors import InputError
 
 if TYPE_CHECKING:
     from .training.run import TrainResult
@@ -143,8 +143,8 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on clips, or a HO3D pred.json against the released ground truth."""
     from .evaluation.evaluate import evaluate_clips, evaluate_predictions
-    from .evaluation.mesh_export import FRAMES
-    from .evaluation.tables import metrics_table
+    from .evaluation.meshes import FRAMES
+    from .evaluation.page.tables import metrics_table
     from .network.allocator import keep_freed_memory
 
     of_clips = {

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .hand.errors import InputError
+from .errors import InputError
 
 PATIENCE = 10.0  # s
 DATASETS = ("dexycb", "ho3d-v2", "ho3d-v3")

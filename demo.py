@@ -17,11 +17,11 @@ import numpy as np
 
 from .data.clips import contact_sheet
 from .data.synthesize import SynthesizeSettings, synthesize
+from .errors import InputError
 from .evaluation.evaluate import evaluate_clips
-from .evaluation.pictures import data_uri
-from .evaluation.report import Section
-from .evaluation.tables import metrics_table
-from .hand.errors import InputError
+from .evaluation.page.clips import Section
+from .evaluation.page.pictures import data_uri
+from .evaluation.page.tables import metrics_table
 from .pipeline.build_clips import build_clips
 from .pipeline.prepare_labels import LabelSettings, prepare_labels
 from .training.chains import CHAINS, train_all

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cli_options import DATASETS, dataset_root
-from .hand.errors import InputError
+from .errors import InputError
 from .hand.mano import load_arrays
 
 PACKAGES = ("torch", "numpy", "numba", "smplx", "dask", "zarr", "opencv-python-headless", "trimesh", "pyrender")

@@ -20,8 +20,9 @@ _MEASURE = """
     import json, resource, sys, time
     from pathlib import Path
     path, method = Path(sys.argv[1]), sys.argv[2]
-    from h2onet.data import annotation_index, annotated_frames
-    from h2onet.data.json_scan import read_entries
+    from h2onet.data.readers import handoccnet_index as annotation_index
+    from h2onet.data.readers import handoccnet as annotated_frames
+    from h2onet.data.readers.json_scan import read_entries
     import numpy as np
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()

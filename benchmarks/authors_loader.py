@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from h2onet.data.augment import Augmentation
-from h2onet.data.crops import crop_box
 from h2onet.data.labels import LabelStore
-from h2onet.data.windows import window_of, window_positions
+from h2onet.data.loading.augment import Augmentation
+from h2onet.data.loading.crops import crop_box
+from h2onet.data.loading.windows import window_of, window_positions
 from torch.utils.data import Dataset
 
 FINGERS = ("thumb", "index", "middle", "ring", "little", "global")

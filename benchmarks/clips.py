@@ -25,14 +25,14 @@ import torch
 import zarr
 from authors_loader import AuthorsLoader
 from clip_photos import make_dataset
-from h2onet.data import durable
-from h2onet.data.augment import Augmentation
-from h2onet.data.batches import loader, start_worker
-from h2onet.data.clip_index import write_index
-from h2onet.data.clip_store import PICTURE_COLUMNS, SCHEMA, SCHEMA_VERSION
+from h2onet import durable
 from h2onet.data.clips import ClipDataset, ClipStore, clip_info, window_of
 from h2onet.data.labels import empty_columns
-from h2onet.data.store import SequenceStore, folder_of
+from h2onet.data.loading.augment import Augmentation
+from h2onet.data.loading.batches import loader, start_worker
+from h2onet.data.stores.clip_index import write_index
+from h2onet.data.stores.clips import PICTURE_COLUMNS, SCHEMA, SCHEMA_VERSION
+from h2onet.data.stores.sequences import SequenceStore, folder_of
 from h2onet.pipeline.build_clips import build_clips
 from torch.utils.data import DataLoader
 

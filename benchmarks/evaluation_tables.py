@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from h2onet.evaluation.breakdowns import break_down, reliability
-from h2onet.evaluation.frame_file import write_frames
-from h2onet.evaluation.groups import FrameFacts
-from h2onet.evaluation.report import pck_curves
-from h2onet.evaluation.scores import FrameScores, concatenated
-from h2onet.evaluation.strips import chosen_sequences
-from h2onet.evaluation.summary import frame_values, intervals, summarise
+from h2onet.evaluation.frames_npz import write_frames
+from h2onet.evaluation.page.clips import pck_curves
+from h2onet.evaluation.page.strips import chosen_sequences
+from h2onet.evaluation.scoring.breakdowns import break_down, reliability
+from h2onet.evaluation.scoring.facts import FrameFacts
+from h2onet.evaluation.scoring.scores import FrameScores, concatenated
+from h2onet.evaluation.scoring.summary import frame_values, intervals, summarise
 
 
 def random_batch(rng: np.random.Generator, first: int, count: int) -> FrameScores:

@@ -17,8 +17,8 @@ import json
 import os
 from pathlib import Path
 
-from h2onet.data.clip_store import ClipStore
 from h2onet.data.clips import ClipDataset, window_of
+from h2onet.data.stores.clips import ClipStore
 from h2onet.evaluation.truth import truth_hand
 from h2onet.network.allocator import keep_freed_memory
 from h2onet.network.checkpoint import load_checkpoint

@@ -30,7 +30,7 @@ import trimesh
 from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.frame import CameraSequence, Frame
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.zbuffer import viewport_of
 from h2onet.labeling.label import label_frames
 from h2onet.labeling.objects import ObjectLibrary

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from h2onet.data.batches import loader
-from h2onet.data.clip_store import ClipStore
 from h2onet.data.clips import ClipDataset, window_of
-from h2onet.evaluation.confidence import bootstrap_interval, recordings
+from h2onet.data.loading.batches import loader
+from h2onet.data.stores.clips import ClipStore
 from h2onet.evaluation.metrics import point_errors, rotation_error, similarity_aligned
+from h2onet.evaluation.scoring.confidence import bootstrap_interval, recordings
 from h2onet.evaluation.truth import truth_hand
 from h2onet.hand.mano import HandModel
 from h2onet.hand.parts import FINGERS

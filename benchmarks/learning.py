@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from h2onet.data.clip_index import write_index
-from h2onet.data.clip_store import ClipStore
-from h2onet.data.gestures import FAMILIES
-from h2onet.data.store import SequenceStore
+from h2onet.data.stores.clip_index import write_index
+from h2onet.data.stores.clips import ClipStore
+from h2onet.data.stores.sequences import SequenceStore
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
+from h2onet.data.synthetic.motion.gestures import FAMILIES
 from h2onet.network.allocator import keep_freed_memory
 from h2onet.pipeline.build_clips import build_clips
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels

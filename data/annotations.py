@@ -19,12 +19,12 @@ import msgspec
 import numpy as np
 from tqdm import tqdm
 
-from ..hand.errors import InputError
+from ..durable import room_to_write, writing_file
+from ..errors import InputError
+from ..hand.basis import hand_basis
 from .datasets import iter_frames, list_sequences
-from .durable import room_to_write, writing_file
 from .failures import failures_file, write_failures
 from .frame import CameraSequence, Failure, Frame, Skipped
-from .hand_arrays import hand_basis
 from .labels import refuse_inside
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ The parts: `crops` and `photos` (geometry, JPEG bytes), `augment`, `windows`, `c
 `clip_dataset`, `clip_report`, `clip_sheet`; batches and resuming are `data.batches`. Metres, OpenCV camera frame.
 """
 
-from .augment import Augmentation
-from .clip_dataset import ClipDataset
-from .clip_report import ClipInfo, clip_info, verify
-from .clip_sheet import contact_sheet
-from .clip_store import ClipStore
-from .windows import Window, window_of
+from .loading.augment import Augmentation
+from .loading.dataset import ClipDataset
+from .loading.report import ClipInfo, clip_info, verify
+from .loading.sheet import contact_sheet
+from .loading.windows import Window, window_of
+from .stores.clips import ClipStore
 
 __all__ = [
     "Augmentation",

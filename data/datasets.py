@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..hand.errors import InputError
-from .annotated_frames import annotated_frames
-from .annotation_index import list_annotated
-from .dexycb import dexycb_frames
-from .dexycb_lists import list_dexycb
+from ..errors import InputError
 from .frame import DATASETS, SETUPS, SPLITS, CameraSequence, Failure, Frame, Skipped
-from .ho3d import ho3d_frames
-from .ho3d_lists import list_ho3d
+from .readers.dexycb import dexycb_frames
+from .readers.dexycb_lists import list_dexycb
+from .readers.handoccnet import annotated_frames
+from .readers.handoccnet_index import list_annotated
+from .readers.ho3d import ho3d_frames
+from .readers.ho3d_lists import list_ho3d
 
 SEG_CHANNELS = ("red", "green", "blue")
 

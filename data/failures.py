@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import durable
+from .. import durable
 from .frame import Failure
 
 FILE = "failures.jsonl"

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..hand.errors import InputError
+from ..durable import room_to_write
+from ..errors import InputError
 from ..hand.parts import LABELS
-from .columns import Index, Rows
-from .durable import room_to_write
 from .frame import image_pattern as image_pattern  # what the attribute `image` holds
-from .store import SequenceStore
+from .stores.records import Index, Rows
+from .stores.sequences import SequenceStore
 
 SCHEMA = "h2onet-labels"
 SCHEMA_VERSION = 1

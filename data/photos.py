@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..hand.errors import InputError
+from ..errors import InputError
 
 LOSSLESS, REENCODED = "jpeg-lossless", "jpeg-q95-444"
 CODECS = (LOSSLESS, REENCODED)

@@ -23,12 +23,12 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from ..hand.errors import InputError
-from ..hand.standin import write_mano_pickles
-from .objects import write_models
-from .synthesize_dexycb import plan_dexycb
-from .synthesize_ho3d import plan_ho3d
-from .synthesize_settings import SynthesizeSettings
+from ..errors import InputError
+from ..hand.standin.arrays import write_mano_pickles
+from .synthetic.dexycb import plan_dexycb
+from .synthetic.ho3d import plan_ho3d
+from .synthetic.scene.objects import write_models
+from .synthetic.settings import SynthesizeSettings
 
 log = logging.getLogger(__name__)
 LAYOUTS = ("dexycb", "ho3d-v2", "ho3d-v3")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hand.errors import InputError
-from .confidence import bootstrap_interval, sign_flip_p
-from .frame_file import read_frames
+from ..errors import InputError
+from .frames_npz import read_frames
 from .protocol import COMPARED
+from .scoring.confidence import bootstrap_interval, sign_flip_p
 
 FEW_RECORDINGS = 6  # below this many no sign-flip test can reach p < 0.05
 

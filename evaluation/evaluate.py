@@ -16,26 +16,26 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..data.batches import loader
 from ..data.clips import ClipDataset, ClipStore, window_of
-from ..data.durable import writing_file
-from ..hand.errors import InputError
+from ..data.loading.batches import loader
+from ..durable import writing_file
+from ..errors import InputError
 from ..hand.mano import HandModel
 from ..network.checkpoint import load_checkpoint
 from ..network.device import chosen_device
 from ..network.h2onet import H2ONet
-from . import ho3d
-from .breakdowns import break_down
 from .exports import check_folder, check_table, missing_recordings, write_dexycb, write_ho3d, write_predictions
-from .frame_file import write_frames
-from .groups import FrameFacts, facts_of
-from .mesh_export import FRAMES, MeshChoice, write_meshes
+from .frames_npz import write_frames
+from .ho3d import files as ho3d
+from .ho3d.official import evaluate_predictions, official_scores
+from .meshes import FRAMES, MeshChoice, write_meshes
+from .page.clips import Result, Section, write_report
+from .page.training import histories_of, training_section
 from .protocol import protocol_of
-from .released import evaluate_predictions, official_scores
-from .report import Result, Section, write_report
-from .scores import FrameScores, concatenated, predicted_hands, score_batch
-from .summary import MM, frame_values, intervals, summarise
-from .training_curves import histories_of, training_section
+from .scoring.breakdowns import break_down
+from .scoring.facts import FrameFacts, facts_of
+from .scoring.scores import FrameScores, concatenated, predicted_hands, score_batch
+from .scoring.summary import MM, frame_values, intervals, summarise
 from .truth import truth_hand
 
 __all__ = ["evaluate_clips", "evaluate_predictions"]

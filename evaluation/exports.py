@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.clips import ClipStore
-from ..data.dexycb_splits import SUBJECTS, position_in_split, sequence_list, subjects_of
-from ..data.durable import writing_file
-from ..hand.errors import InputError
-from .ho3d import from_camera
+from ..data.readers.dexycb_splits import SUBJECTS, position_in_split, sequence_list, subjects_of
+from ..durable import writing_file
+from ..errors import InputError
+from .ho3d.files import from_camera
 
 
 def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray[np.int64] | None = None) -> Path:

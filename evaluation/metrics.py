@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hand.errors import InputError
+from ..errors import InputError
 
 Array = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..data.clips import ClipStore
-from ..data.crops import GIVEN_MARGIN, JOINT_MARGIN, SIZE
-from ..data.windows import window_of
+from ..data.loading.crops import GIVEN_MARGIN, JOINT_MARGIN, SIZE
+from ..data.loading.windows import window_of
 from ..network.checkpoint import checkpoint_hash
 from ..network.h2onet import H2ONet
 

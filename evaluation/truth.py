@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.clips import ClipStore
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..hand.mano import HandModel, load_arrays
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from .array_record import SIDES, HandArrays
-from .errors import InputError
 from .pickles import safe_load
 
 _GET_MANO = "get it from https://mano.is.tue.mpg.de (free after registration, research licence) and pass its folder"
@@ -56,7 +56,7 @@ def load_arrays(mano: str | Path, side: str = "right") -> HandArrays:
     if side not in SIDES:
         raise InputError(f"side: expected right or left, found {side!r}")
     if str(mano) == "standin":
-        from .standin import standin_arrays
+        from .standin.arrays import standin_arrays
 
         return standin_arrays(side)
     path = find_mano(mano, side)

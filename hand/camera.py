@@ -6,7 +6,7 @@ coordinates are continuous: pixel i covers [i, i + 1).
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 from .rotations import axis_angle_from_matrix, matrix_from_axis_angle
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])

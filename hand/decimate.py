@@ -9,7 +9,7 @@ import heapq
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 # Planes at right angles to boundary edges weigh this much more than faces: they hold the wrist's outline in place.
 _BOUNDARY_WEIGHT = 10.0

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 
+from ..errors import InputError
 from .decimate import decimate, place_on_surface
-from .errors import InputError
 from .pickles import safe_load
 
 SIZES = (778, 389, 195, 98, 49)

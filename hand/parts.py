@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 PARTS = (*FINGERS, "palm")

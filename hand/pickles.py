@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from ..errors import InputError
 from .pickle_records import Global, Record, Refused, plain_value, reduce_global
 
 _LARGEST_FILE = 512 * 2**20  # MANO is 4 MB, an HO3D meta 10 kB

@@ -7,7 +7,7 @@ over leading axes. A pose is `(..., 48)`: global axis-angle first, then 15 finge
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .errors import InputError
+from ..errors import InputError
 
 _MIRROR = np.array([1.0, -1.0, -1.0])
 

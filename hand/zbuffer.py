@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import float32, float64, int32, int64, njit, types
 
-from .errors import InputError
+from ..errors import InputError
 
 PIXEL_CENTRE = np.array([[0.5, 0.5]])
 """One sample in the middle of the pixel."""

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from ..network.h2onet import IMAGE_SIZE, H2ONet
 from ..network.prediction import FrameFeatures

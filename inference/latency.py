@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.crops import SIZE
-from ..hand.errors import InputError
+from ..data.loading.crops import SIZE
+from ..errors import InputError
 from ..network.checkpoint import load_checkpoint
 from ..network.device import chosen_device
 from ..network.h2onet import H2ONet

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.durable import sweep, temporary_sibling, writing_file
+from ..durable import sweep, temporary_sibling, writing_file
+from ..errors import InputError
 from ..hand.draw import BLUE, ORANGE, Picture, overlay_mesh, overlay_skeleton
-from ..hand.errors import InputError
 from ..hand.mesh_files import mesh_bytes
 from .placement import NEAREST
 from .predictor import OUTPUTS, HandResult, Predictor

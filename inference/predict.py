@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..data.durable import writing_file
-from ..data.windows import Window
-from ..hand.errors import InputError
+from ..data.loading.windows import Window
+from ..durable import writing_file
+from ..errors import InputError
 from ..hand.mesh_files import FORMATS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from .following import numbered

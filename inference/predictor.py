@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.augment import NOTHING, patch, photo_affine
-from ..data.crops import SIZE, crop_box, square_box, transform
-from ..data.windows import Window, window_of, window_positions
-from ..hand.errors import InputError
+from ..data.loading.augment import NOTHING, patch, photo_affine
+from ..data.loading.crops import SIZE, crop_box, square_box, transform
+from ..data.loading.windows import Window, window_of, window_positions
+from ..errors import InputError
 from ..network.checkpoint import load_checkpoint, read_metadata
-from ..network.checkpoint_folder import find_folder
+from ..network.checkpoints.folder import find_folder
 from ..network.device import chosen_device
 from ..network.h2onet import FrameFeatures, H2ONet, Prediction
 from .placement import wrist_from_projection

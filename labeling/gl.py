@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..hand.parts import NOTHING, PALM, PARTS
 from ..hand.zbuffer import MULTISAMPLE_4, PIXEL_CENTRE
 from .raster import NEAR, Mesh, PartImage, View

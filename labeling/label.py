@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..data.frame import Failure, Frame
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..hand.mano import HandModel
 from ..hand.parts import LABELS, PARTS
 from ..hand.zbuffer import viewport_of

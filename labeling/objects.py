@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numba import float64, njit, types
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from .raster import Mesh
 
 MESH_FILE = "textured_simple.obj"

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ..data.frame import Frame
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..hand.parts import LABELS, NOTHING, PARTS
 from ..hand.zbuffer import rasterize, viewport_of
 from .label import FrameLabels

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from ..data.frame import Frame
+from ..errors import InputError
 from ..hand.camera import project
-from ..hand.errors import InputError
 from ..hand.mano import HandModel, load_hand
 from ..hand.rotations import mirror_pose
 

@@ -1,6 +1,6 @@
 """Which renderer a name stands for: the z-buffer (no system libraries) or OpenGL through pyrender."""
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from .raster import CpuRenderer, Renderer
 
 RENDERERS = ("auto", "cpu", "pyrender")

@@ -18,12 +18,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..hand.hierarchy import Hierarchy
-from .checkpoint_folder import CONFIG, find_folder, replace_folder
-from .h2onet import H2ONet
-from .official import HIERARCHY_SHA256
-from .official_files import (
+from .checkpoints.folder import CONFIG, find_folder, replace_folder
+from .checkpoints.names import HIERARCHY_SHA256
+from .checkpoints.official import (
     LoadReport,
     check_names,
     check_shapes,
@@ -33,7 +32,16 @@ from .official_files import (
     own_names,
     read_tensors,
 )
-from .own_files import WEIGHTS, config_json, file_sha256, network_config, read_config, read_weights, require_folder
+from .checkpoints.own import (
+    WEIGHTS,
+    config_json,
+    file_sha256,
+    network_config,
+    read_config,
+    read_weights,
+    require_folder,
+)
+from .h2onet import H2ONet
 from .tables import check_indices, is_table, stored_tables
 
 __all__ = [

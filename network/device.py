@@ -2,7 +2,7 @@
 
 import torch
 
-from ..hand.errors import InputError
+from ..errors import InputError
 
 
 def chosen_device(device: str) -> torch.device:

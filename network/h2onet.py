@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..hand.hierarchy import Hierarchy, build_hierarchy
 from .backbone import JOINTS, Backbone
 from .decoder import MeshDecoder

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from .fusion import joint_set_names
 
 BASE_CHANNELS = 128

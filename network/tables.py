@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..hand.hierarchy import Hierarchy
 
 LEVELS = 4

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from ..data import photos
-from ..data.crops import MAX_SCALE
 from ..data.failures import failures_file
 from ..data.frame import Failure
 from ..data.labels import LabelStore, refuse_inside
+from ..data.loading.crops import MAX_SCALE
 from ..data.photos import CODECS, LOSSLESS, best_codec
-from ..data.remote_store import is_url
-from ..hand.errors import InputError
+from ..data.stores.remote import is_url
+from ..errors import InputError
 from .clip_target import LocalTarget, RemoteTarget
 from .cluster import check_cluster, connect, run_tasks
 from .cut_hands import ClipTask, cut_sequence

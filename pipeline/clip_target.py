@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data import durable, failures
-from ..data.clip_index import write_index
-from ..data.clip_store import SCHEMA, SCHEMA_VERSION
-from ..data.columns import Rows, group_attributes
+from .. import durable
+from ..data import failures
 from ..data.frame import Failure
-from ..data.remote_store import RemoteStore
-from ..data.store import SequenceStore
+from ..data.stores.clip_index import write_index
+from ..data.stores.clips import SCHEMA, SCHEMA_VERSION
+from ..data.stores.records import Rows, group_attributes
+from ..data.stores.remote import RemoteStore
+from ..data.stores.sequences import SequenceStore
 
 
 class LocalTarget:

@@ -23,7 +23,7 @@ from distributed.comm.core import CommClosedError
 from tqdm import tqdm
 
 from ..data.frame import Failure
-from ..hand.errors import InputError
+from ..errors import InputError
 
 log = logging.getLogger(__name__)
 Task = TypeVar("Task")

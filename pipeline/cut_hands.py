@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data.clip_store import LABEL_COLUMNS, PICTURE_COLUMNS
-from ..data.columns import Rows, group_attributes
-from ..data.crops import crop_box, stored_region
 from ..data.frame import Failure
+from ..data.loading.crops import crop_box, stored_region
 from ..data.photos import LOSSLESS, BadPhoto, coding_unit, cut, photo_size
-from ..data.remote_store import RemoteStore, is_url
-from ..data.store import SequenceStore, folder_of
+from ..data.stores.clips import LABEL_COLUMNS, PICTURE_COLUMNS
+from ..data.stores.records import Rows, group_attributes
+from ..data.stores.remote import RemoteStore, is_url
+from ..data.stores.sequences import SequenceStore, folder_of
 
 
 @dataclass(frozen=True)

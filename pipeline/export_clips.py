@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..data import durable
-from ..data.clip_store import ClipStore
-from ..data.store import folder_of
-from ..hand.errors import InputError
+from .. import durable
+from ..data.stores.clips import ClipStore
+from ..data.stores.sequences import folder_of
+from ..errors import InputError
 
 _INTERNAL = ("offset", "length", "sequence_id")
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data.columns import Rows
 from ..data.datasets import iter_frames
-from ..data.dexycb_splits import YCB_NAMES
 from ..data.frame import CameraSequence, Failure, Frame, Skipped
-from ..data.ho3d import channel_counts
 from ..data.labels import LabelStore, empty_columns
-from ..data.store import SequenceStore
+from ..data.readers.dexycb_splits import YCB_NAMES
+from ..data.readers.ho3d import channel_counts
+from ..data.stores.records import Rows
+from ..data.stores.sequences import SequenceStore
 from ..hand.camera import project
 from ..hand.zbuffer import viewport_of
 from ..labeling.label import FrameLabels, label_frames

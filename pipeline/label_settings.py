@@ -11,8 +11,8 @@ from typing import Any
 from ..data.datasets import list_sequences
 from ..data.frame import CameraSequence
 from ..data.labels import refuse_inside
+from ..errors import InputError
 from ..hand.arrays import load_arrays
-from ..hand.errors import InputError
 from ..labeling.occlusion import RULES
 from .label_sequence import Job
 

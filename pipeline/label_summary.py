@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data.dexycb_splits import YCB_NAMES
 from ..data.frame import PHOTO_SIZE, CameraSequence, Failure, image_pattern
 from ..data.labels import LabelStore
+from ..data.readers.dexycb_splits import YCB_NAMES
 from ..hand.arrays import load_arrays
 from ..labeling.occlusion import CAUSES
 from .label_sequence import hand_sides

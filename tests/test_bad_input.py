@@ -12,7 +12,7 @@ import cli_trees as trees
 import numpy as np
 import pytest
 import raw_trees as raw
-from h2onet.hand.standin import write_mano_pickles
+from h2onet.hand.standin.arrays import write_mano_pickles
 
 h2o, prepare, refused, Touch = trees.h2o, trees.prepare, trees.refused, trees.Touch
 

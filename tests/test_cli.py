@@ -11,7 +11,7 @@ import raw_trees as raw
 import typer
 import zarr
 from h2onet import cli
-from h2onet.hand.standin import write_mano_pickles
+from h2onet.hand.standin.arrays import write_mano_pickles
 
 h2o, h2o_process, untouched = trees.h2o, trees.h2o_process, trees.untouched
 

@@ -13,8 +13,8 @@ import raw_trees as raw
 import typer
 from h2onet import cli
 from h2onet.cli_options import DATASETS
-from h2onet.data.dexycb_splits import SUBJECTS
-from h2onet.data.sequence_choice import choose_sequences
+from h2onet.data.readers.dexycb_splits import SUBJECTS
+from h2onet.data.synthetic.choice import choose_sequences
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -8,9 +8,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..network.checkpoint import read_metadata
-from ..network.checkpoint_folder import find_folder
+from ..network.checkpoints.folder import find_folder
 from .distributed import from_environment, joined
 from .inputs import Clips
 from .loop import train

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from ..hand.errors import InputError
+from ..errors import InputError
 
 T = TypeVar("T")
 

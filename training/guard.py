@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..hand.errors import InputError
+from ..errors import InputError
 
 log = logging.getLogger(__name__)
 GRADIENT = "gradient"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..data.augment import Augmentation
 from ..data.clips import ClipDataset, ClipStore, Window, window_of
-from ..hand.errors import InputError
+from ..data.loading.augment import Augmentation
+from ..errors import InputError
 from ..hand.mano import HandModel
 from ..network.checkpoint import initialise, load_backbone
-from ..network.checkpoint_folder import find_folder
+from ..network.checkpoints.folder import find_folder
 from ..network.h2onet import H2ONet, NetworkConfig, build_network
 from .recipe import DATASETS, Recipe
 

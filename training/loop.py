@@ -6,9 +6,9 @@ and what it refuses training/inputs.py's, the loop training/run.py's, one step t
 
 from pathlib import Path
 
-from ..data.batches import loader
+from ..data.loading.batches import loader
+from ..errors import InputError
 from ..evaluation.truth import truth_hand
-from ..hand.errors import InputError
 from ..network.checkpoint import load_checkpoint, load_training_state
 from . import inputs, machine
 from .distributed import from_environment, joined, together

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..hand.errors import InputError
+from ..errors import InputError
 from ..network.allocator import keep_freed_memory
 from ..network.device import chosen_device
 from .recipe import Recipe

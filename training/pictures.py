@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import torch
 
-from ..data.batches import collate
 from ..data.clips import ClipDataset
+from ..data.loading.batches import collate
 from ..hand.draw import BLUE, ORANGE, from_the_back, overlay_mesh
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS

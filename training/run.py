@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.batches import ClipLoader
 from ..data.clips import ClipDataset, ClipStore
-from ..evaluation.pictures import write_png
+from ..data.loading.batches import ClipLoader
+from ..evaluation.page.pictures import write_png
 from ..hand.mano import HandModel
 from ..network.checkpoint import save_checkpoint
 from ..network.h2onet import H2ONet

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..data.durable import fsync_path, room_to_write, writing_file
-from ..hand.errors import InputError
-from ..network.checkpoint_folder import find_folder
+from ..durable import fsync_path, room_to_write, writing_file
+from ..errors import InputError
+from ..network.checkpoints.folder import find_folder
 from .recipe import Recipe, differences, load_recipe, to_toml
 
 OWN = ("last", "best", "config.toml", "metrics.jsonl", "skipped.jsonl", "tensorboard", "samples")

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.batches import loader
 from ..data.clips import ClipDataset
+from ..data.loading.batches import loader
 from ..evaluation.metrics import point_errors, similarity_aligned
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import raw_trees as trees
-from h2onet.data import json_scan
-from h2onet.data.annotation_index import index_annotations
 from h2onet.data.annotations import write_annotations
 from h2onet.data.datasets import iter_frames, list_sequences
-from h2onet.data.dexycb_splits import SERIALS
 from h2onet.data.frame import Failure, Frame, Skipped
-from h2onet.hand.errors import InputError
+from h2onet.data.readers import json_scan
+from h2onet.data.readers.dexycb_splits import SERIALS
+from h2onet.data.readers.handoccnet_index import index_annotations
+from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -341,7 +341,7 @@ def test_frames_that_cannot_be_read_are_listed_and_left_out(dexycb, tmp_path):
 _FULL = """
     import resource, sys
     from h2onet.data.annotations import write_annotations
-    from h2onet.hand.errors import InputError
+    from h2onet.errors import InputError
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
     try:
         write_annotations("dexycb", sys.argv[1], "train", "s0", "standin", sys.argv[2])

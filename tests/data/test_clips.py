@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import zarr
 from h2onet.data import photos
-from h2onet.data.augment import Augmentation
-from h2onet.data.batches import loader
 from h2onet.data.clips import ClipDataset, ClipStore, Window, clip_info, contact_sheet, verify, window_of
-from h2onet.data.crops import GIVEN, WHOLE_PHOTO, crop_from_photo, mirror_box
 from h2onet.data.labels import LabelStore
-from h2onet.hand.errors import InputError
+from h2onet.data.loading.augment import Augmentation
+from h2onet.data.loading.batches import loader
+from h2onet.data.loading.crops import GIVEN, WHOLE_PHOTO, crop_from_photo, mirror_box
+from h2onet.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
 
 Scene, KEY, OTHER = clip_scene.Scene, clip_scene.KEY, clip_scene.OTHER

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from h2onet.data.labels import COLUMNS, LabelStore, empty_columns, image_pattern, refuse_inside
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.parts import LABELS
 
 KEYS = ("20200709-subject-01/20200709_141754/836212060125", "20200709-subject-01/20200709_141754/839512060362")

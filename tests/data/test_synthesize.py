@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from h2onet.data.dexycb_splits import in_split
-from h2onet.data.sequence_choice import all_choices, choose_cameras, choose_sequences
+from h2onet.data.readers.dexycb_splits import in_split
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
-from h2onet.hand.errors import InputError
+from h2onet.data.synthetic.choice import all_choices, choose_cameras, choose_sequences
+from h2onet.errors import InputError
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -85,7 +85,7 @@ def test_nothing_is_left_when_a_recording_fails(tmp_path, monkeypatch):
     def broken(*_args, **_settings):
         raise OSError("disk full")
 
-    monkeypatch.setattr("h2onet.data.synthesize_dexycb.write_recording", broken)
+    monkeypatch.setattr("h2onet.data.synthetic.dexycb.write_recording", broken)
     with pytest.raises(OSError, match="disk full"):
         synthesize(SynthesizeSettings(tmp_path / "out", sequences=1, frames=1, cameras=1, workers=1))
     assert list(tmp_path.iterdir()) == []

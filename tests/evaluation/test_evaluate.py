@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from h2onet.data.clips import ClipStore
-from h2onet.data.dexycb_splits import SUBJECTS, sequence_list
+from h2onet.data.readers.dexycb_splits import SUBJECTS, sequence_list
+from h2onet.errors import InputError
 from h2onet.evaluation.compare import compare
 from h2onet.evaluation.evaluate import evaluate_clips
 from h2onet.evaluation.exports import missing_recordings
-from h2onet.evaluation.released import evaluate_predictions
-from h2onet.evaluation.report import Section
+from h2onet.evaluation.ho3d.official import evaluate_predictions
+from h2onet.evaluation.page.clips import Section
 from h2onet.hand.camera import opencv_from_opengl
-from h2onet.hand.errors import InputError
 from h2onet.network.checkpoint import load_checkpoint, save_checkpoint
 
 FILES = ["breakdown.json", "frames.npz", "metrics.json", "pieces", "protocol.json", "report.html", "report.json"]

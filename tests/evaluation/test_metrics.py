@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from h2onet.errors import InputError
 from h2onet.evaluation import metrics
-from h2onet.hand.errors import InputError
 from h2onet.hand.rotations import matrix_from_axis_angle
 from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes

@@ -14,11 +14,11 @@ import pytest
 import raw_trees as raw
 import yaml
 from h2onet.data.datasets import iter_frames, list_sequences
-from h2onet.data.dexycb_splits import SERIALS, SUBJECTS, sequence_list
 from h2onet.data.frame import Frame
+from h2onet.data.readers.dexycb_splits import SERIALS, SUBJECTS, sequence_list
+from h2onet.errors import InputError
 from h2onet.evaluation import metrics
 from h2onet.evaluation.exports import write_dexycb
-from h2onet.hand.errors import InputError
 
 NAMES = [f"{setup}_{split}" for setup in ("s0", "s1", "s2", "s3") for split in ("val", "test")]
 

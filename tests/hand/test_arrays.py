@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import scipy.sparse
+from h2onet.errors import InputError
 from h2onet.hand.arrays import find_mano, load_arrays
-from h2onet.hand.errors import InputError
-from h2onet.hand.standin import standin_arrays, write_mano_pickles
+from h2onet.hand.standin.arrays import standin_arrays, write_mano_pickles
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from h2onet.errors import InputError
 from h2onet.hand.camera import intrinsics_matrix, opencv_from_opengl, opencv_pose_from_opengl, project
-from h2onet.hand.errors import InputError
 from h2onet.hand.rotations import matrix_from_axis_angle
 from hypothesis import given
 from hypothesis import strategies as st

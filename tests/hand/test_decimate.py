@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from h2onet.errors import InputError
 from h2onet.hand.decimate import decimate, place_on_surface
-from h2onet.hand.errors import InputError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

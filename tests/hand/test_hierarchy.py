@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.hierarchy import SIZES, build_hierarchy, load_hierarchy, spirals_of
-from h2onet.hand.standin import standin_arrays
+from h2onet.hand.standin.arrays import standin_arrays
 
 
 @pytest.fixture(scope="module")

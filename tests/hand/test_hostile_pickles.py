@@ -11,8 +11,8 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.sparse
+from h2onet.errors import InputError
 from h2onet.hand import pickle_records, pickles
-from h2onet.hand.errors import InputError
 from h2onet.hand.pickles import safe_load
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from h2onet.errors import InputError
 from h2onet.hand.camera import opencv_from_opengl, opencv_pose_from_opengl
-from h2onet.hand.errors import InputError
 from h2onet.hand.mano import HandModel, load_arrays, load_hand
 from h2onet.hand.parts import JOINTS_FROM_MANO, TIPS
 from h2onet.hand.rotations import matrix_from_axis_angle, mirror_pose, move_hand

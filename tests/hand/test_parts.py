@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.mano import load_arrays
 from h2onet.hand.parts import (
     FINGERS,

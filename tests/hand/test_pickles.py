@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import scipy.sparse
+from h2onet.errors import InputError
 from h2onet.hand.arrays import load_arrays
-from h2onet.hand.errors import InputError
 from h2onet.hand.pickles import safe_load
-from h2onet.hand.standin import standin_arrays
+from h2onet.hand.standin.arrays import standin_arrays
 
 PurePickler: Any = pickle._Pickler  # the one whose methods can be replaced
 

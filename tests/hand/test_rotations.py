@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.mano import rotation_matrices
 from h2onet.hand.rotations import (
     axis_angle_from_matrix,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.zbuffer import (
     MULTISAMPLE_4,
     PIXEL_CENTRE,

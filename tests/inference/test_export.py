@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.inference import export
 from h2onet.inference.export import export_onnx

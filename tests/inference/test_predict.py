@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.hand.mesh_files import read_mesh
 from h2onet.inference.latency import measure

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from h2onet.data.windows import Window, window_positions
+from h2onet.data.loading.windows import Window, window_positions
+from h2onet.errors import InputError
 from h2onet.hand.camera import project
-from h2onet.hand.errors import InputError
 from h2onet.inference.placement import assumed_intrinsics, wrist_from_projection
 from h2onet.inference.predictor import Predictor, crop, given_square
 from h2onet.network.checkpoint import save_checkpoint

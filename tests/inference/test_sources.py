@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.inference.sources import Video, check_names, frame_name, read_boxes, read_folder, shown
 
 # What a viewer does with a picture of each orientation tag (EXIF 2.3, tag 274).

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.frame import Frame
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.zbuffer import viewport_of
 from h2onet.labeling.label import label_frames
 from h2onet.labeling.objects import ObjectLibrary
@@ -116,7 +116,7 @@ class Without(load):
 ctypes.CDLL = Without
 ctypes.util.find_library = lambda name: None if "GL" in name else find(name)
 from h2onet.labeling.renderers import make_renderer
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 try:
     make_renderer("pyrender")
 except InputError as error:

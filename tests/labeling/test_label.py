@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from h2onet.data.frame import Frame, ObjectPose
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.labeling.label import BATCH, RULES, label_frames
 from h2onet.labeling.objects import ObjectLibrary
 from h2onet.labeling.pose import Hands

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.parts import PARTS
 from h2onet.labeling.objects import ObjectLibrary
 from h2onet.labeling.overlay import PART_COLOURS, contact_sheet, draw_label, worst_first, write_picture

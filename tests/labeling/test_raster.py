@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.parts import PALM
 from h2onet.labeling.objects import ObjectLibrary
 from h2onet.labeling.raster import CpuRenderer, Mesh, View

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from h2onet.hand.errors import InputError
-from h2onet.network import checkpoint_folder
+from h2onet.errors import InputError
 from h2onet.network.checkpoint import (
     checkpoint_hash,
     initialise,
@@ -17,6 +16,7 @@ from h2onet.network.checkpoint import (
     read_metadata,
     save_checkpoint,
 )
+from h2onet.network.checkpoints import folder as checkpoint_folder
 from h2onet.network.h2onet import H2ONet
 from safetensors.torch import load_file, save_file
 

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.network.fusion import JOINT_SETS
 from h2onet.network.h2onet import IMAGE_SIZE, H2ONet, NetworkConfig, Prediction, build_network

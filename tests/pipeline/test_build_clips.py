@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from h2onet.data import photos
 from h2onet.data.clips import ClipDataset, ClipStore, clip_info, verify
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
 
 Scene, KEY, OTHER = clip_scene.Scene, clip_scene.KEY, clip_scene.OTHER
@@ -169,7 +169,7 @@ def test_without_libturbojpeg_pictures_are_encoded_again(labels, tmp_path, monke
 
 
 def test_a_larger_margin_serves_a_stronger_augmentation(labels, tmp_path):
-    from h2onet.data.augment import Augmentation
+    from h2onet.data.loading.augment import Augmentation
 
     build_clips(labels, tmp_path / "clips.zarr", workers=1, max_scale=1.5)
     store = ClipStore.open(tmp_path / "clips.zarr")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from distributed import LocalCluster
 from h2onet.data.frame import Failure
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.pipeline import cluster as cluster_module
 from h2onet.pipeline.cluster import InProcess, connect, run_tasks
 
@@ -40,7 +40,7 @@ def make_die_on_three():
 
 def make_refuse_two():
     def refuse_two(task):
-        from h2onet.hand.errors import InputError
+        from h2onet.errors import InputError
 
         if task == 2:
             raise InputError("two: expected anything else")

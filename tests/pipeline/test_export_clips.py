@@ -7,7 +7,7 @@ import clip_scene
 import numpy as np
 import pytest
 from h2onet.data.clips import ClipStore
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
 from h2onet.pipeline.export_clips import export_webdataset
 

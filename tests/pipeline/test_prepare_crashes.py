@@ -14,15 +14,15 @@ import numpy as np
 import psutil
 import pytest
 import raw_trees as trees
-from h2onet.data.dexycb_splits import SERIALS, SUBJECTS, sequence_list
 from h2onet.data.labels import LabelStore
-from h2onet.data.store import SequenceStore
+from h2onet.data.readers.dexycb_splits import SERIALS, SUBJECTS, sequence_list
+from h2onet.data.stores.sequences import SequenceStore
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
 
 SCRIPT = """
     import sys
     from pathlib import Path
-    from h2onet.hand.errors import InputError
+    from h2onet.errors import InputError
     from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
     if __name__ == "__main__":
         root, out, workers = sys.argv[1:4]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import raw_trees as trees
 from h2onet.data.annotations import write_annotations
-from h2onet.data.dexycb_splits import SERIALS
 from h2onet.data.labels import LabelStore
-from h2onet.hand.errors import InputError
+from h2onet.data.readers.dexycb_splits import SERIALS
+from h2onet.errors import InputError
 from h2onet.hand.parts import LABELS
 from h2onet.labeling.occlusion import CAUSES
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels

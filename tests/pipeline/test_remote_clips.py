@@ -8,11 +8,11 @@ import clip_scene
 import fsspec
 import numpy as np
 import pytest
-from h2onet.data.augment import Augmentation
-from h2onet.data.batches import loader
 from h2onet.data.clips import ClipDataset, ClipStore, clip_info, contact_sheet, verify, window_of
-from h2onet.data.remote_store import RemoteStore
-from h2onet.hand.errors import InputError
+from h2onet.data.loading.augment import Augmentation
+from h2onet.data.loading.batches import loader
+from h2onet.data.stores.remote import RemoteStore
+from h2onet.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
 
 Scene, KEY, OTHER = clip_scene.Scene, clip_scene.KEY, clip_scene.OTHER

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from h2onet.data.clip_index import write_index
-from h2onet.data.clip_store import SCHEMA, SCHEMA_VERSION
 from h2onet.data.labels import LabelStore, empty_columns, image_pattern
-from h2onet.data.store import SequenceStore
-from h2onet.evaluation.pictures import overlay_mesh
+from h2onet.data.stores.clip_index import write_index
+from h2onet.data.stores.clips import SCHEMA, SCHEMA_VERSION
+from h2onet.data.stores.sequences import SequenceStore
+from h2onet.evaluation.page.pictures import overlay_mesh
 from h2onet.hand import hierarchy
 from h2onet.hand.camera import project
 from h2onet.hand.mano import HandModel, load_hand

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.training.distributed import SharedBatchNorm, from_environment
 from h2onet.training.loop import train
 

@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.hand.mano import load_arrays
-from h2onet.hand.standin import write_mano_pickles
+from h2onet.hand.standin.arrays import write_mano_pickles
 from h2onet.training.chains import train_all
 from h2onet.training.loop import train
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.training.chains import CHAINS
 from h2onet.training.recipe import PRESETS, Recipe, differences, load_recipe, override, preset_names, to_toml
 from h2onet.training.run import learning_rate

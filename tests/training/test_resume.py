@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from h2onet import cli
-from h2onet.hand.errors import InputError
+from h2onet.errors import InputError
 from h2onet.network.checkpoint import load_checkpoint, load_training_state
 from h2onet.training import run as running
 from h2onet.training.loop import train

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from h2onet.data.batches import collate
 from h2onet.data.clips import ClipDataset
+from h2onet.data.loading.batches import collate
 from h2onet.hand.mano import HandModel
 from h2onet.network.checkpoint import load_checkpoint
 from h2onet.training import inputs

@@ -1,0 +1,1 @@
+"""Clips as training sees them: crops, windows, augmentation, batches."""

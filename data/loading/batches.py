@@ -1,0 +1,228 @@
+"""Batches of clips: order, sharing among processes of a training job, and resuming in the middle of an epoch.
+
+The order of an epoch follows from (seed, epoch) alone, and every index carries its epoch to the worker, so that a
+batch has the same bytes with any number of workers, under fork or spawn, and after a resume.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from ...errors import InputError
+from .dataset import ClipDataset, Item
+
+Batch = dict[str, torch.Tensor]
+Sample = tuple[int, int, int]
+
+
+def epoch_order(dataset: ClipDataset, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
+    """The (index, draw) pairs of one epoch, (N, 2) int64, before sharing among ranks.
+
+    Without weights every sample once. With weights an epoch is as long, and store s fills its share w_s / sum(w) of it:
+    its samples in turn, each again with another draw (other augmentation) only when all had their turn.
+    """
+    counts = dataset.counts
+    rng = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[1, 0, 0, 0]))
+    wanted = counts if dataset.weights is None else _shares(sum(counts), dataset.weights)
+    parts, first = [], 0
+    for count, number in zip(counts, wanted, strict=True):
+        rounds = -(-number // count)
+        order = [rng.permutation(count) if shuffle else np.arange(count) for _ in range(rounds)]
+        index = np.concatenate(order)[:number] if order else np.empty(0, np.int64)
+        parts.append(np.stack([index + first, np.arange(number) // count], axis=1))
+        first += count
+    pairs = np.concatenate(parts)
+    return rng.permutation(pairs) if shuffle else pairs
+
+
+def _shares(total: int, weights: tuple[float, ...]) -> list[int]:
+    edges = np.rint(np.cumsum([0.0, *weights]) / sum(weights) * total).astype(int)
+    return np.diff(edges).tolist()
+
+
+def collate(items: list[Item]) -> Batch:
+    """Items of one batch stacked into tensors; nothing shares memory with the items."""
+    return {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in items[0]}
+
+
+def start_worker(_: int) -> None:
+    """One thread per worker process: the workers are the parallelism. They end when their parent says so."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    _leave_stopping_to_the_parent()
+
+
+def _leave_stopping_to_the_parent() -> None:
+    """Ctrl-C, torchrun and batch systems signal all processes at once; the parent still needs its workers for the
+    step in hand. So a SIGTERM counts only if the parent sent it, and a worker whose parent is gone ends by itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None or not hasattr(signal, "sigwaitinfo"):  # macOS tells no sender: there torch's handling stays
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_on_word_of, args=(parent.pid,), daemon=True).start()
+
+
+def _end_on_word_of(parent: int | None) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
+
+
+class _Batches:
+    """The batch sampler: lists of (epoch, index, draw), from a given batch of a given epoch on."""
+
+    def __init__(self, loader: ClipLoader) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        yield from self._loader.samples(self._loader.epoch, self._loader.batch)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+
+class ClipLoader:
+    """Iterating gives the batches of one epoch; the next iteration is the next epoch.
+
+    `state_dict()` taken while a batch is being worked on says that this batch is done; after `load_state_dict` the next
+    iteration goes on with the batch after it. An iteration that was broken off starts its epoch again.
+    """
+
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        num_workers: int,
+        seed: int,
+        drop_last: bool,
+        rank: int,
+        world: int,
+        start_method: str | None,
+        pin_memory: bool,
+    ) -> None:
+        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
+            if value < least:
+                raise InputError(f"loader: {name} is {value}; expected {least} or more")
+        if not 0 <= rank < world:
+            raise InputError(f"loader: rank is {rank}, world is {world}; expected 0 <= rank < world")
+        self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
+        self.seed, self.drop_last, self.rank, self.world = seed, drop_last, rank, world
+        self.epoch, self.batch = 0, 0
+        self._resumed = False
+        if len(self) == 0:
+            raise InputError(
+                f"loader: {len(dataset)} samples give no batch of {batch_size} for each of {world} processes; use a"
+                " smaller batch_size or drop_last=False"
+            )
+        self._loader = DataLoader(
+            dataset,
+            batch_sampler=_Batches(self),  # pyright: ignore[reportArgumentType]
+            num_workers=num_workers,
+            collate_fn=collate,
+            worker_init_fn=start_worker,
+            multiprocessing_context=start_method if num_workers else None,
+            persistent_workers=num_workers > 0,
+            pin_memory=pin_memory,
+        )
+
+    def __len__(self) -> int:
+        """Batches per epoch of this process."""
+        share = len(range(self.rank, len(self.dataset), self.world))
+        if self.drop_last:
+            return len(self.dataset) // (self.batch_size * self.world)
+        return -(-share // self.batch_size)
+
+    def samples(self, epoch: int, first: int = 0) -> Iterator[list[Sample]]:
+        """The batches of an epoch as lists of (epoch, index, draw), from batch `first` on."""
+        mine = epoch_order(self.dataset, self.seed, epoch, self.shuffle)[self.rank :: self.world]
+        for batch in range(first, len(self)):
+            chosen = mine[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(epoch, index, draw) for index, draw in chosen.tolist()]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Start the given epoch from its beginning with the next iteration."""
+        self.epoch, self.batch, self._resumed = epoch, 0, False
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self._resumed:
+            self.batch = 0
+        self._resumed = False
+        for batch in self._loader:
+            self.batch += 1
+            yield batch
+        self.epoch, self.batch = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands, and what must be equal to go on from there; plain JSON."""
+        return {"epoch": self.epoch, "batch": self.batch, "settings": self._settings()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`; InputError naming the first setting that differs."""
+        mine = self._settings()
+        for name in sorted({*mine, *state["settings"]}):
+            if state["settings"].get(name) != mine.get(name):
+                raise InputError(
+                    f"loader state: made with {name}={state['settings'].get(name)}, now {name}={mine.get(name)}; resume"
+                    " with the same data and settings, or start anew"
+                )
+        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
+        self._resumed = True
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "samples": list(self.dataset.counts),
+            "weights": None if self.dataset.weights is None else list(self.dataset.weights),
+            "dataset_seed": self.dataset.seed,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "world": self.world,
+        }
+
+
+def loader(
+    dataset: ClipDataset,
+    batch_size: int,
+    *,
+    shuffle: bool = False,
+    num_workers: int = 0,
+    seed: int = 0,
+    drop_last: bool = False,
+    rank: int = 0,
+    world: int = 1,
+    start_method: str | None = None,
+    pin_memory: bool = False,
+) -> ClipLoader:
+    """A stateful loader of `batch_size` samples per process.
+
+    `rank` of `world` processes gets every world-th sample of the same order; with `drop_last` all get equally many
+    batches, without it some one sample more and none is given twice (evaluation). `start_method` fork, spawn,
+    forkserver, or the platform's. With a GPU already in use by the parent choose spawn or forkserver.
+    """
+    return ClipLoader(
+        dataset,
+        batch_size,
+        shuffle=shuffle,
+        num_workers=num_workers,
+        seed=seed,
+        drop_last=drop_last,
+        rank=rank,
+        world=world,
+        start_method=start_method,
+        pin_memory=pin_memory,
+    )

@@ -1,0 +1,210 @@
+"""Clips as training sees them: a map-style dataset of single frames or windows, augmented, in the right hand's frame.
+
+The store itself is `data/clip_store.py`; batches, order and resuming are `data/batches.py`. Metres, OpenCV camera frame
+turned with the picture; 2D in [0, 1] of the 128 px crop; RGB in [0, 1]; joints wrist, thumb .. little, base to tip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from ...errors import InputError
+from ..stores.clips import ClipStore
+from .augment import NOTHING, Augmentation, Hands, mirror_left, patch, photo_affine, turn
+from .crops import SIZE, WHOLE_PHOTO
+from .windows import Window, window_positions
+
+Item = dict[str, Any]
+Windows = Window | Mapping[str, Window] | None
+Key = int | tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One store as the dataset uses it: its chosen rows (R,) in order, and where each sequence starts in them (S +
+    1,).
+    """
+
+    store: ClipStore
+    rows: np.ndarray
+    starts: np.ndarray
+    window: Window | None
+
+
+class ClipDataset(Dataset):
+    """Frames or windows of one or several clip stores; `dataset[i]` is a dict of NumPy arrays (see `__getitem__`).
+
+    `paths` one clips.zarr or several. `frames` None for single frames, a Window for (t, short past, long past), or one
+    Window per dataset name. `augment` None for validation and test; otherwise windows jitter too, and frames whose hand
+    lies outside the photo are dropped, as the authors do. `labelled_only` keeps frames with occlusion labels,
+    `require_pose` those with a hand pose: the past frames of a window come from the kept ones. `weights` (one per
+    store) is each store's share of an epoch, used by `data.batches.loader`.
+
+    Everything random follows from (seed, epoch, index) alone. Picklable; files are opened per process, on first use.
+    """
+
+    def __init__(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        frames: Windows = None,
+        augment: Augmentation | None = None,
+        seed: int = 0,
+        weights: Sequence[float] | None = None,
+        labelled_only: bool = False,
+        require_pose: bool = False,
+    ) -> None:
+        self.paths = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+        if not self.paths:
+            raise InputError("ClipDataset: no clip store given; expected at least one clips.zarr")
+        if weights is not None and (len(weights) != len(self.paths) or min(weights) < 0 or not sum(weights) > 0):
+            raise InputError(
+                f"ClipDataset: weights {list(weights)} for {len(self.paths)} stores; give one >= 0 for each"
+            )
+        if seed < 0:
+            raise InputError(f"ClipDataset: seed is {seed}; expected 0 or more")
+        self.frames, self.augment, self.seed = frames, augment, seed
+        self.weights = None if weights is None else tuple(float(w) for w in weights)
+        self.labelled_only, self.require_pose = labelled_only, require_pose
+        self.epoch = 0
+        self._parts: list[_Part] | None = None
+        self._fingerprints: tuple[str, ...] = ()
+        self.counts = tuple(len(part.rows) for part in self._opened())
+        for path, count in zip(self.paths, self.counts, strict=True):
+            if count == 0:
+                raise InputError(
+                    f"{path}: no frame passes labelled_only={labelled_only}, require_pose={require_pose};"
+                    f" see h2o clips info {path}, or give another split"
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_parts": None}
+
+    def __len__(self) -> int:
+        return sum(self.counts)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that plain integer indices draw their augmentation for."""
+        self.epoch = epoch
+
+    def _opened(self) -> list[_Part]:
+        if self._parts is None:
+            parts = [self._open(path) for path in self.paths]
+            found = tuple(part.store.fingerprint for part in parts)
+            for path, now, before in zip(self.paths, found, self._fingerprints or found, strict=True):
+                if now != before:
+                    raise InputError(f"{path}: was built anew since this dataset was made; make the dataset again")
+            self._fingerprints = found
+            self._parts = parts
+        return self._parts
+
+    def _open(self, path: str) -> _Part:
+        store = ClipStore.open(path)
+        if self.augment is not None and 1.0 + self.augment.scale > store.attrs["max_scale"] + 1e-9:
+            raise InputError(
+                f"{path}: stored pictures cover augmentation up to scale {store.attrs['max_scale']}, asked for"
+                f" {1.0 + self.augment.scale}; build the clips with a larger max_scale"
+            )
+        keep = np.ones(len(store), bool)
+        if self.labelled_only:
+            keep &= store.index["labelled"]
+        if self.require_pose:
+            keep &= store.index["has_pose"]
+        if self.augment is not None:
+            keep &= store.index["box_rule"] != WHOLE_PHOTO
+        rows = np.flatnonzero(keep)
+        starts = np.searchsorted(store.index["sequence_id"][rows], np.arange(len(store.entries) + 1))
+        return _Part(store, rows, starts, self._window(store))
+
+    def _window(self, store: ClipStore) -> Window | None:
+        if self.frames is None or isinstance(self.frames, Window):
+            return self.frames
+        if store.dataset not in self.frames:
+            raise InputError(
+                f"{store.path}: no window given for its dataset {store.dataset!r} ({', '.join(self.frames)}); add one"
+            )
+        return self.frames[store.dataset]
+
+    def __getitem__(self, key: Key) -> Item:
+        """One sample. `key` is an index, or (epoch, index, draw) as the loader's sampler gives it.
+
+        Of T frames (no T axis for single frames): images (T, 3, 128, 128) float32; joints (T, 21, 3) m relative to the
+        wrist, root (T, 3) m, mano_pose (T, 48), mano_shape (T, 10), joints_2d (T, 21, 2), intrinsics (T, 3, 3) of the
+        augmented crop, float32, of a right hand (left ones are mirrored); occluded (T, 7) uint8, 255 unknown;
+        visible_fraction (T, 6), NaN unknown; joint_visible (T, 21) uint8; has_pose, has_joints (T,) bool (where False,
+        those numbers are 0); frame_index (T,) int64, the rows of the store; is_left () bool; store () int64.
+        """
+        epoch, index, draw = key if isinstance(key, tuple) else (self.epoch, key, 0)
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of a dataset of {len(self)}")
+        number, position = 0, index
+        while position >= self.counts[number]:
+            position -= self.counts[number]
+            number += 1
+        part = self._opened()[number]
+        # A counter-based generator needs no state: the same sample gets the same draws in any process and order.
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, draw, index, 0]))
+        rows = self._window_rows(part, position, rng if self.augment is not None else None)
+        item = self._item(part.store, rows, rng)
+        if part.window is None or not part.window.past:
+            item = {name: values[0] for name, values in item.items()}
+        return {**item, "is_left": part.store.index["is_left"][rows[0]], "store": np.int64(number)}
+
+    def _window_rows(self, part: _Part, position: int, rng: np.random.Generator | None) -> np.ndarray:
+        if part.window is None or not part.window.past:
+            return part.rows[position : position + 1]
+        sequence = part.store.index["sequence_id"][part.rows[position]]
+        start, end = int(part.starts[sequence]), int(part.starts[sequence + 1])
+        rows = part.rows[start:end]
+        return rows[window_positions(part.store.index["frame"][rows], position - start, part.window, rng)]
+
+    def _item(self, store: ClipStore, rows: np.ndarray, rng: np.random.Generator) -> Item:
+        index = store.index
+        draw = NOTHING if self.augment is None else self.augment.draw(rng)
+        left = bool(index["is_left"][rows[0]])
+        width = index["photo"][rows, 0]
+        to_crop, stored_to_crop = photo_affine(index["box"][rows], width, left, draw)
+
+        images = np.empty((len(rows), 3, SIZE, SIZE), np.float32)
+        origins = index["crop"][rows, :2].tolist()
+        for t, picture in enumerate(store.pictures(rows)):
+            patch(picture, origins[t], stored_to_crop[t], draw, images[t])
+
+        root, joints = _known(index["root"][rows]), _known(index["joints"][rows])
+        has_joints = ~np.isnan(index["joints"][rows]).any(axis=(1, 2))
+        hands = Hands(
+            joints=np.where(has_joints.reshape(-1, 1, 1), joints - root[:, None], 0.0),
+            root=root,
+            mano_pose=_known(index["mano_pose"][rows]),
+            joints_2d=index["joints_2d"][rows].astype(np.float64),
+            intrinsics=index["intrinsics"][rows],
+        )
+        if left:
+            hands = mirror_left(hands, width)
+        hands = turn(hands, draw.rotation, to_crop)
+        return {
+            "images": images,
+            "joints": hands.joints.astype(np.float32),
+            "joints_2d": _known(hands.joints_2d / SIZE).astype(np.float32),
+            "root": hands.root.astype(np.float32),
+            "mano_pose": hands.mano_pose.astype(np.float32),
+            "mano_shape": _known(index["mano_shape"][rows]).astype(np.float32),
+            "intrinsics": hands.intrinsics.astype(np.float32),
+            "occluded": index["occluded"][rows],
+            "visible_fraction": index["visible_fraction"][rows],
+            "joint_visible": index["joint_visible"][rows],
+            "has_pose": index["has_pose"][rows],
+            "has_joints": has_joints,
+            "frame_index": rows.astype(np.int64),
+        }
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    """A float64 copy with 0 where the dataset says nothing (NaN), so that masked losses stay finite."""
+    return np.where(np.isnan(values), 0.0, values).astype(np.float64)

@@ -1,0 +1,183 @@
+"""What is in a clips.zarr, and whether all of it is still as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import InputError
+from ...hand.parts import LABELS
+from ..stores.clip_index import chunk_file
+from ..stores.clips import ClipStore
+from ..stores.sequences import SequenceStore, folder_of
+from .crops import WHOLE_PHOTO
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """Counts and sizes of a store; `str()` is the table that `h2o clips info` prints.
+
+    `occluded` and `known` count frames per label (thumb, index, middle, ring, little, palm, global). `gaps` are frame
+    numbers missing between the first and the last frame of a sequence: frames without a hand or with a failed photo.
+    """
+
+    path: str
+    dataset: str
+    split: str
+    setup: str
+    codec: str
+    sequences: int
+    frames: int
+    labelled: int
+    with_pose: int
+    left: int
+    whole_photo: int
+    duplicates: int
+    gaps: int
+    failures: int
+    picture_bytes: int
+    total_bytes: int
+    files: int
+    occluded: dict[str, int] = field(default_factory=dict)
+    known: dict[str, int] = field(default_factory=dict)
+    rules: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        per_frame = self.picture_bytes / max(1, self.frames) / 1e3
+        rows = [
+            ("store", self.path),
+            ("dataset", " ".join(part for part in (self.dataset, self.setup, self.split) if part)),
+            ("label rules", ", ".join(f"{name} {version}" for name, version in self.rules.items()) or "not recorded"),
+            ("frames", f"{self.frames} in {self.sequences} camera sequences"),
+            ("", f"{self.labelled} labelled, {self.with_pose} with pose, {self.left} left hands"),
+            ("", f"{self.whole_photo} with the hand outside the photo, {self.failures} photos failed"),
+            ("frame numbers", f"{self.gaps} missing inside sequences, {self.duplicates} twice"),
+            ("pictures", f"{self.codec}, {per_frame:.1f} KB per frame"),
+            ("on disk", f"{self.total_bytes / 1e6:.1f} MB in {self.files} files"),
+        ]
+        lines = [f"{name:<14}{value}" for name, value in rows]
+        lines.append(f"{'label':<14}{'occluded':>9}{'of':>9}{'share':>8}")
+        for label in LABELS:
+            known, hidden = self.known[label], self.occluded[label]
+            share = f"{hidden / known:8.1%}" if known else "       -"
+            lines.append(f"{label:<14}{hidden:>9}{known:>9}{share}")
+        return "\n".join(lines)
+
+
+def clip_info(path: str | Path) -> ClipInfo:
+    """Counts, sizes, label balance, duplicate and missing frames of a store. InputError as `ClipStore.open`."""
+    store = ClipStore.open(path)
+    index, attrs = store.index, store.attrs
+    occluded = index["occluded"]
+    sizes = store.remote.sizes() if store.remote else [entry.stat().st_size for entry in _files(store.path)]
+    return ClipInfo(
+        path=str(path),
+        dataset=attrs["dataset"],
+        split=attrs["split"],
+        setup=attrs.get("setup") or "",
+        codec=attrs["codec"],
+        sequences=len(store.entries),
+        frames=len(store),
+        labelled=int(index["labelled"].sum()),
+        with_pose=int(index["has_pose"].sum()),
+        left=int(index["is_left"].sum()),
+        whole_photo=int((index["box_rule"] == WHOLE_PHOTO).sum()),
+        duplicates=len(_duplicates(store)),
+        gaps=_gaps(store),
+        failures=int(attrs.get("failures", 0)),
+        picture_bytes=int(index["length"].sum(dtype=np.int64)),
+        total_bytes=sum(sizes),
+        files=len(sizes),
+        occluded={label: int((occluded[:, i] == 1).sum()) for i, label in enumerate(LABELS)},
+        known={label: int((occluded[:, i] <= 1).sum()) for i, label in enumerate(LABELS)},
+        rules={str(name): str(version) for name, version in (attrs.get("rules") or {}).items()},
+    )
+
+
+def verify(path: str | Path) -> list[str]:
+    """Check everything that was written: one line per problem, an empty list when there is none.
+
+    Missing sequences, every sequence's and every column's checksum, that pictures lie inside their file, that a frame
+    is there once, and that every frame of the index belongs to a sequence. InputError when the store cannot be opened
+    at all.
+    """
+    try:
+        store = ClipStore.open(path)
+    except InputError as error:
+        if "of the index" not in str(error):
+            raise
+        return [str(error)]
+    return [*_sequence_problems(store), *_column_problems(store)]
+
+
+def _sequence_problems(store: ClipStore) -> Iterator[str]:
+    for entry in store.entries:
+        key = entry["key"]
+        try:
+            found = _verified(store, key)
+        except (InputError, OSError, ValueError) as error:
+            yield f"sequence {key}: {error}"
+            continue
+        if found != entry["sha256"]:
+            yield f"sequence {key}: is not the one the index was made from; run build-clips again"
+    if store.remote is not None:
+        return
+    known = {folder_of(entry["key"]) for entry in store.entries}
+    for found in sorted(entry.name for entry in os.scandir(store.path / "sequences") if entry.is_dir()):
+        if found not in known and not found.startswith("."):
+            yield f"sequence {found}: is in the store but not in its index; run build-clips again"
+
+
+def _verified(store: ClipStore, key: str) -> str:
+    if store.remote is not None:
+        return store.remote.verify(key)
+    sequences = SequenceStore(store.path)
+    sequences.verify(key)
+    return sequences.read(key)[1]["sha256"]
+
+
+def _column_problems(store: ClipStore) -> Iterator[str]:
+    damaged = False
+    for name, entry in store.attrs["columns"].items():
+        file = chunk_file(store.index.path / name, len(entry["shape"]))
+        if not file.exists():
+            yield f"index column {name}: {file} is missing; run build-clips again"
+            damaged = True
+        elif hashlib.sha256(file.read_bytes()).hexdigest() != entry["sha256"]:
+            yield f"index column {name}: checksum differs; run build-clips again"
+            damaged = True
+    if damaged:
+        return
+    for sequence, frame in _duplicates(store):
+        yield f"sequence {store.entries[sequence]['key']}: frame {frame} is there more than once"
+    counts = np.bincount(store.index["sequence_id"], minlength=len(store.entries))
+    for entry, count in zip(store.entries, counts.tolist(), strict=True):
+        if entry["frames"] != count:
+            yield f"sequence {entry['key']}: has {entry['frames']} frames, the index {count}; run build-clips again"
+
+
+def _duplicates(store: ClipStore) -> list[tuple[int, int]]:
+    pairs = np.stack([store.index["sequence_id"], store.index["frame"]], axis=1)
+    unique, counts = np.unique(pairs, axis=0, return_counts=True)
+    return [(int(s), int(f)) for s, f in unique[counts > 1]]
+
+
+def _gaps(store: ClipStore) -> int:
+    if not len(store):
+        return 0
+    sequence, frame = store.index["sequence_id"], store.index["frame"]
+    inside = sequence[1:] == sequence[:-1]
+    return int(np.maximum(np.diff(frame)[inside] - 1, 0).sum())
+
+
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from _files(Path(entry.path))
+        elif entry.name != ".lock":
+            yield entry

@@ -1,0 +1,97 @@
+"""Which earlier frames belong to a frame: (t, short past, long past), by frame number inside one camera sequence.
+
+The authors pick neighbours by list position, which crosses sequence borders wherever a frame is missing; here
+the number counts, and the nearest existing frame stands in for a missing one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...errors import InputError
+
+
+@dataclass(frozen=True)
+class Window:
+    """How far back the past frames lie, nearest first, and how wide training jitters them.
+
+    A past frame k_i = past[i] + trunc((u - 0.5) * jitter[i]) frames back, the last one past[-1] - trunc(u *
+    jitter[-1]), u uniform in [0, 1), as in their loaders. Before frame number past[-1] the past is spread evenly over
+    what there is: half way back and frame 0. An empty `past` means single frames.
+    """
+
+    past: tuple[int, ...] = (5, 10)
+    jitter: tuple[float, ...] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if len(self.past) != len(self.jitter):
+            raise InputError(
+                f"Window: past has {len(self.past)} entries, jitter {len(self.jitter)}; give one jitter per past frame"
+            )
+        if any(k < 1 for k in self.past) or list(self.past) != sorted(self.past):
+            raise InputError(f"Window: past is {self.past}; expected increasing positive frame distances")
+        if any(j < 0 for j in self.jitter) or any(int(j) >= k for j, k in zip(self.jitter, self.past, strict=True)):
+            raise InputError(f"Window: jitter is {self.jitter}; expected values from 0 to below past={self.past}")
+
+    def __len__(self) -> int:
+        """Frames in the window, the current one included."""
+        return 1 + len(self.past)
+
+    def fixed(self) -> Window:
+        """The same window without jitter: validation and test."""
+        return replace(self, jitter=(0.0,) * len(self.past))
+
+    def offsets(self, number: int, rng: np.random.Generator | None = None) -> tuple[int, ...]:
+        """Frames back of every past frame, for the frame with this number; without `rng` nothing jitters."""
+        if not self.past:
+            return ()
+        count = len(self.past)
+        draws = [0.5] * (count - 1) + [0.0] if rng is None else rng.random(count).tolist()
+        if number < self.past[-1]:
+            return tuple(number * (i + 1) // count for i in range(count))
+        near = [k + int((u - 0.5) * j) for k, j, u in zip(self.past[:-1], self.jitter, draws, strict=False)]
+        return (*near, self.past[-1] - int(draws[-1] * self.jitter[-1]))
+
+
+_RANGES = {
+    "dexycb": Window((5, 10), (4.0, 2.0)),
+    "ho3d-v2": Window((30, 60), (10.0, 5.0)),
+    "ho3d-v3": Window((30, 60), (10.0, 5.0)),
+}
+
+
+def window_of(dataset: str, train: bool, past: int = 2) -> Window:
+    """The authors' window for a dataset, with the jitter of training or without; `past` 0, 1 or 2 frames."""
+    if dataset not in _RANGES:
+        raise InputError(f"window of dataset {dataset!r}: expected one of {', '.join(_RANGES)}; give a Window instead")
+    if not 0 <= past <= 2:
+        raise InputError(f"window with {past} past frames: the datasets' windows have 0 to 2; give a Window instead")
+    window = _RANGES[dataset]
+    window = Window(window.past[:past], window.jitter[:past])
+    return window if train else window.fixed()
+
+
+def nearest(numbers: np.ndarray, wanted: int) -> int:
+    """Position of the existing frame number nearest to `wanted`; the earlier one on a tie. `numbers` (F,)
+    increasing.
+    """
+    right = int(np.searchsorted(numbers, wanted))
+    if right == 0:
+        return 0
+    if right == len(numbers) or wanted - int(numbers[right - 1]) <= int(numbers[right]) - wanted:
+        return right - 1
+    return right
+
+
+def window_positions(
+    numbers: np.ndarray, position: int, window: Window, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Positions (T,) of a window in one camera sequence's sorted frame `numbers`: the current frame first.
+
+    No position lies after the current one, none outside `numbers`.
+    """
+    number = int(numbers[position])
+    earlier = numbers[: position + 1]
+    return np.array([position, *(nearest(earlier, number - k) for k in window.offsets(number, rng))], np.int64)

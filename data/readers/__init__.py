@@ -1,0 +1,1 @@
+"""Readers of the raw trees and of HandOccNet's annotation JSON."""

@@ -1,0 +1,222 @@
+"""Frames of DexYCB from the raw tree (`dexycb_lists` says which recordings a split has).
+
+Metres, pixels, OpenCV camera frame; every label file speaks its own camera's frame already. Source:
+dex-ycb-toolkit; what trips people is in docs/datasets.md.
+"""
+
+from __future__ import annotations
+
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import InputError
+from ...hand.basis import HandBasis, hand_basis
+from ...hand.camera import intrinsics_matrix
+from ..frame import (
+    CameraSequence,
+    Failure,
+    Frame,
+    ObjectPose,
+    Photo,
+    Skipped,
+    Surroundings,
+    frame_of_hand,
+    listed_photos,
+)
+from .dexycb_splits import YCB_NAMES
+from .fields import array_of, checked_intrinsics
+from .yaml_files import field, read_yaml
+
+HAND = 255  # of `seg`
+NO_POSE = "pose_m is all 0"
+NO_JOINTS = "joint_3d is all -1"
+NO_PIXELS = "joint_2d is all -1"
+# What reading a damaged or missing label file raises: a flipped bit may claim an encryption or compression that zipfile
+# does not know (RuntimeError), a header that does not parse (TokenError), or an array of any size (MemoryError).
+BROKEN = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    tokenize.TokenError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+# -- one recording ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What all frames of one camera recording share."""
+
+    side: str
+    shape: np.ndarray  # (10,) betas
+    intrinsics: np.ndarray  # (3, 3) px
+    objects: tuple[str, ...]
+    grasped: int
+    basis: HandBasis | None
+
+
+def read_recording(sequence: CameraSequence) -> Recording:
+    """Meta, calibration and hand basis of a recording. InputError naming the file and field that is wrong."""
+    root = Path(sequence.root)
+    subject, name, serial = sequence.key.split("/")
+    path = root / subject / name / "meta.yml"
+    meta = read_yaml(path)
+    side = _first(field(meta, path, "mano_sides"), path, "mano_sides")
+    if side not in ("right", "left"):
+        raise InputError(f"{path}: mano_sides is {side!r}, expected right or left; copy the file again")
+    ids = field(meta, path, "ycb_ids")
+    if not isinstance(ids, list) or not all(isinstance(i, int) and 1 <= i <= len(YCB_NAMES) for i in ids):
+        raise InputError(f"{path}: ycb_ids is {ids!r}, expected a list of 1..{len(YCB_NAMES)}; copy the file again")
+    grasped = field(meta, path, "ycb_grasp_ind")
+    if not isinstance(grasped, int):
+        raise InputError(f"{path}: ycb_grasp_ind is {grasped!r}, expected a place in ycb_ids; copy the file again")
+    calibration = root / "calibration"
+    hand = calibration / f"mano_{_first(field(meta, path, 'mano_calib'), path, 'mano_calib')}" / "mano.yml"
+    return Recording(
+        side=str(side),
+        shape=_numbers(field(read_yaml(hand), hand, "betas"), (10,), hand, "betas"),
+        intrinsics=read_intrinsics(calibration / "intrinsics" / f"{serial}_640x480.yml"),
+        objects=tuple(YCB_NAMES[i - 1] for i in ids),
+        grasped=grasped,
+        basis=None if sequence.mano is None else hand_basis(sequence.mano, str(side)),
+    )
+
+
+def read_intrinsics(path: Path) -> np.ndarray:
+    """The colour camera's matrix (3, 3); `depth` is aligned to colour and must not be used."""
+    content = read_yaml(path)
+    values = _numbers([field(content, path, "color", name) for name in ("fx", "fy", "ppx", "ppy")], (4,), path, "color")
+    try:
+        return checked_intrinsics(intrinsics_matrix(*values.tolist()), "color")
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; copy the file again") from None
+
+
+def read_extrinsics(path: Path) -> dict[str, np.ndarray]:
+    """world_from_camera (3, 4) m by serial, and "apriltag" (the table), from an extrinsics.yml."""
+    entries = field(read_yaml(path), path, "extrinsics")
+    return {
+        str(name): _numbers(values, (12,), path, f"extrinsics.{name}").reshape(3, 4) for name, values in entries.items()
+    }
+
+
+def _first(values: object, path: Path, name: str) -> object:
+    if not isinstance(values, list) or not values:
+        raise InputError(f"{path}: {name} is {values!r}, expected a list with one entry; copy the file again")
+    return values[0]
+
+
+def _numbers(values: object, shape: tuple[int, ...], path: Path, name: str) -> np.ndarray:
+    try:
+        return array_of(values, shape, name)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; copy the file again") from None
+
+
+# -- frames ----------------------------------------------------------------------------------------------------
+
+
+def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
+    """Every frame of a recording, in order: annotated, without a hand, or unreadable (which names the file)."""
+    root = Path(sequence.root)
+    try:
+        recording = read_recording(sequence)
+    except InputError as error:
+        yield Failure(sequence.key, f"{error} ({len(sequence)} frames)")
+        return
+    if recording.basis is None:
+        raise InputError(f"{sequence.key}: frames need the hand's basis; list the sequences with mano=FOLDER")
+    for photo, missing in listed_photos(sequence):
+        if missing:
+            yield missing
+            continue
+        path = label_path(photo)
+        try:
+            arrays = read_label_file(root / path, masks)
+            reason = no_hand(arrays)
+            item = Skipped(photo.image, reason) if reason else _frame(photo, recording, arrays)
+        except BROKEN as error:
+            item = Failure(path, reason_of(error))
+        yield item
+
+
+def label_path(photo: Photo) -> str:
+    """The label file of a photograph, below the dataset root."""
+    return f"{photo.sequence.key}/labels_{photo.number:06d}.npz"
+
+
+_SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
+
+
+def read_label_file(path: Path, masks: bool = True) -> dict[str, np.ndarray]:
+    """The arrays of a labels_*.npz (`seg` only with `masks`). ValueError and the like when it is damaged."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in (*_SHAPES, "pose_y")}
+        if masks:
+            arrays["seg"] = file["seg"]
+    for name, shape in _SHAPES.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+    if masks and arrays["seg"].shape != (480, 640):
+        raise ValueError(f"seg has shape {arrays['seg'].shape}, expected (480, 640)")
+    return arrays
+
+
+def no_hand(arrays: dict[str, np.ndarray]) -> str | None:
+    """Why a frame has no usable hand, by HandOccNet's three-way rule (docs/datasets.md); None when it has one."""
+    if not arrays["pose_m"].any():
+        return NO_POSE
+    if (arrays["joint_3d"] == -1).all():
+        return NO_JOINTS
+    if (arrays["joint_2d"] == -1).all():
+        return NO_PIXELS
+    return None
+
+
+def surroundings(recording: Recording, arrays: dict[str, np.ndarray]) -> Surroundings:
+    """Hand mask (where `seg` was read) and the objects that are there: an all-zero pose is an absent one."""
+    poses = array_of(arrays["pose_y"], (len(recording.objects), 3, 4), "pose_y")
+    present = [i for i in range(len(poses)) if poses[i].any()]
+    return Surroundings(
+        hand_mask=arrays["seg"] == HAND if "seg" in arrays else None,
+        objects=tuple(ObjectPose(recording.objects[i], poses[i]) for i in present),
+        grasped=present.index(recording.grasped) if recording.grasped in present else -1,
+    )
+
+
+def _frame(photo: Photo, recording: Recording, arrays: dict[str, np.ndarray]) -> Frame:
+    pose, joints, pixels = (array_of(arrays[name][0], shape[1:], name) for name, shape in _SHAPES.items())
+    assert recording.basis is not None
+    return frame_of_hand(
+        photo,
+        recording.side,
+        recording.intrinsics,
+        pose=np.concatenate([pose[:3], recording.basis.finger_pose(pose[3:48])]),
+        shape=recording.shape,
+        translation=pose[48:51],
+        joints=joints,
+        joints_2d=pixels,
+        around=surroundings(recording, arrays),
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Why a label file could not be read, for a `Failure`."""
+    if isinstance(error, FileNotFoundError):
+        return "the file is missing"
+    what = error.strerror if isinstance(error, OSError) else error.args[0] if error.args else None
+    return f"not readable: {what or type(error).__name__}"

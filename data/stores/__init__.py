@@ -1,0 +1,1 @@
+"""Zarr stores of camera sequences, in a folder or on an object store."""

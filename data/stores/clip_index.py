@@ -1,0 +1,126 @@
+"""The index of a clips.zarr: flat arrays over all frames, each one uncompressed Zarr chunk, written once and mapped.
+
+An uncompressed chunk is the raw little-endian bytes of its array: it can be written by appending and read by mapping,
+and is plain Zarr all the same. What the columns mean is `data/clip_store.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+
+from ... import durable
+from ...errors import InputError
+from .records import Rows, rows_length
+
+
+class Columns(Mapping[str, np.ndarray]):
+    """The flat arrays of a clip index, memory-mapped read-only when first asked for."""
+
+    def __init__(self, path: Path, columns: Mapping[str, Any]) -> None:
+        self.path = path
+        self._columns = columns
+        self._open: Rows = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._open:
+            self._open[name] = self._map(name)
+        return self._open[name]
+
+    def _map(self, name: str) -> np.ndarray:
+        entry = self._columns[name]
+        dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
+        file = chunk_file(self.path / name, len(shape))
+        expected = dtype.itemsize * math.prod(shape)
+        found = file.stat().st_size if file.exists() else None
+        if found != expected:
+            raise InputError(
+                f"{file}: has {found} bytes, expected {expected}; the index is damaged: run build-clips again"
+            )
+        if expected == 0:  # a store without a frame: nothing to map
+            return np.empty(shape, dtype)
+        return np.asarray(np.memmap(file, dtype, mode="r", shape=shape))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def chunk_file(array: Path, dimensions: int) -> Path:
+    """The file of a Zarr v3 array that consists of one chunk."""
+    return array.joinpath("c", *["0"] * dimensions)
+
+
+class Sequences(Protocol):
+    """Where the rows of finished sequences come from, and the folder that gets the index: `SequenceStore`, for one."""
+
+    path: Path
+
+    def read(self, key: str) -> tuple[Rows, dict[str, Any]]:
+        """Per-frame arrays and attributes of a finished sequence."""
+        ...
+
+
+def write_index(store: Sequences, keys: Iterable[str], attrs: Mapping[str, Any]) -> int:
+    """Write the flat arrays over the given finished sequences, atomically; returns the number of frames.
+
+    Every column is one uncompressed chunk, that is the raw little-endian bytes: they are appended sequence by
+    sequence, so that the whole index is never in memory. Their hashes go into the attributes, for `verify`.
+    """
+    entries, columns = [], {}
+    with durable.building(store.path / "index") as temporary:
+        group = zarr.open_group(temporary, mode="a", zarr_format=3)
+        writers: dict[str, _Column] = {}
+        try:
+            for number, key in enumerate(keys):
+                rows, sequence = store.read(key)
+                frames = rows_length(rows)
+                attempt = {"attempt": sequence["attempt"]} if "attempt" in sequence else {}
+                entries.append({"key": key, "frames": frames, "sha256": sequence["sha256"], **attempt})
+                for name, values in {"sequence_id": np.full(frames, number, np.int32), **rows}.items():
+                    if name not in writers:
+                        writers[name] = _Column(temporary / name, values)
+                    writers[name].append(values)
+        finally:
+            for writer in writers.values():
+                writer.close()
+        frames = sum(entry["frames"] for entry in entries)
+        for name, writer in sorted(writers.items()):
+            columns[name] = writer.finish(group, name, frames)
+        group.attrs.update({**attrs, "sequences": entries, "columns": columns, "frames": frames, "state": "complete"})
+        durable.replace(temporary, store.path / "index")
+    return frames
+
+
+class _Column:
+    """One column on its way to disk: raw bytes first, Zarr's description of them afterwards, when the length is
+    known.
+    """
+
+    def __init__(self, path: Path, values: np.ndarray) -> None:
+        self.dtype, self.row = values.dtype.newbyteorder("<"), values.shape[1:]
+        chunk = chunk_file(path, values.ndim)
+        chunk.parent.mkdir(parents=True)
+        self._file = chunk.open("wb")
+        self._digest = hashlib.sha256()
+
+    def append(self, values: np.ndarray) -> None:
+        data = np.ascontiguousarray(values, self.dtype).tobytes()
+        self._file.write(data)
+        self._digest.update(data)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def finish(self, group: zarr.Group, name: str, frames: int) -> dict[str, Any]:
+        shape = (frames, *self.row)
+        group.create_array(name, shape=shape, chunks=shape, dtype=self.dtype, compressors=None)
+        return {"dtype": self.dtype.str, "shape": list(shape), "sha256": self._digest.hexdigest()}

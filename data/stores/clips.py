@@ -1,0 +1,173 @@
+"""clips.zarr: the hands of one dataset split, cut out and ready for training, on top of `data/store.py`.
+
+    <store>/zarr.json                 attrs: schema, schema_version, dataset, split, labels, rules, margin, codec, ...
+    <store>/sequences/<key>/jpeg      uint8 (nbytes,), the frames' JPEGs one after the other in one plain chunk
+    <store>/sequences/<key>/rows      the sequence's columns, packed (data/columns.py); the index is made from these
+    <store>/index/<column>            flat arrays over all frames, each **one uncompressed chunk**: memory-mapped, so
+                                      that opening costs nothing and all processes of a machine share the pages
+
+Columns: those of labels.zarr that training and evaluation need, plus where the picture lies (`offset`, `length`), what
+part of the photo it shows (`crop` x, y, width, height; `photo` width, height, whole pixels), and the box that the
+network sees (`box` x0, y0, x1, y1 px, possibly leaving the photo; `box_rule` 0 joints, 1 given by the dataset, 2
+whole photo). Metres, pixels, OpenCV camera frame; what the dataset does not say is NaN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ..photos import BadPhoto, decode
+from .clip_index import Columns
+from .records import group_attributes
+from .remote import RemoteStore, is_url
+from .sequences import SequenceStore, folder_of
+
+SCHEMA = "h2onet-clips"
+SCHEMA_VERSION = 1
+
+LABEL_COLUMNS = (
+    "frame",
+    "dataset_index",
+    "labelled",
+    "occluded",
+    "visible_fraction",
+    "cause",
+    "joint_visible",
+    "is_left",
+    "has_pose",
+    "intrinsics",
+    "mano_pose",
+    "mano_shape",
+    "translation",
+    "joints",
+    "joints_2d",
+    "root",
+    "object_id",
+)
+"""Columns copied from labels.zarr, plus `vertices` where it has them; `box` is worked out anew (data/crops.py)."""
+PICTURE_COLUMNS = {"offset": "i8", "length": "i4", "crop": "i2", "photo": "i2", "box": "f4", "box_rule": "u1"}
+
+
+class ClipStore:
+    """A finished clips.zarr, read-only: `index` columns, and the stored picture of a row.
+
+    Keeps no file open, so that it may be used after a fork and be pickled.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        attrs: dict[str, Any],
+        entries: list[dict[str, Any]],
+        columns: Columns,
+        remote: RemoteStore | None = None,
+    ) -> None:
+        self.path, self.attrs, self.entries, self.index, self.remote = path, attrs, entries, columns, remote
+        self._folders = [str(path / "sequences" / folder_of(entry["key"])) for entry in entries]
+
+    @classmethod
+    def open(cls, path: str | Path) -> ClipStore:
+        """InputError when the store is missing, unfinished, of another version, or lacks a sequence of its index.
+
+        `path` may be a URL; then the index is downloaded once per machine and pictures are read by byte ranges.
+        """
+        if is_url(path):
+            return cls._open_remote(RemoteStore(str(path)))
+        store = SequenceStore.open(path, schema=SCHEMA, version=SCHEMA_VERSION)
+        index = group_attributes(store.path / "index")
+        if index is None or index.get("state") != "complete":
+            raise InputError(f"{path}: has no index, its build was interrupted; run build-clips again to finish it")
+        entries = index["sequences"]
+        there = {entry.name for entry in os.scandir(store.path / "sequences")}
+        missing = [entry["key"] for entry in entries if folder_of(entry["key"]) not in there]
+        if missing:
+            raise InputError(
+                f"{path}: sequences {missing[0]!r}{f' and {len(missing) - 1} more' if missing[1:] else ''} of the index"
+                " are missing; copy the store again, or run build-clips again"
+            )
+        return cls(store.path, {**store.attrs, **index}, entries, Columns(store.path / "index", index["columns"]))
+
+    @classmethod
+    def _open_remote(cls, remote: RemoteStore) -> ClipStore:
+        attrs = remote.check(SCHEMA, SCHEMA_VERSION)
+        folder, index = remote.index_folder()
+        columns = Columns(folder, index["columns"])
+        return cls(folder, {**attrs, **index}, index["sequences"], columns, remote)
+
+    def __str__(self) -> str:
+        return str(self.remote or self.path)
+
+    def __len__(self) -> int:
+        return int(self.attrs["frames"])
+
+    @property
+    def dataset(self) -> str:
+        """dexycb, ho3d-v2 or ho3d-v3."""
+        return self.attrs["dataset"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when any column or sequence of the store does."""
+        content = json.dumps([self.attrs["columns"], self.entries], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def key(self, row: int) -> str:
+        """The camera sequence of a row."""
+        return self.entries[int(self.index["sequence_id"][row])]["key"]
+
+    def jpegs(self, rows: np.ndarray) -> list[bytes]:
+        """The stored JPEG of every row, read by position; rows of one sequence share one opened file."""
+        sequence_id, offset, length = (self.index[name][rows].tolist() for name in ("sequence_id", "offset", "length"))
+        if self.remote is not None:
+            return self._fetch(self.remote, sequence_id, offset, length)
+        pictures, current, descriptor = [], -1, -1
+        try:
+            for number, start, size in zip(sequence_id, offset, length, strict=True):
+                if number != current:
+                    if descriptor >= 0:
+                        os.close(descriptor)
+                    descriptor, current = self._open(number), number
+                pictures.append(os.pread(descriptor, size, start))
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        return pictures
+
+    def _fetch(self, remote: RemoteStore, sequence_id: list[int], offset: list[int], length: list[int]) -> list[bytes]:
+        found: dict[int, bytes] = {}
+        for number in set(sequence_id):
+            at = [i for i, each in enumerate(sequence_id) if each == number]
+            entry = self.entries[number]
+            ends = [offset[i] + length[i] for i in at]
+            parts = remote.ranges(entry["key"], entry["attempt"], [offset[i] for i in at], ends)
+            found.update(zip(at, parts, strict=True))
+        return [found[i] for i in range(len(sequence_id))]
+
+    def _open(self, number: int) -> int:
+        file = self._folders[number] + "/jpeg/c/0"
+        try:
+            return os.open(file, os.O_RDONLY)
+        except FileNotFoundError:
+            raise InputError(
+                f"{file}: missing; sequence {self.entries[number]['key']!r} is damaged: see h2o clips verify"
+            ) from None
+
+    def pictures(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The stored parts of the photos of some rows, decoded: (height, width, 3) uint8 BGR each."""
+        decoded = []
+        for row, jpeg in zip(rows.tolist(), self.jpegs(rows), strict=True):
+            try:
+                decoded.append(decode(jpeg))
+            except BadPhoto as error:
+                raise InputError(
+                    f"{self}: sequence {self.key(row)!r} frame {self.index['frame'][row]}: the stored picture"
+                    f" {error}; see h2o clips verify"
+                ) from None
+        return decoded

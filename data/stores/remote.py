@@ -1,0 +1,224 @@
+"""A store of camera sequences on an object store (S3 and whatever else fsspec speaks), where nothing can be renamed.
+
+    <url>/zarr.json                                    settings, as on disk
+    <url>/sequences/<key>/<attempt>/{rows,jpeg}/...    one attempt's upload: a Zarr group of its own
+    <url>/sequences/<key>/_DONE.json                   created only if absent, last: names the attempt that counts
+    <url>/index/<attempt>/<column>/...                 the flat arrays; <url>/index/_DONE.json names the newest one
+
+Readers trust `_DONE.json` alone; an attempt that was killed, or that came second, is never seen. One run writes a store
+at a time: there is no lock. Sequences are built in a local folder and uploaded from there; the index is downloaded once
+per machine and memory-mapped from the cache folder.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+
+from ...errors import InputError
+from .index_cache import cached_folder
+from .records import Rows, digest_of, unpack_rows
+from .sequences import SequenceStore, folder_of
+
+DONE = "_DONE.json"
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether a store's path names an object store: "s3://bucket/clips.zarr"."""
+    return "://" in str(path)
+
+
+class RemoteStore:
+    """Sequences below a URL. Holds no connection: clients are made per process, since none of them survives a fork.
+
+    With a `token`, nothing is published in another store that took this one's place, as in `SequenceStore`.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url, self._expected = url.rstrip("/"), token
+        protocol, _, self._root = self.url.partition("://")
+        if protocol not in fsspec.available_protocols():
+            raise InputError(f"{url}: no file system speaks {protocol!r}; use a local path, or install its package")
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def fs(self) -> Any:
+        """The file system, made in this process (fsspec keeps one per process)."""
+        try:
+            return fsspec.filesystem(self.url.partition("://")[0])
+        except ImportError as error:
+            raise InputError(f"{self.url}: {error}; pip install 'h2onet[s3]'") from None
+
+    def _path(self, *parts: str) -> str:
+        return "/".join((self._root, *parts))
+
+    def _json(self, *parts: str) -> dict[str, Any] | None:
+        try:
+            return json.loads(self.fs.cat_file(self._path(*parts)))
+        except FileNotFoundError:
+            return None
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def create(self, settings: Mapping[str, Any], overwrite: bool, *, schema: str, version: int) -> None:
+        """Make the store or resume it, with the checks of `SequenceStore.create`."""
+        if overwrite and self._json("zarr.json") is not None:
+            self.check(schema, None)
+            self.fs.rm(self._root, recursive=True)
+        self.fs.invalidate_cache()
+        with tempfile.TemporaryDirectory() as folder:
+            # The rules of what may be resumed are those of the local store: ask it about this store's own description.
+            local = Path(folder) / "store"
+            found = self._json("zarr.json")
+            if found is not None:
+                (local / "sequences").mkdir(parents=True)
+                (local / "zarr.json").write_text(json.dumps(found), "utf-8")
+            try:
+                SequenceStore.create(local, settings, schema=schema, version=version).close()
+            except InputError as error:
+                raise InputError(str(error).replace(str(local), self.url)) from None
+            if found is None:
+                for name in ("zarr.json", "sequences/zarr.json"):
+                    self.fs.pipe_file(self._path(name), (local / name).read_bytes())
+
+    @property
+    def token(self) -> str | None:
+        """What tells this store from another one at the same address."""
+        return (self._json("zarr.json") or {}).get("attributes", {}).get("token")
+
+    def check(self, schema: str, version: int | None) -> dict[str, Any]:
+        """The store's attributes; InputError when it is missing, something else, or of another version."""
+        found = (self._json("zarr.json") or {}).get("attributes")
+        if found is None:
+            raise InputError(f"{self.url}: does not exist or is no Zarr store; check the address")
+        if found.get("schema") != schema:
+            raise InputError(f"{self.url}: schema is {found.get('schema')!r}, expected {schema!r}; check the address")
+        if version is not None and found["schema_version"] != version:
+            age = "older" if found["schema_version"] < version else "newer"
+            raise InputError(
+                f"{self.url}: schema_version is {found['schema_version']}, {age} than this program's {version};"
+                " build it again with --overwrite, or use the matching h2onet"
+            )
+        return found
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Attributes of every finished sequence by key."""
+        self.fs.invalidate_cache()
+        done = sorted(path for path in self.fs.find(self._path("sequences")) if path.endswith("/" + DONE))
+        found = [json.loads(data) for data in self.fs.cat(done).values()] if done else []
+        return {attrs["key"]: attrs for attrs in sorted(found, key=lambda attrs: attrs["key"])}
+
+    def upload(self, key: str, folder: Path, attrs: Mapping[str, Any]) -> bool:
+        """Publish a locally committed sequence; False when another attempt was first (this one is removed again)."""
+        return self._publish(("sequences", folder_of(key)), folder, attrs, replace=False)
+
+    def upload_index(self, folder: Path, attrs: Mapping[str, Any]) -> None:
+        """Publish a locally written index, replacing the one that counted so far."""
+        self._publish(("index",), folder, attrs, replace=True)
+
+    def _publish(self, parts: tuple[str, ...], folder: Path, attrs: Mapping[str, Any], replace: bool) -> bool:
+        attempt = "attempt-" + uuid.uuid4().hex
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        for file in files:
+            self.fs.put_file(str(file), self._path(*parts, attempt, file.relative_to(folder).as_posix()))
+        self._check_upload(
+            [*parts, attempt], {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+        )
+        done = json.dumps({**attrs, "attempt": attempt}).encode()
+        before = self._json(*parts, DONE) if replace else None
+        try:
+            self.fs.pipe_file(self._path(*parts, DONE), done, mode="overwrite" if replace else "create")
+        except FileExistsError:
+            self.fs.rm(self._path(*parts, attempt), recursive=True)
+            return False
+        if before is not None:
+            self.fs.rm(self._path(*parts, before["attempt"]), recursive=True)
+        return True
+
+    def _check_upload(self, parts: list[str], sizes: Mapping[str, int]) -> None:
+        """InputError unless an attempt lies there whole, in the store it was made for: another run may sweep or replace
+        what is still being uploaded."""
+        self.fs.invalidate_cache()
+        prefix = self._path(*parts)
+        there = self.fs.find(prefix, detail=True).items()
+        found = {path[path.index(parts[-1]) + len(parts[-1]) + 1 :]: entry["size"] for path, entry in there}
+        replaced = self._expected is not None and self.token != self._expected
+        if found != sizes or replaced:
+            if found:
+                self.fs.rm(prefix, recursive=True)
+            what = "was made anew" if replaced else "lost files of an upload"
+            raise InputError(f"{self.url}: {what} while this run was writing; let one run at a time write a store")
+
+    def remove(self, key: str) -> None:
+        """Take a finished sequence back: its `_DONE.json` first."""
+        self.fs.rm_file(self._path("sequences", folder_of(key), DONE))
+        self.sweep([key])
+
+    def sweep(self, keys: Iterable[str]) -> None:
+        """Remove everything of sequences that are not finished: what killed attempts left."""
+        self.fs.invalidate_cache()
+        there = {path.rstrip("/").rsplit("/", 1)[-1] for path in self.fs.ls(self._path("sequences"), detail=False)}
+        for folder in sorted({folder_of(key) for key in keys} & there):
+            self.fs.rm(self._path("sequences", folder), recursive=True)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write one file beside or in the store (failures.jsonl, attributes)."""
+        self.fs.pipe_file(name if "://" in name else self._path(name), data)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def read(self, key: str, attrs: Mapping[str, Any] | None = None) -> tuple[Rows, dict[str, Any]]:
+        """Per-frame arrays and attributes of a finished sequence."""
+        attrs = attrs or self._json("sequences", folder_of(key), DONE)
+        if attrs is None:
+            raise InputError(f"{self.url}: sequence {key!r} is not finished; run the command that builds it again")
+        packed = np.frombuffer(self.fs.cat_file(self._chunk(key, attrs["attempt"], "rows")), np.uint8)
+        return unpack_rows(packed, attrs["fields"]), dict(attrs)
+
+    def verify(self, key: str) -> str:
+        """Compare a sequence with its checksum and return it; InputError when a byte differs."""
+        _, attrs = self.read(key)
+        files = [self._chunk(key, attrs["attempt"], name) for name in ("rows", "jpeg")]
+        rows, jpeg = (np.frombuffer(self.fs.cat_file(file), np.uint8) for file in files)
+        if digest_of(rows, attrs["fields"], {"jpeg": jpeg}) != attrs["sha256"]:
+            raise InputError(f"{self.url}: sequence {key!r}: checksum differs; remove it and run the command again")
+        return attrs["sha256"]
+
+    def _chunk(self, key: str, attempt: str, name: str) -> str:
+        return self._path("sequences", folder_of(key), attempt, name, "c", "0")
+
+    def ranges(self, key: str, attempt: str, starts: list[int], ends: list[int]) -> list[bytes]:
+        """Byte ranges of a sequence's pictures."""
+        found = self.fs.cat_ranges([self._chunk(key, attempt, "jpeg")] * len(starts), starts, ends, on_error="return")
+        for each in found:
+            if isinstance(each, BaseException):
+                raise InputError(f"{self.url}: sequence {key!r} cannot be read ({each}); see h2o clips verify")
+        return found
+
+    def index_folder(self) -> tuple[Path, dict[str, Any]]:
+        """The index as a local folder (downloaded once, shared by all processes) and its attributes."""
+        done = self._json("index", DONE)
+        if done is None:
+            raise InputError(f"{self.url}: has no index, its build was interrupted; run build-clips again to finish it")
+        source = self._path("index", done["attempt"])
+
+        def download(folder: Path) -> None:
+            for path in self.fs.find(source):
+                target = folder / path.split(done["attempt"] + "/", 1)[1]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.fs.get_file(path, str(target))
+
+        return cached_folder(done["attempt"], download), done
+
+    def sizes(self) -> list[int]:
+        """Bytes of every object of the store."""
+        return [entry["size"] for entry in self.fs.find(self._root, detail=True).values()]

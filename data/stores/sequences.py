@@ -1,0 +1,307 @@
+"""A Zarr v3 store of camera sequences that survives `kill -9`: finished sequences are whole, others are not there.
+
+    <store>/zarr.json          attrs: schema, schema_version, settings
+    <store>/sequences/<key>/   one group per finished sequence ("/" in the key becomes "__"); attrs: key, n_frames,
+                               fields, sha256, state="complete", ...; `rows` uint8 = packed records (columns.py);
+                               further 1-D uint8 arrays ("blobs"), each one uncompressed chunk, readable by byte ranges
+    <store>/index/             flat arrays over all frames, written once at the end; attrs: the list of sequences
+
+Few files on purpose, three per sequence and a handful per index column: Zarr reads every group's metadata on opening.
+Nothing here knows what a label or a clip is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from ... import durable
+from ...errors import InputError
+from .records import (
+    Index,
+    Rows,
+    append_column,
+    digest_of,
+    group_attributes,
+    pack_rows,
+    record,
+    rows_length,
+    unpack_rows,
+    write_one_chunk,
+)
+
+PATIENCE_S = 90.0
+"""How long a network file system may show one machine what another one has changed already (NFS: up to a minute)."""
+
+
+def folder_of(key: str) -> str:
+    """The folder name of a sequence key: "SUBJECT/SEQ/SERIAL" -> "SUBJECT__SEQ__SERIAL"."""
+    return key.replace("/", "__")
+
+
+def _within(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Whether a condition holds now or soon."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(min(1.0, seconds / 10))
+    return True
+
+
+class SequenceStore:
+    """`SequenceStore(path)` is enough to commit from a worker; `create` and `open` check what is there first.
+
+    With the `token` of the store that a task was made for, nothing is committed to another store that took its place:
+    workers of a stopped run may still be at work when its store is made anew with other settings.
+    """
+
+    def __init__(self, path: str | Path, token: str | None = None) -> None:
+        self.path = Path(path)
+        self._expected = token
+        self._lock = durable.Lock(self.path / ".lock")
+
+    # -- opening ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls, path: str | Path, settings: Mapping[str, Any], overwrite: bool = False, *, schema: str, version: int
+    ) -> SequenceStore:
+        """Make a store, or resume the one at `path` when its settings are equal; takes the writer's lock (see `close`).
+
+        `settings` must survive JSON. InputError names the first differing setting, a foreign folder, another schema or
+        version.
+        """
+        store = cls(path)
+        wanted: dict[str, Any] = json.loads(json.dumps(settings))
+        if store.path.exists():
+            store._check_schema(schema, None if overwrite else version)
+            if not overwrite:
+                store._check_settings(wanted)
+                store._lock.acquire()
+                store.sweep()
+                durable.sweep_retired(store.path)
+                return store
+            store._retire()
+        store.path.parent.mkdir(parents=True, exist_ok=True)
+        with durable.building(store.path) as temporary:
+            group = zarr.open_group(temporary, mode="a", zarr_format=3)
+            (temporary / "sequences").mkdir()
+            zarr.open_group(temporary / "sequences", mode="w", zarr_format=3)
+            token = uuid.uuid4().hex
+            group.attrs.update({"schema": schema, "schema_version": version, "token": token, "settings": wanted})
+            made = durable.publish(temporary, store.path)
+        if not made:  # another run was quicker: its store is to be resumed or refused like any other
+            return cls.create(path, settings, schema=schema, version=version)
+        store._lock.acquire()
+        durable.sweep_retired(store.path)
+        return store
+
+    @classmethod
+    def open(cls, path: str | Path, *, schema: str, version: int) -> SequenceStore:
+        """Open an existing store for reading. InputError when it is missing, something else, or of another version."""
+        store = cls(path)
+        store._check_schema(schema, version)
+        return store
+
+    def close(self) -> None:
+        """Let another run write."""
+        self._lock.release()
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The store's own attributes."""
+        return group_attributes(self.path) or {}
+
+    @property
+    def token(self) -> str | None:
+        """What tells this store from another one at the same path; None for stores of early versions."""
+        return self.attrs.get("token")
+
+    def _check_schema(self, schema: str, version: int | None) -> None:
+        attrs = group_attributes(self.path)
+        if attrs is None:
+            what = "is no Zarr store" if self.path.exists() else "does not exist"
+            raise InputError(f"{self.path}: {what}; expected a {schema} store: check the path")
+        found = attrs.get("schema")
+        if found != schema:
+            raise InputError(f"{self.path}: schema is {found!r}, expected {schema!r}; give another path")
+        stored = attrs.get("schema_version")
+        if version is None or stored == version:
+            return
+        newer = isinstance(stored, int) and stored > version
+        advice = "update h2onet" if newer else "build it again with --overwrite"
+        age = "newer" if newer else "older"
+        raise InputError(
+            f"{self.path}: schema_version is {stored}, {age} than this program's {version} ({schema}); {advice}"
+        )
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        stored = self.attrs.get("settings", {})
+        for name in [*settings, *(name for name in stored if name not in settings)]:
+            if stored.get(name) != settings.get(name):
+                raise InputError(
+                    f"{self.path}: made with {name}={stored.get(name)!r}, now {name}={settings.get(name)!r};"
+                    " use the same setting to resume, --overwrite to start anew, or another --out"
+                )
+
+    def _retire(self) -> None:
+        """Rename the store away; it is deleted when its successor is there (`durable.sweep_retired`)."""
+        self._lock.acquire()
+        durable.retire(self.path)
+        self._lock.release()
+
+    # -- sequences --------------------------------------------------------------------------------------------------
+
+    def _folder(self, key: str) -> Path:
+        return self.path / "sequences" / folder_of(key)
+
+    def sweep(self) -> int:
+        """Remove what interrupted attempts left; returns how many leftovers there were."""
+        return durable.sweep(self.path) + durable.sweep(self.path / "sequences")
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Attributes of every finished sequence by key, in sorted order of the keys."""
+        found = {}
+        for entry in (self.path / "sequences").iterdir():
+            if entry.name.startswith(".") or not entry.is_dir():
+                continue
+            attrs = group_attributes(entry)
+            if attrs is not None and attrs.get("state") == "complete":
+                found[attrs["key"]] = attrs
+        return dict(sorted(found.items()))
+
+    def done(self) -> set[str]:
+        """Keys of the finished sequences."""
+        return set(self.finished())
+
+    def commit(
+        self,
+        key: str,
+        rows: Mapping[str, np.ndarray],
+        attrs: Mapping[str, Any],
+        blobs: Mapping[str, np.ndarray] | None = None,
+    ) -> bool:
+        """Write one finished sequence at once. False when it was there already (a task that ran twice).
+
+        `rows` are per-frame arrays (F, ...) of equal length, `blobs` 1-D uint8 arrays, `attrs` JSON. DiskFull when
+        there is no room; InputError when the store was replaced by another.
+        """
+        target = self._folder(key)
+        if self._expected is not None and not _within(PATIENCE_S, lambda: self.token == self._expected):
+            raise InputError(
+                f"{self.path}: on {socket.gethostname()} it is not the store of this run: removed or made anew by"
+                " another run, or a folder that this machine does not share; nothing is written there"
+            )
+        packed, fields = pack_rows(rows)
+        blobs = {name: np.ascontiguousarray(values, np.uint8).reshape(-1) for name, values in (blobs or {}).items()}
+        digest = digest_of(packed, fields, blobs)
+        with durable.building(target) as temporary:
+            group = zarr.open_group(temporary, mode="a", zarr_format=3)
+            for name, values in {"rows": packed, **blobs}.items():
+                write_one_chunk(group, name, values)
+            group.attrs.update(
+                {
+                    **attrs,
+                    "key": key,
+                    "n_frames": rows_length(rows),
+                    "fields": fields,
+                    "blobs": sorted(blobs),
+                    "sha256": digest,
+                    "state": "complete",
+                }
+            )
+            return durable.publish(temporary, target)
+
+    def await_finished(self, keys: Iterable[str]) -> None:
+        """Wait until sequences that workers have committed, perhaps on other machines, are seen on this one.
+
+        InputError when they stay away: then the machines do not share the folder.
+        """
+        expected = {folder_of(key) for key in keys}
+        folder = self.path / "sequences"
+        if not _within(PATIENCE_S, lambda: expected <= set(os.listdir(folder))):
+            missing = sorted(expected - set(os.listdir(folder)))
+            raise InputError(
+                f"{self.path}: {len(missing)} sequences that workers finished are not here, for example {missing[0]};"
+                " do all machines see this folder under the same path?"
+            )
+
+    def discard(self, key: str) -> None:
+        """Forget a finished sequence, so that it can be made again; harmless when it is not there."""
+        durable.remove(self._folder(key))
+
+    def read(self, key: str) -> tuple[Rows, dict[str, Any]]:
+        """Per-frame arrays and attributes of a finished sequence.
+
+        InputError when it is not finished or damaged: rows have their length, and without blobs their checksum.
+        """
+        attrs = group_attributes(self._folder(key))
+        if attrs is None or attrs.get("state") != "complete":
+            raise InputError(
+                f"{self.path}: sequence {key!r} is not finished; run the command that builds the store again"
+            )
+        # The one chunk is the array's bytes: read as a file it takes a tenth of the time, and a chunk that a copy left
+        # out is an error, where Zarr fills in zeros.
+        file = self._folder(key) / "rows" / "c" / "0"
+        packed = np.frombuffer(file.read_bytes() if file.is_file() else b"", np.uint8)
+        if len(packed) != attrs["n_frames"] * record(attrs["fields"]).itemsize or (
+            attrs.get("blobs") == [] and digest_of(packed, attrs["fields"], {}) != attrs["sha256"]
+        ):
+            raise InputError(
+                f"{self._folder(key)}: rows are damaged ({len(packed)} bytes): delete the folder, run the command again"
+            )
+        return unpack_rows(packed, attrs["fields"]), attrs
+
+    def verify(self, key: str) -> None:
+        """Compare a finished sequence with its checksum; InputError when a byte differs."""
+        _, attrs = self.read(key)
+        group = zarr.open_group(self._folder(key), mode="r")
+        arrays = {name: np.asarray(array[:]) for name, array in group.arrays()}
+        if digest_of(arrays.pop("rows"), attrs["fields"], arrays) != attrs["sha256"]:
+            raise InputError(
+                f"{self._folder(key)}: checksum differs; the disk or a copy damaged it: delete it and run again"
+            )
+
+    # -- index ------------------------------------------------------------------------------------------------------
+
+    def write_index(self, blocks: Iterable[Mapping[str, np.ndarray]], attrs: Mapping[str, Any]) -> None:
+        """Write the flat arrays over all frames, atomically, replacing an earlier index.
+
+        `blocks` are consecutive parts of the same columns, so that no more than one is in memory.
+        """
+        target = self.path / "index"
+        with durable.building(target) as temporary:
+            group = zarr.open_group(temporary, mode="a", zarr_format=3)
+            total = 0
+            for block in blocks:
+                for name, values in block.items():
+                    append_column(group, name, np.asarray(values), total)
+                total += rows_length(block)
+            group.attrs.update({**attrs, "frames": total, "whole_chunks": True, "state": "complete"})
+            durable.replace(temporary, target)
+
+    @property
+    def has_index(self) -> bool:
+        """Whether the index was written: the store was finished at least once."""
+        attrs = group_attributes(self.path / "index")
+        return attrs is not None and attrs.get("state") == "complete"
+
+    @property
+    def index(self) -> Index:
+        """The index, read lazily; InputError when the store was never finished."""
+        attrs = group_attributes(self.path / "index")
+        if attrs is None or attrs.get("state") != "complete":
+            raise InputError(
+                f"{self.path}: has no index, its run was interrupted; run the same command again to finish it"
+            )
+        return Index(self.path / "index", attrs)

@@ -1,0 +1,1 @@
+"""Synthetic datasets: plans and writers of each layout."""

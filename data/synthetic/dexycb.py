@@ -1,0 +1,131 @@
+"""The plan of a synthetic DexYCB tree: which recordings, by whom, of what; each one a task for a process.
+
+A task is small and picklable: it makes its own motion, look and photos from the seed and its place in the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...errors import InputError
+from ..readers.dexycb_splits import SUBJECTS
+from .choice import Choice, all_choices, choose_cameras, choose_sequences
+from .motion.recorded import SIDE, centre_of_action, load_motion, table_of
+from .motion.retarget import fit_betas, replay
+from .motion.skeleton import skeleton_of
+from .performance import hand_model, perform, staged_performance, subject_betas
+from .plan import STAGES, Plan, annotate
+from .scene.room import MIDDLE, Camera, make_look, make_rig
+from .write_dexycb import MASTER, Place, write_intrinsics, write_recording, write_subject
+
+if TYPE_CHECKING:
+    from .settings import SynthesizeSettings
+
+
+JSON_FILES = {"train": "DEX_YCB_s0_train_data.json", "test": "DEX_YCB_s0_test_data.json"}
+"""HandOccNet's annotation files by split, as they are named in its README."""
+
+
+def subject_rig(
+    seed: int, subject: int, centre: tuple[float, float, float] = MIDDLE, far: float = 1.0
+) -> tuple[Camera, ...]:
+    """The eight cameras as they were calibrated for a subject's session: same lenses, slightly other places.
+
+    centre, far: see `scenes.make_rig`.
+    """
+    lenses = make_rig(np.random.default_rng([seed, 41]))
+    placed = make_rig(np.random.default_rng([seed, 42, subject]), centre=centre, far=far)
+    return tuple(
+        Camera(lens.intrinsics, place.camera_from_table, place.gain) for lens, place in zip(lenses, placed, strict=True)
+    )
+
+
+def plan_dexycb(settings: SynthesizeSettings, root: Path) -> Plan:
+    """Write the calibration and return the recordings still to be made. InputError for an unusable motion file."""
+    tasks = _made_up(settings, root) if settings.motion is None else _replayed(settings, root)
+    return Plan(tasks, partial(annotate, "dexycb", root, JSON_FILES))
+
+
+def _made_up(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
+    cameras = choose_cameras(settings.cameras)
+    tasks, known = [], set()
+    write_intrinsics(root, subject_rig(settings.seed, 0))
+    for order, choice in enumerate(choose_sequences(settings.sequences)):
+        if choice.subject not in known:
+            known.add(choice.subject)
+            rig = subject_rig(settings.seed, choice.subject)
+            write_subject(root, choice.subject, rig, subject_betas(settings.seed, choice.subject))
+        place = Place(root, choice.subject, choice.name, cameras)
+        stage = "entry" if settings.frames >= 60 else STAGES[order % len(STAGES)]
+        stage = "gestures" if settings.handling == "gestures" else stage
+        tasks.append(partial(record, place, choice, settings.frames, stage, settings.seed))
+    return tasks
+
+
+def record(place: Place, choice: Choice, frames: int, stage: str, seed: int) -> int:
+    """Make and write one recording; returns its number of photos."""
+    rng = np.random.default_rng([seed, 51, choice.subject, choice.position])
+    rig = subject_rig(seed, choice.subject)
+    betas = subject_betas(seed, choice.subject)
+    others = int(rng.integers(1, 4))
+    performance = staged_performance(choice.side, betas, choice.grasped, others, frames, rig, stage, rng)
+    return write_recording(place, performance, rig, make_look(choice.subject, rng), seed)
+
+
+def _replayed(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
+    """Recorded sequences under their own names; the world is that of the file, the master camera's."""
+    assert settings.motion is not None
+    path = Path(settings.motion)
+    motion = load_motion(path)
+    known = [c for c in all_choices() if c.side == SIDE and _span_name(c) in motion.spans]
+    if not known:
+        raise InputError(
+            f"{path}: sequences: none is a left-hand sequence of DexYCB's list, e.g. 20200709-subject-01/..."
+        )
+    tasks = []
+    cameras = choose_cameras(settings.cameras)
+    prepared: dict[int, tuple[tuple[Camera, ...], np.ndarray, np.ndarray]] = {}
+    write_intrinsics(root, subject_rig(settings.seed, 0))
+    for choice in choose_sequences(settings.sequences, known):
+        if choice.subject not in prepared:
+            world_from_table = table_of(motion, SUBJECTS[choice.subject])
+            centre = centre_of_action(motion, SUBJECTS[choice.subject], world_from_table)
+            centre = tuple(0.6 * centre)  # between the table, where objects wait, and where most of it happens
+            rig = list(subject_rig(settings.seed, choice.subject, centre=centre, far=1.2))
+            rig[MASTER] = replace(rig[MASTER], camera_from_table=world_from_table)
+            betas = fit_betas(motion, SUBJECTS[choice.subject], hand_model(SIDE).arrays)
+            prepared[choice.subject] = tuple(rig), betas, world_from_table
+            write_subject(root, choice.subject, tuple(rig), betas)
+        place = Place(root, choice.subject, choice.name, cameras)
+        tasks.append(partial(record_replay, place, choice, settings, *prepared[choice.subject]))
+    return tasks
+
+
+def _span_name(choice: Choice) -> str:
+    return f"{SUBJECTS[choice.subject]}/{choice.name}"
+
+
+def record_replay(
+    place: Place,
+    choice: Choice,
+    settings: SynthesizeSettings,
+    rig: tuple[Camera, ...],
+    betas: np.ndarray,
+    world_from_table: np.ndarray,
+) -> int:
+    """Write one replayed recording; returns its number of photos."""
+    assert settings.motion is not None
+    rng = np.random.default_rng([settings.seed, 52, choice.subject, choice.position])
+    motion = load_motion(Path(settings.motion))
+    skeleton = skeleton_of(hand_model(SIDE).arrays, betas)
+    others = int(rng.integers(1, 4))
+    recording = replay(
+        motion, _span_name(choice), skeleton, world_from_table, settings.frames, settings.motion_step, others, rng
+    )
+    return write_recording(place, perform(recording), rig, make_look(choice.subject, rng), settings.seed)

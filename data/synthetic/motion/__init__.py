@@ -1,0 +1,1 @@
+"""What a synthetic hand does: grasps, gestures, replayed recordings."""

@@ -1,0 +1,139 @@
+"""One performance ready to be photographed: the hand's meshes over time, the objects, the look; and its photos.
+
+Everything in the table's frame, metres. Writers of dataset layouts turn it into their own frames and files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import torch
+
+from ...hand.mano import HandModel, load_hand
+from ...hand.rotations import matrix_from_axis_angle, move_hand
+from .motion.gestures import make_gestures
+from .motion.reach import Recording, make_recording
+from .motion.skeleton import skeleton_of
+from .scene.room import HEIGHT, WIDTH, Camera, Look, make_backdrop
+from .scene.shadows import cast_shadows, table_shadow_places
+from .scene.shot import Shot, geometry_of, skin_colours, take_shot, textures_of
+
+STANDIN = "standin"
+
+
+@dataclass(frozen=True, eq=False)
+class Performance:
+    """A recording with its hand posed: vertices (F, 778, 3) and joints (F, 21, 3) m in the table's frame, root (3,) the
+    rest wrist J0, coefficients (F, 45) the finger pose on the hand's PCA basis."""
+
+    recording: Recording
+    vertices: np.ndarray
+    joints: np.ndarray
+    root: np.ndarray
+    coefficients: np.ndarray
+
+
+@cache
+def hand_model(side: str) -> HandModel:
+    """The stand-in hand in float64, once per process."""
+    return load_hand(STANDIN, side, torch.float64)
+
+
+def subject_betas(seed: int, subject: int) -> np.ndarray:
+    """The shape (10,) of a subject's hands, both alike; rounded so that it survives a text file unchanged."""
+    drawn = np.random.default_rng([seed, 31, subject]).normal(0.0, 0.75, 10)
+    return np.round(np.clip(drawn, -2.0, 2.0), 6)
+
+
+def perform(recording: Recording) -> Performance:
+    """Pose the stand-in hand for every frame of a recording."""
+    model = hand_model(recording.side)
+    betas = torch.as_tensor(np.tile(recording.betas, (len(recording.pose), 1)))
+    root = model.root(betas[:1]).numpy()[0]
+    coefficients = model.coefficients(recording.pose[:, 3:])
+    mesh = model(torch.as_tensor(recording.pose), betas, torch.as_tensor(recording.wrist - root))
+    return Performance(recording, mesh.vertices.numpy(), mesh.joints.numpy(), root, coefficients)
+
+
+def joints_in_view(joints: np.ndarray, camera: Camera) -> np.ndarray:
+    """How many of the 21 joints (F, 21, 3) m of every frame fall into the camera's image: (F,) int."""
+    pixels, depth = camera.project(joints.reshape(-1, 3))
+    inside = (depth > 0.05) & (pixels >= 0).all(axis=1) & (pixels < [WIDTH, HEIGHT]).all(axis=1)
+    return inside.reshape(joints.shape[:2]).sum(axis=1)
+
+
+def staged_performance(
+    side: str,
+    betas: np.ndarray,
+    grasped: str,
+    others: int,
+    frames: int,
+    rig: tuple[Camera, ...],
+    stage: str,
+    rng: np.random.Generator,
+) -> Performance:
+    """A part of `frames` frames of somebody taking `grasped`.
+
+    stage: "entry" begins shortly before the hand is in view, "reach" has the grasp in the middle, "hold" begins
+    with it, "gestures" shows a hand behind a stack instead (`data.gestures`). At the start, frames in which less than
+    half of `rig` sees half of the joints have no hand.
+    """
+    skeleton = skeleton_of(hand_model(side).arrays, betas)
+    if stage == "gestures":
+        return perform(make_gestures(skeleton, grasped, frames, rng))
+    whole = perform(make_recording(skeleton, grasped, frames + 100, others, rng))
+    seen = np.mean([joints_in_view(whole.joints, camera) >= 10 for camera in rig], axis=0)
+    entry = int(np.argmax(seen >= 0.5))
+    touch = whole.recording.touch
+    early = min(int(rng.integers(2, 6)), frames // 4)
+    start = {"entry": entry - early, "reach": max(touch - int(0.45 * frames), entry), "hold": touch + 1}[stage]
+    start = max(start, 0)
+    recording = replace(whole.recording, present=np.arange(len(whole.vertices)) >= entry)
+    part = slice(start, start + frames)
+    return Performance(
+        recording.frames(start, frames),
+        whole.vertices[part],
+        whole.joints[part],
+        whole.root,
+        whole.coefficients[part],
+    )
+
+
+def hand_in_camera(performance: Performance, camera_from_table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """MANO pose (F, 48) rad and translation (F, 3) m of the hand in another frame; (4, 4) maps the table's into it."""
+    recording = performance.recording
+    return move_hand(
+        recording.pose,
+        recording.wrist - performance.root,
+        performance.root,
+        camera_from_table[:3, :3],
+        camera_from_table[:3, 3],
+    )
+
+
+def shoot(
+    performance: Performance, cameras: tuple[Camera, ...], look: Look, seed: tuple[int, ...]
+) -> Iterator[tuple[int, int, Shot]]:
+    """All photos: (frame, camera, shot), frame by frame, so that a moment's meshes and shadows are made once.
+
+    `seed` feeds the sensor noise, one generator per camera.
+    """
+    recording, model = performance.recording, hand_model(performance.recording.side)
+    colours = skin_colours(model.arrays.v_template, model.faces, model.arrays.weights, look.skin)
+    textures = textures_of(recording.objects)
+    backdrops = [make_backdrop(camera, look) for camera in cameras]
+    middle = np.array([0.0, 0.0, 0.08])
+    places = [table_shadow_places(look, backdrop, middle) for backdrop in backdrops]
+    generators = [np.random.default_rng([*seed, i]) for i in range(len(cameras))]
+    backward = matrix_from_axis_angle(recording.pose[:, :3])[:, :, 0] * (1.0 if recording.side == "right" else -1.0)
+    for frame in range(len(recording.pose)):
+        hand = performance.vertices[frame] if recording.present[frame] else None
+        geometry = geometry_of(
+            hand, backward[frame], model.faces, colours, recording.objects, recording.object_poses[frame], look
+        )
+        shadows = cast_shadows(geometry, look.lights[0], middle)
+        for i, camera in enumerate(cameras):
+            yield frame, i, take_shot(geometry, textures, camera, look, backdrops[i], shadows, places[i], generators[i])

@@ -1,0 +1,1 @@
+"""What a synthetic camera sees: objects, room, light, photographs."""

@@ -1,0 +1,160 @@
+"""Writes DexYCB's raw tree (docs/datasets.md): calibration once, then one recording after another.
+
+Files hold camera-frame (OpenCV) values in metres and pixels; `pose.npz` speaks the world frame, the master camera's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..readers.dexycb_splits import SERIALS, SUBJECTS
+from .performance import Performance, hand_in_camera, shoot
+from .scene.objects import catalogue
+from .scene.room import Camera, Look
+from .scene.shot import Shot
+
+MASTER = 2
+"""Index of the camera whose frame is the world."""
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 93]
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one recording goes: subject and camera indices, sequence name."""
+
+    root: Path
+    subject: int
+    sequence: str
+    cameras: tuple[int, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.root / SUBJECTS[self.subject] / self.sequence
+
+
+def extrinsics_id(subject: int) -> str:
+    """Name of the calibration of a subject's session."""
+    return f"{SUBJECTS[subject][:8]}_000000"
+
+
+def mano_calibration(subject: int) -> str:
+    """Name of a subject's hand calibration, made on the right hand and used for both."""
+    return f"{SUBJECTS[subject][:8]}_140042_{SUBJECTS[subject][9:]}_right"
+
+
+def world_from_table(rig: tuple[Camera, ...]) -> np.ndarray:
+    """(4, 4) m."""
+    return rig[MASTER].camera_from_table
+
+
+def write_intrinsics(root: Path, rig: tuple[Camera, ...]) -> None:
+    """`calibration/intrinsics/<SERIAL>_640x480.yml` of every camera; the depth images use the colour camera's, too."""
+    folder = root / "calibration" / "intrinsics"
+    folder.mkdir(parents=True)
+    for serial, camera in zip(SERIALS, rig, strict=True):
+        k = camera.intrinsics
+        values = f"{{fx: {float(k[0, 0])!r}, fy: {float(k[1, 1])!r}, ppx: {float(k[0, 2])!r}, ppy: {float(k[1, 2])!r}}}"
+        (folder / f"{serial}_640x480.yml").write_text(f"color: {values}\ndepth: {values}\n")
+
+
+def write_subject(root: Path, subject: int, rig: tuple[Camera, ...], betas: np.ndarray) -> None:
+    """Extrinsics (camera to world, as python tuples, with the table's frame as `apriltag`) and betas of a subject."""
+    folder = root / "calibration" / f"extrinsics_{extrinsics_id(subject)}"
+    folder.mkdir(parents=True)
+    world = world_from_table(rig)
+    poses = {f"'{s}'": world @ np.linalg.inv(c.camera_from_table) for s, c in zip(SERIALS, rig, strict=True)}
+    poses[f"'{SERIALS[MASTER]}'"] = np.eye(4)  # by definition, not but for rounding
+    poses["apriltag"] = world
+    lines = [f"master: '{SERIALS[MASTER]}'", "extrinsics:"]
+    for name, pose in poses.items():
+        numbers = ", ".join(f"{float(x):.12f}" for x in pose[:3].ravel())
+        lines.append(f"  {name}: !!python/tuple [{numbers}]")
+    (folder / "extrinsics.yml").write_text("\n".join(lines) + "\n")
+    folder = root / "calibration" / f"mano_{mano_calibration(subject)}"
+    folder.mkdir(parents=True)
+    (folder / "mano.yml").write_text("betas:\n" + "".join(f"- {float(b)!r}\n" for b in betas))
+
+
+def write_recording(place: Place, performance: Performance, rig: tuple[Camera, ...], look: Look, seed: int) -> int:
+    """Write one recording with all its cameras; returns the number of photos."""
+    recording = performance.recording
+    folder = place.folder
+    for index in place.cameras:
+        (folder / SERIALS[index]).mkdir(parents=True)
+    ids = [catalogue()[name].ycb_id for name in recording.objects]
+    serials = ", ".join(f"'{SERIALS[index]}'" for index in place.cameras)
+    (folder / "meta.yml").write_text(
+        f"serials: [{serials}]\nnum_frames: {len(recording.pose)}\nextrinsics: '{extrinsics_id(place.subject)}'\n"
+        f"ycb_ids: {ids}\nycb_grasp_ind: {recording.grasped}\nmano_sides: [{recording.side}]\n"
+        f"mano_calib: ['{mano_calibration(place.subject)}']\n"
+    )
+    _write_world(folder / "pose.npz", performance, world_from_table(rig))
+    cameras = tuple(rig[index] for index in place.cameras)
+    annotations = [_Annotations(performance, camera) for camera in cameras]
+    count = 0
+    for frame, i, shot in shoot(performance, cameras, look, (seed, 5, place.subject, _stamp(place.sequence))):
+        _write_frame(folder / SERIALS[place.cameras[i]], frame, shot, annotations[i])
+        count += 1
+    return count
+
+
+def _stamp(sequence: str) -> int:
+    return int(sequence.replace("_", ""))
+
+
+class _Annotations:
+    """The labels of all frames in one camera's frame, absent hands as DexYCB marks them."""
+
+    def __init__(self, performance: Performance, camera: Camera) -> None:
+        recording = performance.recording
+        pose = camera.camera_from_table
+        hand, translation = hand_in_camera(performance, pose)
+        parameters = np.concatenate([hand[:, :3], performance.coefficients, translation], axis=1)
+        joints = performance.joints @ pose[:3, :3].T + pose[:3, 3]
+        pixels, _ = camera.project(performance.joints.reshape(-1, 3))
+        there = recording.present
+        self.pose_m = np.where(there[:, None], parameters, 0.0).astype(np.float32)[:, None]
+        self.joint_3d = np.where(there[:, None, None], joints, -1.0).astype(np.float32)[:, None]
+        self.joint_2d = np.where(there[:, None, None], pixels.reshape(-1, 21, 2), -1.0).astype(np.float32)[:, None]
+        self.pose_y = (pose @ recording.object_poses)[:, :, :3].astype(np.float32)
+
+
+def _write_frame(folder: Path, frame: int, shot: Shot, annotations: _Annotations) -> None:
+    photo = np.ascontiguousarray(shot.photo[:, :, ::-1])
+    (folder / f"color_{frame:06d}.jpg").write_bytes(encoded(".jpg", photo, _JPEG))
+    depth = np.round(shot.depth * 1000.0).astype(np.uint16)
+    (folder / f"aligned_depth_to_color_{frame:06d}.png").write_bytes(encoded(".png", depth, _PNG))
+    np.savez_compressed(
+        folder / f"labels_{frame:06d}.npz",
+        seg=shot.seg,
+        pose_y=annotations.pose_y[frame],
+        pose_m=annotations.pose_m[frame],
+        joint_3d=annotations.joint_3d[frame],
+        joint_2d=annotations.joint_2d[frame],
+    )
+
+
+def encoded(suffix: str, image: np.ndarray, options: list[int]) -> bytes:
+    """A picture (H, W) or (H, W, 3) BGR as the bytes of a file. OSError when OpenCV cannot."""
+    done, data = cv2.imencode(suffix, image, options)
+    if not done:
+        raise OSError(f"OpenCV could not encode a {suffix} picture")
+    return data.tobytes()
+
+
+def _write_world(path: Path, performance: Performance, world: np.ndarray) -> None:
+    """`pose.npz`: objects as quaternion xyzw and translation, the hand as 51 numbers, in the world frame."""
+    recording = performance.recording
+    poses = world @ recording.object_poses
+    quaternions = Rotation.from_matrix(poses[..., :3, :3].reshape(-1, 3, 3)).as_quat()
+    pose_y = np.concatenate([quaternions.reshape(*poses.shape[:2], 4), poses[..., :3, 3]], axis=-1)
+    hand, translation = hand_in_camera(performance, world)
+    pose_m = np.concatenate([hand[:, :3], performance.coefficients, translation], axis=1)
+    pose_m = np.where(recording.present[:, None], pose_m, 0.0)[:, None]
+    np.savez_compressed(path, pose_y=pose_y.astype(np.float32), pose_m=pose_m.astype(np.float32))

@@ -1,0 +1,236 @@
+"""Writing so that a killed process or a full disk leaves either the whole thing or nothing.
+
+Everything is built in a temporary neighbour of its target (`.tmp-<name>-<uuid>`, same folder, hence same disk), forced
+to disk (files, then folders), and only then renamed. A rename onto a folder that somebody else finished first fails
+with ENOTEMPTY and is no error: tasks are idempotent and may run twice. It needs a file system with atomic rename.
+
+A sweep may meet an attempt that is still at work: the worker of a run that was stopped, on another machine. So
+leftovers are renamed away before they are deleted, and a folder is only published while it holds the mark it was made
+with: what such an attempt writes afterwards lands in a new folder without one, and never passes for whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from .errors import InputError
+
+log = logging.getLogger(__name__)
+TEMPORARY = ".tmp-"
+RETIRED = ".old-"
+_MARK = ".unpublished"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class DiskFull(InputError):
+    """No room left to write: what was finished stays, the run must stop."""
+
+
+@contextmanager
+def room_to_write(path: Path) -> Iterator[None]:
+    """Turn "disk full" (also a quota or a file size limit) while writing `path` into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull(
+                f"{path}: {os.strerror(error.errno or errno.ENOSPC)}; free space on that disk and run the same command"
+                " again: what was finished is kept"
+            ) from error
+        raise
+
+
+def fsync_path(path: Path) -> None:
+    """Force one file or folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Force every file and folder below `folder`, and `folder` itself, to disk, contents before containers."""
+    for current, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            fsync_path(Path(current) / name)
+        fsync_path(Path(current))
+
+
+def temporary_sibling(target: Path) -> Path:
+    """A name beside `target` that no other attempt uses, and that `sweep` recognises."""
+    return target.parent / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex}"
+
+
+@contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """A fresh temporary folder beside `target`; removed when the block fails. The block publishes it with `publish`."""
+    temporary = temporary_sibling(target)
+    with room_to_write(target):
+        temporary.mkdir(parents=True)
+        (temporary / _MARK).touch()
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unmark(temporary: Path, target: Path) -> None:
+    try:
+        (temporary / _MARK).unlink()
+    except FileNotFoundError:
+        raise InputError(
+            f"{target}: another run removed what was being written there; let one run at a time write a store, and run"
+            " the same command again"
+        ) from None
+
+
+def publish(temporary: Path, target: Path) -> bool:
+    """Make a folder of `building` appear at `target` at once. False when another attempt had finished it first.
+
+    InputError when another run has swept the folder away meanwhile.
+    """
+    _unmark(temporary, target)
+    fsync_tree(temporary)
+    try:
+        os.rename(temporary, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    fsync_path(target.parent)
+    return True
+
+
+def replace(temporary: Path, target: Path) -> None:
+    """Like `publish`, for a target that may exist: the old one is renamed away first, then removed.
+
+    A crash between the two renames leaves no target at all, never a mixture.
+    """
+    _unmark(temporary, target)
+    fsync_tree(temporary)
+    retired = retire(target)
+    os.rename(temporary, target)
+    fsync_path(target.parent)
+    if retired is not None:
+        _delete(retired)
+
+
+def retire(target: Path) -> Path | None:
+    """Rename a folder or file away, so that it is gone at once and can be deleted at leisure; None without one."""
+    retired = target.parent / f"{RETIRED}{target.name}-{uuid.uuid4().hex}"
+    try:
+        os.rename(target, retired)
+    except FileNotFoundError:
+        return None
+    return retired
+
+
+def remove(target: Path) -> bool:
+    """Delete a folder or file so that nobody ever sees half of it; False when it is not there."""
+    retired = retire(target)
+    if retired is not None:
+        _delete(retired)
+    return retired is not None
+
+
+def _delete(retired: Path) -> None:
+    if retired.is_dir():
+        shutil.rmtree(retired, ignore_errors=True)  # another sweep may be at it as well
+    else:
+        retired.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> int:
+    """Remove what interrupted attempts left directly in `folder`; returns how many leftovers there were."""
+    if not folder.is_dir():
+        return 0
+    found = [entry for entry in folder.iterdir() if entry.name.startswith((TEMPORARY, RETIRED))]
+    for entry in found:
+        if entry.name.startswith(RETIRED):
+            _delete(entry)
+        else:
+            remove(entry)
+    return len(found)
+
+
+def sweep_retired(target: Path) -> int:
+    """Remove what an interrupted deletion of `target` left beside it, in a folder that may hold anything else."""
+    if not os.access(target.parent, os.R_OK):
+        return 0
+    leftover = re.compile(rf"{re.escape(RETIRED + target.name)}-[0-9a-f]{{32}}")
+    found = [entry for entry in target.parent.iterdir() if leftover.fullmatch(entry.name)]
+    for entry in found:
+        _delete(entry)
+    return len(found)
+
+
+@contextmanager
+def writing_file(target: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `target` only when the block ends well (overwrites atomically)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(target)
+    with room_to_write(target):
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            fsync_path(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder that several runs share, waiting for whoever has it; nothing is written into it.
+
+    Where the file system knows no such locks (some network ones) the block runs without.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Lock:
+    """One writer per store on this machine: an advisory lock that the system drops when its process dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock or raise `InputError` when another run holds it."""
+        file = self._path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise InputError(
+                f"{self._path.parent}: another run is writing this store; wait for it, or give another --out"
+            ) from None
+        except OSError as error:
+            # Some network file systems have no locks: two runs at once then only waste work, commits stay atomic.
+            log.warning("%s: cannot be locked (%s); do not start a second run on this store", self._path, error)
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back; harmless when it was not held."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

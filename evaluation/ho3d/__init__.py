@@ -1,0 +1,1 @@
+"""HO3D's official protocol on a pred.json."""

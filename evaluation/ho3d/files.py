@@ -1,0 +1,156 @@
+"""HO3D's own formats: pred.json and the released ground truth, read, checked and turned into its axes and order.
+
+Arrays here are in HO3D's terms: metres, OpenGL axes (hands at negative z), HO3D joint order (wrist; three joints each
+of index, middle, little, ring, thumb; tips of thumb, index, middle, ring, little), frames in evaluation.txt's order.
+Scoring them is `released.py`.
+"""
+
+import mmap
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InputError
+from ...hand.camera import opencv_from_opengl
+from ...hand.parts import JOINTS_FROM_MANO
+from .. import metrics
+
+JOINTS, VERTICES = 21, 778
+HO3D_FROM_JOINTS = [JOINTS_FROM_MANO.index(i) for i in range(JOINTS)]  # HO3D's order: MANO's joints, then the tips
+FRAMES = {"ho3d-v2": 11_524, "ho3d-v3": 20_137}
+_WRONG_UNIT = 50.0  # times larger than the truth: millimetres (1000) or centimetres (100) instead of metres
+
+
+@dataclass(frozen=True)
+class Meshes:
+    """Joints (N, 21, 3) and vertices (N, 778, 3) of every evaluation frame, m, OpenGL axes, HO3D joint order."""
+
+    joints: NDArray[np.float64]
+    vertices: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def select(self, frames: NDArray[np.int64]) -> "Meshes":
+        """Some of the frames, in the order given; no copy where these are all as they are."""
+        if np.array_equal(frames, np.arange(len(self))):
+            return self
+        return Meshes(self.joints[frames], self.vertices[frames])
+
+
+def from_camera(joints: NDArray, vertices: NDArray) -> Meshes:
+    """Joints (wrist, thumb .. little) and vertices, m, OpenCV camera frame, as HO3D has them."""
+    joints, vertices = np.asarray(joints, np.float64), np.asarray(vertices, np.float64)
+    return Meshes(opencv_from_opengl(joints)[:, HO3D_FROM_JOINTS], opencv_from_opengl(vertices))
+
+
+def read_points(path: Path, type_: Any) -> Any:
+    """The outer structure of a JSON file with every frame left as raw bytes, so that a frame is parsed when needed."""
+    if not path.is_file():
+        raise InputError(f"{path}: file not found; expected a JSON file of HO3D's format")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: expected JSON, found an empty file")
+    with path.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # stays open: the raw frames point into it
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except msgspec.DecodeError as error:
+        # Python's json module writes NaN and Infinity, which are no JSON.
+        broken = re.search(rb"NaN|-?Infinity", data)
+        if broken:
+            before = len(re.findall(rb"\]\s*\]", data[: broken.start()]))
+            raise InputError(
+                f"{path}: holds {broken.group().decode()} after {before} frames (joints first, then vertices); the "
+                "prediction is broken there: fix it, or write null for that frame and score the others"
+            ) from error
+        raise InputError(f"{path}: not of HO3D's JSON format: {error}") from error
+
+
+def to_array(frames: list[msgspec.Raw], points: int, path: Path, field: str) -> NDArray[np.float64]:
+    """Raw frames to (N, points, 3) m; InputError names the first frame that has another shape or holds no numbers."""
+    decoder = msgspec.json.Decoder(list[float])
+    array = np.empty((len(frames), points * 3))
+    for n, raw in enumerate(frames):
+        text = bytes(raw)
+        rows = text.count(b"[") - 1
+        try:
+            # Flat lists become arrays several times faster than nested ones.
+            numbers = decoder.decode(b"[" + text.translate(None, b"[]") + b"]")
+        except msgspec.DecodeError as error:
+            raise InputError(f"{path}: {field}: frame {n}: {error}; expected {points} points of 3 numbers") from error
+        if rows != points or len(numbers) != points * 3:
+            raise InputError(
+                f"{path}: {field}: frame {n}: expected {points} points of 3 numbers, found {rows} points and "
+                f"{len(numbers)} numbers"
+            )
+        array[n] = numbers
+    return array.reshape(-1, points, 3)
+
+
+def load_ground_truth(folder: Path) -> Meshes:
+    """evaluation_xyz.json and evaluation_verts.json of the release (November 2024)."""
+    joints = read_points(folder / "evaluation_xyz.json", list[msgspec.Raw])
+    vertices = read_points(folder / "evaluation_verts.json", list[msgspec.Raw])
+    if len(joints) != len(vertices):
+        raise InputError(
+            f"{folder}: evaluation_xyz.json has {len(joints)} frames, evaluation_verts.json {len(vertices)}"
+        )
+    return Meshes(
+        to_array(joints, JOINTS, folder / "evaluation_xyz.json", "joints"),
+        to_array(vertices, VERTICES, folder / "evaluation_verts.json", "vertices"),
+    )
+
+
+def load_predictions(path: Path) -> tuple[Meshes, NDArray[np.int64], int]:
+    """A pred.json, [joints per frame, vertices per frame]: its meshes, their positions in it, and its length.
+
+    A frame that is null or [] in both lists was not predicted; all others are returned.
+    """
+    parts = read_points(path, list[list[msgspec.Raw]])
+    if len(parts) != 2 or len(parts[0]) != len(parts[1]):
+        found = ", ".join(str(len(part)) for part in parts)
+        raise InputError(f"{path}: expected [joints, vertices] with as many frames each, found lists of {found} frames")
+    absent = [[bytes(raw).strip() in (b"null", b"[]") for raw in part] for part in parts]
+    for n, (joints, vertices) in enumerate(zip(*absent, strict=True)):
+        if joints != vertices:
+            raise InputError(f"{path}: frame {n} has {'vertices' if joints else 'joints'} only; give both or neither")
+    given = np.flatnonzero(~np.array(absent[0], bool))
+    chosen = [[part[n] for n in given.tolist()] for part in parts]
+    meshes = Meshes(to_array(chosen[0], JOINTS, path, "joints"), to_array(chosen[1], VERTICES, path, "vertices"))
+    return meshes, given, len(parts[0])
+
+
+def evaluation_list(folder: Path) -> list[str] | None:
+    """The lines "SEQ/NNNN" of the evaluation.txt beside the ground truth, or None where there is none."""
+    path = folder / "evaluation.txt"
+    return path.read_text().split() if path.is_file() else None
+
+
+def check_predictions(path: Path, predicted: Meshes, truth: Meshes) -> None:
+    """Refuse predictions that cannot be meant: OpenCV axes, another unit, another joint order. Frames are paired."""
+    if not len(predicted):
+        raise InputError(f"{path}: holds no predicted frame")
+    if (predicted.joints[..., 2] > 0).all():
+        raise InputError(
+            f"{path}: all z are positive: these are OpenCV axes; HO3D wants OpenGL, multiply by (1, -1, -1)"
+        )
+    sample = slice(None, None, max(1, len(predicted) // 200))
+    found, true = predicted.joints[sample], truth.joints[sample]
+    size, true_size = (np.linalg.norm(points - points[:, :1], axis=-1).mean() for points in (found, true))
+    if size > _WRONG_UNIT * true_size:
+        raise InputError(
+            f"{path}: hands are {size / true_size:.0f} times larger than the truth; HO3D wants metres, divide by "
+            f"{1000 if size > 300 * true_size else 100}"
+        )
+    as_given = metrics.point_errors(metrics.similarity_aligned(found, true), true).mean()
+    reordered = metrics.point_errors(metrics.similarity_aligned(found[:, HO3D_FROM_JOINTS], true), true).mean()
+    if reordered < 0.5 * as_given:
+        raise InputError(
+            f"{path}: the joints fit the ground truth {as_given / reordered:.1f} times better when read in the order "
+            "wrist, thumb, index, middle, ring, little; reorder them to HO3D's joint order"
+        )

@@ -1,0 +1,235 @@
+"""HO3D's official scores: a pred.json against the released ground truth, as the official script prints them.
+
+Errors are centimetres here, as in scores.txt; everything else about the format is `ho3d.py`.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...durable import writing_file
+from ...errors import InputError
+from .. import metrics
+from ..exports import check_folder
+from ..frames_npz import write_frames
+from ..protocol import VERSION, lines_hash, versions
+from . import files as ho3d
+from .files import Meshes
+from .page import UNKNOWN, Scored, released_breakdown, write_released_page
+from .pictures import Photos
+
+log = logging.getLogger(__name__)
+
+MIDDLE_1 = 4  # HO3D order; the scale reference of the official script
+CHUNK = 512
+DIGITS = 6  # the official scores.txt prints "%f"
+CM = 100.0
+MM = 1000.0
+F_COLUMNS = {5: metrics.F_CURVE.index(0.005), 15: metrics.F_CURVE.index(0.015)}
+NAMED = 5  # missing frames that the log names; all of them are in missing.txt
+
+
+def evaluate_predictions(
+    predictions: str | Path,
+    ground_truth: str | Path,
+    dataset: str,
+    out: str | Path,
+    *,
+    frames: str | Path | None = None,
+    report: bool = True,
+) -> dict[str, float]:
+    """Score a pred.json; metrics.json gets the keys and values of the official scores.txt, which is written too.
+
+    Also writes breakdown.json (by sequence, with confidence intervals), protocol.json, frames.npz and, with `report`,
+    report.html, with pictures where HO3D's photos lie in `ground_truth` or under $HO3D_DIR.
+
+    Frames that are null or [] in pred.json count as not predicted: the others are scored and the missing ones named
+    in missing.txt. `frames` is a text file with a "SEQ/NNNN" for every prediction, for files that hold only some
+    frames or another order (the ground truth then needs its evaluation.txt). Raises InputError where nothing is
+    written yet, for anything that cannot be meant.
+    """
+    path, folder, out = Path(predictions), Path(ground_truth), Path(out)
+    if dataset not in ho3d.FRAMES:
+        raise InputError(f"--dataset: expected {' or '.join(ho3d.FRAMES)}, found {dataset!r}")
+    check_folder(out, "--out")
+    truth = ho3d.load_ground_truth(folder)
+    lines = ho3d.evaluation_list(folder)
+    if lines is not None and len(lines) != len(truth):
+        raise InputError(f"{folder}: evaluation.txt has {len(lines)} lines, the ground truth {len(truth)} frames")
+    predicted, given, length = ho3d.load_predictions(path)
+    given = placed(path, given, length, lines, len(truth), None if frames is None else Path(frames))
+    truth_given = truth.select(given)
+    ho3d.check_predictions(path, predicted, truth_given)
+    if len(truth) != ho3d.FRAMES[dataset]:
+        log.warning("%s: %d frames, the whole of %s has %d", folder, len(truth), dataset, ho3d.FRAMES[dataset])
+    names = np.array(lines if lines is not None else [f"line {n + 1}" for n in range(len(truth))])
+    missing = names[np.setdiff1d(np.arange(len(truth)), given)]
+    errors = frame_errors(predicted, truth_given)
+    found = Scored(
+        scores=summary(errors),
+        errors=errors,
+        values=per_frame_values(errors),
+        keys=keys_of(names[given]),
+        names=names[given],
+        missing=missing,
+        protocol=protocol(dataset, path, names[given], missing),
+    )
+    breakdown = released_breakdown(found)
+    write(out, found, breakdown)
+    if report:
+        write_released_page(out, found, breakdown, Photos.beside(folder, dataset), predicted, truth_given)
+    if len(missing):
+        log.warning(
+            "%d of %d frames are not predicted and not scored: %s%s; all are in %s",
+            len(missing),
+            len(truth),
+            ", ".join(missing[:NAMED]),
+            " ..." if len(missing) > NAMED else "",
+            out / "missing.txt",
+        )
+    return found.scores
+
+
+def placed(
+    path: Path, given: NDArray[np.int64], length: int, lines: list[str] | None, count: int, frames: Path | None
+) -> NDArray[np.int64]:
+    """Positions in the ground truth of the predictions at positions `given` of a pred.json with `length` entries."""
+    if frames is None:
+        if length != count:
+            raise InputError(
+                f"{path}: expected {count} frames like the ground truth, found {length}; predictions go in "
+                "evaluation.txt's order, one for every line (null for a missing one), or name yours with --frames FILE"
+            )
+        return given
+    if lines is None:
+        raise InputError("--frames: the ground truth folder has no evaluation.txt that says which frames it holds")
+    if not frames.is_file():
+        raise InputError(f"{frames}: file not found; expected a text file with a SEQ/NNNN for every prediction")
+    named = frames.read_text().split()
+    if len(named) != length:
+        raise InputError(f"{frames}: names {len(named)} frames, {path} holds {length}")
+    places = {line: n for n, line in enumerate(lines)}
+    unknown = [name for name in named if name not in places]
+    if unknown or len(set(named)) != len(named):
+        problem = f"{unknown[0]!r} is no line of evaluation.txt" if unknown else "names a frame twice"
+        raise InputError(f"{frames}: {problem}")
+    return np.array([places[named[n]] for n in given.tolist()], np.int64)
+
+
+def frame_errors(predicted: Meshes, truth: Meshes) -> dict[str, NDArray]:
+    """Per frame, by the stems of the official keys: joint errors (N, 21) m, mean vertex errors (N,) m with their PCK
+    counts (N, 100), F-scores (N, 15) at the thresholds of `metrics.F_CURVE`.
+    """
+    errors: dict[str, list[NDArray]] = {}
+    for start in range(0, len(truth), CHUNK):
+        part = slice(start, start + CHUNK)
+        p, t = predicted.joints[part], truth.joints[part]
+        found = {
+            "xyz_mean3d": metrics.point_errors(p, t),
+            "xyz_procrustes_al_mean3d": metrics.point_errors(metrics.similarity_aligned(p, t), t),
+            "xyz_scale_trans_al_mean3d": metrics.point_errors(
+                metrics.scale_translation_aligned(p, t, reference=MIDDLE_1), t
+            ),
+        }
+        p, t = predicted.vertices[part], truth.vertices[part]
+        aligned = metrics.similarity_aligned(p, t)
+        for name, points in (("mesh", p), ("mesh_al", aligned)):
+            distances = metrics.point_errors(points, t)
+            found |= {f"{name}_mean3d": distances.mean(1), f"{name}_counts": metrics.pck_counts(distances)}
+        found |= {"f_score": metrics.f_scores(p, t, metrics.F_CURVE)}
+        found |= {"f_al_score": metrics.f_scores(aligned, t, metrics.F_CURVE)}
+        for name, values in found.items():
+            errors.setdefault(name, []).append(values)
+    return {name: np.concatenate(values) for name, values in errors.items()}
+
+
+def summary(errors: dict[str, NDArray]) -> dict[str, float]:
+    """The official keys in the official order, from errors in m and counts of all frames."""
+    scores: dict[str, float] = {}
+    for name in ("xyz", "xyz_procrustes_al", "xyz_scale_trans_al"):
+        scores[f"{name}_mean3d"] = float(errors[f"{name}_mean3d"].mean() * CM)
+        scores[f"{name}_auc3d"] = metrics.auc(errors[f"{name}_mean3d"])
+    for name in ("mesh", "mesh_al"):
+        scores[f"{name}_mean3d"] = float(errors[f"{name}_mean3d"].mean() * CM)
+        scores[f"{name}_auc3d"] = metrics.auc_of_counts(errors[f"{name}_counts"], ho3d.VERTICES)
+    for millimetres, k in F_COLUMNS.items():
+        scores[f"f_score_{millimetres}"] = float(errors["f_score"][:, k].mean())
+        scores[f"f_al_score_{millimetres}"] = float(errors["f_al_score"][:, k].mean())
+    return {name: round(value, DIGITS) for name, value in scores.items()}
+
+
+def per_frame_values(errors: dict[str, NDArray]) -> dict[str, NDArray]:
+    """Errors of every frame for frames.npz, under the names that clips use, mm."""
+    return {
+        "mpjpe_mm": errors["xyz_mean3d"].mean(1) * MM,
+        "pa_mpjpe_mm": errors["xyz_procrustes_al_mean3d"].mean(1) * MM,
+        "scale_translation_mpjpe_mm": errors["xyz_scale_trans_al_mean3d"].mean(1) * MM,
+        "mpvpe_mm": errors["mesh_mean3d"] * MM,
+        "pa_mpvpe_mm": errors["mesh_al_mean3d"] * MM,
+        "f_5": errors["f_score"][:, F_COLUMNS[5]],
+        "f_15": errors["f_score"][:, F_COLUMNS[15]],
+        "pa_f_5": errors["f_al_score"][:, F_COLUMNS[5]],
+        "pa_f_15": errors["f_al_score"][:, F_COLUMNS[15]],
+    }
+
+
+def official_scores(predicted: Meshes, truth: Meshes) -> dict[str, float]:
+    """The 14 official values alone."""
+    return summary(frame_errors(predicted, truth))
+
+
+def keys_of(names: NDArray) -> dict[str, NDArray]:
+    """The columns sequence, recording and frame (N,) of frames "SEQ/NNNN", or "line N" where nothing names them."""
+    number = np.array([int(digits[-1]) for digits in (re.findall(r"\d+", name) for name in names.tolist())])
+    sequence = np.array([name.rsplit("/", 1)[0] for name in names.tolist()])
+    if any("/" in name for name in names.tolist()):
+        return {"sequence": sequence, "recording": np.array([key[:-1] for key in sequence.tolist()]), "frame": number}
+    return {"sequence": sequence, "recording": np.full(len(names), UNKNOWN), "frame": number}
+
+
+def protocol(dataset: str, path: Path, scored: NDArray, missing: NDArray) -> dict[str, Any]:
+    """protocol.json of an evaluation of predictions; keys as `protocol.COMPARED` wants them."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "version": VERSION,
+        "dataset": dataset,
+        "split": "test",
+        "setup": None,
+        "frames": len(scored),
+        "frames_missing": len(missing),
+        "frames_sha256": lines_hash(scored.tolist()),
+        "meshes": "as submitted",
+        "root": "none subtracted",
+        "alignment": "HO3D's official script",
+        "joints": "as submitted",
+        "crop": None,
+        "label_rules": None,
+        "mano_sha256": None,
+        "predictions": str(path),
+        "predictions_sha256": digest,
+        **versions(),
+    }
+
+
+def write(out: Path, found: Scored, breakdown: dict[str, dict]) -> None:
+    """metrics.json, the official scores.txt, breakdown.json, protocol.json, frames.npz and, where frames are missing,
+    their names.
+    """
+    texts = {"scores.txt": "".join(f"{name}: {value:f}\n" for name, value in found.scores.items())}
+    for name, content in (("metrics", found.scores), ("breakdown", breakdown), ("protocol", found.protocol)):
+        texts[f"{name}.json"] = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    if len(found.missing):
+        texts["missing.txt"] = "".join(f"{name}\n" for name in found.missing.tolist())
+    for name, text in texts.items():
+        with writing_file(out / name) as file:
+            file.write(text.encode())
+    if not len(found.missing):
+        (out / "missing.txt").unlink(missing_ok=True)  # of an earlier evaluation
+    write_frames(out, found.keys, found.values)

@@ -1,0 +1,183 @@
+"""The page of an evaluation on clips: pictures, plots, tables and the protocol; how they are put down is `page.py`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.clips import ClipDataset, ClipStore
+from ...durable import writing_file
+from ...hand.mano import HandModel
+from ...network.h2onet import H2ONet
+from .. import metrics
+from ..scoring.breakdowns import reliability
+from ..scoring.facts import FrameFacts
+from ..scoring.scores import VERTICES, FrameScores
+from .cards import Drawer
+from .page import Page, Section, write_page
+from .pictures import data_uri, write_png
+from .plots import fraction_plot, occlusion_plot, pck_plot, reliability_plot
+from .strips import Strip, chosen_sequences, draw_strip
+from .tables import (
+    NAMES,
+    PUBLISHED_TEXT,
+    about,
+    intervals_text,
+    name_of,
+    protocol_rows,
+    published_rows,
+    tables_of,
+    title_of,
+)
+
+__all__ = ["Result", "Section", "write_report"]
+
+TILES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "pa_f_15", "orientation_deg", "occlusion_accuracy")
+FRAMES_TEXT = (
+    "Truth in orange, prediction in blue. Left hands are shown mirrored, as the network sees them. Beside each frame: "
+    "is the finger hidden? A full dot says that it is, the bar is the probability that the network gives."
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that an evaluation found: the contents of metrics.json, breakdown.json, protocol.json, and per frame."""
+
+    metrics: dict[str, Any]
+    breakdown: dict[str, Any]
+    protocol: dict[str, Any]
+    scores: FrameScores
+    facts: FrameFacts
+
+
+def write_report(
+    out: Path,
+    result: Result,
+    network: H2ONet,
+    samples: ClipDataset,
+    hand: HandModel,
+    *,
+    training: Section,
+    extra: Sequence[Section] = (),
+    title: str | None = None,
+) -> Path:
+    """Write `out`/report.html, its plots and strips as PNG in `out`/pieces, and its numbers as report.json.
+
+    `network` and `samples` are those that gave the scores; `training` is the part about the runs, `extra` what the
+    caller puts first. Returns the page's path.
+    """
+    scores, breakdown, pieces = result.scores, result.breakdown, out / "pieces"
+    drawer = Drawer(network, samples, ClipStore.open(samples.paths[0]), scores, hand)
+    curves, bins = pck_curves(scores), reliability(scores)
+    plots = [
+        pck_plot(curves, pieces / "pck.png"),
+        occlusion_plot(breakdown.get("occluded_fingers", {}), pieces / "occluded_fingers.png"),
+        fraction_plot(breakdown.get("visible_fraction", {}), pieces / "visible_fraction.png"),
+        reliability_plot(bins, pieces / "reliability.png"),
+    ]
+    strips = {
+        group: [draw_strip(drawer, result.facts, key) for key in keys]
+        for group, keys in chosen_sequences(scores, result.facts).items()
+    }
+    error = scores.joint_errors_pa.mean(1)
+    hidden = np.where(scores.occluded[:, :5] == 1, 1, 0).sum(1)
+    cards = {group: [drawer.example(p) for p in places] for group, places in chosen_frames(error, hidden).items()}
+    known, intervals = result.metrics, breakdown.get("confidence_95", {})
+    recordings = len(np.unique(result.facts.recording))
+    page = Page(
+        title=title or title_of(result.protocol),
+        about=about(result.protocol),
+        tiles=[(NAMES[key], known[key], intervals.get(key)) for key in TILES if known.get(key) is not None],
+        first=extra,
+        plots=[plot for plot in plots if plot],
+        strips={group: [(strip, data_uri(strip.picture)) for strip in found] for group, found in strips.items()},
+        frames=cards,
+        frames_text=FRAMES_TEXT,
+        metrics=[(name_of(key), value, intervals.get(key)) for key, value in known.items() if value is not None],
+        metrics_text=intervals_text(recordings),
+        recordings=recordings,
+        tables=tables_of({name: rows for name, rows in breakdown.items() if name != "confidence_95"}),
+        training=training,
+        published=published_rows(known, result.protocol),
+        published_text=PUBLISHED_TEXT,
+        protocol=protocol_rows(result.protocol),
+    )
+    write_pieces(out, strips, curves, bins)
+    write_page(out / "report.html", page)
+    return out / "report.html"
+
+
+def write_pieces(
+    out: Path,
+    strips: dict[str, list[Strip]],
+    curves: dict[str, tuple[NDArray, NDArray]],
+    bins: list[tuple[float, float, int]],
+) -> None:
+    """The strips as PNG, and what the plots show as report.json."""
+    for left_over in (out / "pieces").glob("*sequence*-[0-9].png"):
+        left_over.unlink()  # of an earlier evaluation, which may have had more of them
+    for group, found in strips.items():
+        for number, strip in enumerate(found):
+            write_png(out / "pieces" / f"{group.replace(' ', '_')}-{number + 1}.png", strip.picture)
+    numbers = {
+        "pck": {name: {"threshold_m": t.tolist(), "share": share.tolist()} for name, (t, share) in curves.items()},
+        "reliability": [{"probability": p, "hidden": h, "fingers": n} for p, h, n in bins],
+        "strips": [
+            {"group": group, "sequence": strip.sequence, "pa_mpjpe_mm": strip.error_mm, "frames": strip.frames}
+            for group, found in strips.items()
+            for strip in found
+        ],
+    }
+    with writing_file(out / "report.json") as file:
+        file.write((json.dumps(numbers, allow_nan=False) + "\n").encode())
+
+
+def pck_curves(scores: FrameScores) -> dict[str, tuple[NDArray, NDArray]]:
+    """Thresholds (100,) m and shares (100,) of joints and vertices, aligned and not, where a truth is known."""
+    found = {}
+    for title, errors in (("joints, aligned", scores.joint_errors_pa), ("joints", scores.joint_errors)):
+        known = errors[np.isfinite(errors).all(1)]
+        if len(known):
+            found[title] = metrics.pck_curve(known)
+    for title, counts, means in (
+        ("vertices, aligned", scores.vertex_pck_pa, scores.vertex_errors_pa),
+        ("vertices", scores.vertex_pck, scores.vertex_errors),
+    ):
+        known = counts[np.isfinite(means)]
+        if len(known):
+            thresholds = np.linspace(0.0, metrics.AUC_MAXIMUM, metrics.AUC_STEPS)
+            found[title] = thresholds, known.astype(np.float64).sum(0) / (len(known) * VERTICES)
+    return found
+
+
+def chosen_frames(error: NDArray, hidden: NDArray | None = None, each: int = 3) -> dict[str, list[int]]:
+    """Positions of frames to show by error (N,): the best, the middling, the worst; and those with most `hidden` (N,).
+
+    Frames whose error is NaN are of no group; where all are, the first ones are shown.
+    """
+    order = [int(i) for i in np.argsort(error) if np.isfinite(error[i])]
+    if not order:
+        return {"frames": list(range(min(each, len(error))))}
+    # Neighbouring frames look alike: take every group from a spread of its range.
+    span = max(len(order) // 10, each)
+    middle = max(len(order) // 2 - span // 2, 0)
+    groups = {
+        "typical": spread(order[middle : middle + span], each),
+        "best": spread(order[:span], each),
+        "worst": spread(order[-span:][::-1], each),
+    }
+    ranked = [] if hidden is None else [int(i) for i in np.argsort(-hidden, kind="stable") if hidden[i] >= 2]
+    if ranked:
+        groups["most hidden fingers"] = spread(ranked[: max(len(ranked) // 3, each)], each)
+    return groups
+
+
+def spread(positions: list[int], count: int) -> list[int]:
+    """At most `count` of the positions, evenly spaced."""
+    if len(positions) <= count:
+        return positions
+    return [positions[int(i)] for i in np.linspace(0, len(positions) - 1, count)]

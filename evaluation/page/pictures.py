@@ -1,0 +1,63 @@
+"""The report's pictures: meshes on crops in its colours, and pictures as parts of a self-contained page.
+
+Pictures are (H, W, 3) uint8 RGB; the drawing itself is `hand.draw`.
+"""
+
+import base64
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...durable import writing_file
+from ...hand.draw import BLUE, ORANGE, Picture, overlay_mesh, vertex_normals
+
+__all__ = [
+    "BLUE",
+    "ORANGE",
+    "Picture",
+    "data_uri",
+    "enlarged",
+    "heat_colors",
+    "overlay_mesh",
+    "picture_of",
+    "vertex_normals",
+    "write_png",
+]
+
+_HEAT = ((0.0, (46, 94, 170)), (0.5, (240, 228, 150)), (1.0, (190, 30, 45)))
+
+
+def picture_of(image: NDArray) -> Picture:
+    """(3, H, W) RGB in [0, 1] to (H, W, 3) uint8."""
+    return np.clip(np.asarray(image).transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def heat_colors(values: NDArray, maximum: float) -> NDArray[np.float64]:
+    """(V, 3) RGB from blue (0) over pale yellow to red (`maximum` and more) for values (V,)."""
+    scaled = np.clip(np.asarray(values, np.float64) / maximum, 0.0, 1.0)
+    stops = [stop for stop, _ in _HEAT]
+    return np.stack([np.interp(scaled, stops, [color[k] for _, color in _HEAT]) for k in range(3)], axis=-1)
+
+
+def enlarged(picture: Picture, factor: int) -> Picture:
+    """The picture enlarged by a whole factor; its intrinsics grow by the same factor."""
+    return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write a picture as PNG; the file appears whole."""
+    done, encoded = cv2.imencode(".png", picture[..., ::-1])
+    if not done:
+        raise ValueError(f"picture of shape {picture.shape} could not be encoded")
+    with writing_file(path) as file:
+        file.write(encoded.tobytes())
+
+
+def data_uri(picture: Picture, *, quality: int = 88) -> str:
+    """The picture as a JPEG data URI for a self-contained page."""
+    done, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"picture of shape {picture.shape} could not be encoded")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")

@@ -1,0 +1,1 @@
+"""Per-frame scores and what is summed up from them."""

@@ -1,0 +1,117 @@
+"""Errors by group, for breakdown.json: how much is hidden, which finger, why, for how long; object, subject, camera.
+
+Lengths leave this module in millimetres. Rows of fingers are means over that finger's four joints.
+"""
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...hand.parts import FINGERS
+from .facts import FrameFacts
+from .scores import FrameScores
+from .summary import UNKNOWN, average, in_mm, occlusion_by_output
+from .temporal import HIDDEN, NEVER, VISIBLE, frames_since_change
+
+Row = dict[str, float | int | None]
+
+# Joints of thumb .. little in the project's order, base to tip; 0 is the wrist.
+FINGER_JOINTS = [slice(1 + 4 * i, 5 + 4 * i) for i in range(5)]
+FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+REAPPEARED = ((1, 3), (4, 10), (11, 30))  # frames since the finger was last hidden
+HIDDEN_FOR = ((1, 5), (6, 15), (16, 30))  # frames since it was last visible
+CAUSES = ("nothing", "object", "own hand", "image border")
+
+
+def break_down(scores: FrameScores, facts: FrameFacts) -> dict[str, dict]:
+    """Everything of breakdown.json: title -> group -> row of numbers. Titles without any known frame are left out."""
+    found: dict[str, dict] = {"occlusion": occlusion_by_output(scores)}
+    labelled = (scores.occluded[:, :5] != UNKNOWN).all(1)
+    if labelled.any():
+        hidden = np.where(labelled, (scores.occluded[:, :5] == 1).sum(1), -1)
+        found["occluded_fingers"] = {str(k): row(scores, hidden == k) for k in range(6) if (hidden == k).any()}
+        found["finger"] = {
+            finger: {
+                name: finger_row(scores, one_finger(scores.occluded[:, i] == value, i))
+                for name, value in (("visible", VISIBLE), ("hidden", HIDDEN))
+            }
+            for i, finger in enumerate(FINGERS)
+        }
+        found |= by_time(scores, facts)
+    fraction = facts.visible_fraction[:, :5]
+    found["visible_fraction"] = by_fraction(scores, fraction)
+    found["cause"] = {
+        name: finger_row(scores, facts.cause[:, :5] == code)
+        for code, name in enumerate(CAUSES)
+        if (facts.cause[:, :5] == code).any()
+    }
+    for title, values in facts.groups.items():
+        found[title] = {str(value): row(scores, values == value) for value in np.unique(values)}
+    return {title: rows for title, rows in found.items() if rows}
+
+
+def row(scores: FrameScores, chosen: NDArray) -> Row:
+    """The main errors over the chosen frames (N,) bool."""
+    rotation = average(scores.rotation_errors[chosen])
+    return {
+        "frames": int(chosen.sum()),
+        "mpjpe_mm": in_mm(scores.joint_errors[chosen]),
+        "pa_mpjpe_mm": in_mm(scores.joint_errors_pa[chosen]),
+        "mpvpe_mm": in_mm(scores.vertex_errors[chosen]),
+        "pa_mpvpe_mm": in_mm(scores.vertex_errors_pa[chosen]),
+        "orientation_deg": None if rotation is None else float(np.degrees(rotation)),
+    }
+
+
+def one_finger(chosen: NDArray, finger: int) -> NDArray[np.bool_]:
+    """(N,) frames of one finger as the (N, 5) mask that `finger_row` takes."""
+    mask = np.zeros((len(chosen), 5), bool)
+    mask[:, finger] = chosen
+    return mask
+
+
+def finger_row(scores: FrameScores, chosen: NDArray) -> Row:
+    """Joint errors of the chosen fingers: `chosen` (N, 5) bool of thumb .. little in every frame."""
+    raw = np.stack([scores.joint_errors[:, joints].mean(1) for joints in FINGER_JOINTS], 1)
+    aligned = np.stack([scores.joint_errors_pa[:, joints].mean(1) for joints in FINGER_JOINTS], 1)
+    return {"fingers": int(chosen.sum()), "mpjpe_mm": in_mm(raw[chosen]), "pa_mpjpe_mm": in_mm(aligned[chosen])}
+
+
+def by_fraction(scores: FrameScores, fraction: NDArray) -> dict[str, Row]:
+    """Fingers by the share of them that is visible (N, 5), in five bins; 0 itself belongs to the first."""
+    found = {}
+    for low, high in itertools.pairwise(FRACTIONS):
+        chosen = (fraction <= high) & ((fraction > low) if low else (fraction >= 0))
+        if chosen.any():
+            found[f"{low:.0%} to {high:.0%}"] = finger_row(scores, chosen)
+    return found
+
+
+def by_time(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, Row]]:
+    """Fingers after they re-appeared, by the frames since; and hidden ones, by how long they have been hidden."""
+    labels = scores.occluded[:, :5]
+    since = frames_since_change(labels, facts.sequence, facts.number)
+    found: dict[str, dict[str, Row]] = {}
+    for title, label, spans, rest in (
+        ("after_reappearance", VISIBLE, REAPPEARED, "never hidden before"),
+        ("hidden_for", HIDDEN, HIDDEN_FOR, "never seen before"),
+    ):
+        groups = {f"{low} to {high} frames": (since >= low) & (since <= high) for low, high in spans}
+        groups |= {f"more than {spans[-1][1]} frames": since > spans[-1][1], rest: since == NEVER}
+        rows = {name: finger_row(scores, chosen & (labels == label)) for name, chosen in groups.items()}
+        found[title] = {name: values for name, values in rows.items() if values["fingers"]}
+    return found
+
+
+def reliability(scores: FrameScores, bins: int = 10) -> list[tuple[float, float, int]]:
+    """Of all finger outputs together: (mean probability, share that was hidden, count) of every filled bin."""
+    probability, label = scores.occluded_probability[:, :5], scores.occluded[:, :5]
+    known = (label != UNKNOWN) & np.isfinite(probability)
+    probability, hidden = probability[known], label[known] == 1
+    place = np.minimum((probability * bins).astype(int), bins - 1)
+    return [
+        (float(probability[place == b].mean()), float(hidden[place == b].mean()), int((place == b).sum()))
+        for b in range(bins)
+        if (place == b).any()
+    ]

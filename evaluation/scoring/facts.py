@@ -1,0 +1,65 @@
+"""Which group every scored frame belongs to: object, subject, camera, hand side, recording."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.clips import ClipStore
+from ...data.readers.dexycb_splits import YCB_NAMES
+from .confidence import recordings
+
+
+@dataclass(frozen=True)
+class FrameFacts:
+    """What the clip store knows of N scored frames beside their pictures.
+
+    sequence, recording (N,) str; number, dataset_index (N,) int64; visible_fraction (N, 6) of thumb .. little and palm,
+    cause (N, 6) uint8 (0 nothing hidden, 1 object, 2 own hand, 3 image border, 255 unknown); joints (N, 21, 3) m, true,
+    relative to the wrist in the hand's own side, NaN unknown; root (N, 3) m; groups title -> (N,) values.
+    """
+
+    sequence: NDArray
+    recording: NDArray
+    number: NDArray[np.int64]
+    dataset_index: NDArray[np.int64]
+    visible_fraction: NDArray
+    cause: NDArray[np.uint8]
+    joints: NDArray
+    root: NDArray
+    groups: dict[str, NDArray]
+
+
+def facts_of(store: ClipStore, rows: NDArray[np.int64]) -> FrameFacts:
+    """The facts of some rows of a clip store."""
+    index = store.index
+    keys = np.array([entry["key"] for entry in store.entries])[index["sequence_id"][rows]]
+    root = index["root"][rows].astype(np.float64)
+    return FrameFacts(
+        sequence=keys,
+        recording=recordings(keys, store.dataset),
+        number=index["frame"][rows].astype(np.int64),
+        dataset_index=index["dataset_index"][rows].astype(np.int64),
+        visible_fraction=index["visible_fraction"][rows],
+        cause=index["cause"][rows],
+        joints=index["joints"][rows].astype(np.float64) - root[:, None],
+        root=root,
+        groups=groups_of(store, rows, keys),
+    )
+
+
+def groups_of(store: ClipStore, rows: NDArray[np.int64], keys: NDArray) -> dict[str, NDArray]:
+    """One value per frame for every title: object, hand_side and, by dataset, subject and camera, or sequence."""
+    names = np.array(["none", *YCB_NAMES])
+    number = store.index["object_id"][rows]
+    groups = {
+        # 0 is an object outside YCB, -1 no object annotated.
+        "object": np.where(
+            number > 0, names[np.clip(number, 0, len(YCB_NAMES))], np.where(number < 0, "none", "other")
+        ),
+        "hand_side": np.where(store.index["is_left"][rows], "left", "right"),
+    }
+    if store.dataset == "dexycb":
+        parts = np.array([key.split("/") for key in keys.tolist()]).reshape(-1, 3)
+        return groups | {"subject": parts[:, 0], "camera": parts[:, 2]}
+    return groups | {"sequence": keys}

@@ -1,0 +1,176 @@
+"""From per-frame scores to the flat table of metrics.json, with its confidence intervals.
+
+Lengths leave this module in millimetres (2D errors in pixels, angles in degrees), areas and fractions in [0, 1].
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...hand.parts import FINGERS
+from .. import metrics
+from .confidence import bootstrap_interval
+from .facts import FrameFacts
+from .scores import VERTICES, FrameScores
+from .temporal import smoothness
+
+MM = 1000.0
+UNKNOWN = 255
+# Occlusion outputs of the network beside the label columns they are trained on: five fingers, then global.
+LABEL_COLUMNS = (0, 1, 2, 3, 4, 6)
+
+
+def average(values: NDArray) -> float | None:
+    """Mean of what is known, or None where nothing is."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if known.size else None
+
+
+def in_mm(values: NDArray) -> float | None:
+    """Mean of lengths in m, as millimetres."""
+    mean = average(values)
+    return None if mean is None else mean * MM
+
+
+def area(errors: NDArray) -> float | None:
+    """Area under the PCK curve (0 to 50 mm) of the frames that have a truth: errors (N, K) m."""
+    known = errors[np.isfinite(errors).all(1)]
+    return metrics.auc(known) if len(known) else None
+
+
+def vertex_area(counts: NDArray, means: NDArray) -> float | None:
+    """Area under the PCK curve of vertices from their counts (N, 100); frames with mean NaN have no truth."""
+    known = np.isfinite(means)
+    return metrics.auc_of_counts(counts[known], VERTICES) if known.any() else None
+
+
+def summarise(scores: FrameScores, facts: FrameFacts) -> dict[str, float | int | None]:
+    """The flat table of metrics.json, in the field's terms; None where the clips hold no truth for a metric."""
+    table: dict[str, float | int | None] = {
+        "frames": len(scores),
+        "frames_with_joints": int(np.isfinite(scores.joint_errors).all(1).sum()),
+        "frames_with_mesh": int(np.isfinite(scores.vertex_errors).sum()),
+        "mpjpe_mm": in_mm(scores.joint_errors),
+        "pa_mpjpe_mm": in_mm(scores.joint_errors_pa),
+        "mpvpe_mm": in_mm(scores.vertex_errors),
+        "pa_mpvpe_mm": in_mm(scores.vertex_errors_pa),
+        "joint_auc": area(scores.joint_errors),
+        "pa_joint_auc": area(scores.joint_errors_pa),
+        "vertex_auc": vertex_area(scores.vertex_pck, scores.vertex_errors),
+        "pa_vertex_auc": vertex_area(scores.vertex_pck_pa, scores.vertex_errors_pa),
+        "f_5": average(scores.f_scores[:, 0]),
+        "f_15": average(scores.f_scores[:, 1]),
+        "pa_f_5": average(scores.f_scores_pa[:, 0]),
+        "pa_f_15": average(scores.f_scores_pa[:, 1]),
+        "proper_pa_mpjpe_mm": in_mm(scores.joint_errors_proper),
+        "proper_pa_mpvpe_mm": in_mm(scores.vertex_errors_proper),
+        "scale_translation_mpjpe_mm": in_mm(scores.joint_errors_st),
+        "joints_2d_px": average(scores.joint_errors_2d),
+    }
+    rotation = average(scores.rotation_errors)
+    table["orientation_deg"] = None if rotation is None else float(np.degrees(rotation))
+    return table | temporal_summary(scores, facts) | occlusion_summary(scores)
+
+
+def temporal_summary(scores: FrameScores, facts: FrameFacts) -> dict[str, float | None]:
+    """Acceleration error (mm per frame squared) and jitter (mm per frame cubed) of prediction and truth.
+
+    None for networks without orientation: their joints live in another frame than the annotated motion.
+    """
+    names = ("acceleration_error_mm", "jitter_mm", "true_jitter_mm")
+    if not scores.oriented:
+        return dict.fromkeys(names)
+    values = smoothness(scores.joints, facts.joints, facts.sequence, facts.number)
+    return {name: in_mm(value) for name, value in zip(names, values, strict=True)}
+
+
+def frame_values(scores: FrameScores) -> dict[str, NDArray]:
+    """One value (N,) per frame of the metrics that are means over frames, in the units of metrics.json."""
+    right = (scores.occluded_probability[:, :5] > 0.5) == (scores.occluded[:, :5] == 1)
+    known = (scores.occluded[:, :5] != UNKNOWN) & np.isfinite(scores.occluded_probability[:, :5])
+    share = np.where(known, right, 0).sum(1) / np.maximum(known.sum(1), 1)
+    return {
+        "mpjpe_mm": scores.joint_errors.mean(1) * MM,
+        "pa_mpjpe_mm": scores.joint_errors_pa.mean(1) * MM,
+        "mpvpe_mm": scores.vertex_errors * MM,
+        "pa_mpvpe_mm": scores.vertex_errors_pa * MM,
+        "f_5": scores.f_scores[:, 0],
+        "f_15": scores.f_scores[:, 1],
+        "pa_f_5": scores.f_scores_pa[:, 0],
+        "pa_f_15": scores.f_scores_pa[:, 1],
+        "proper_pa_mpjpe_mm": scores.joint_errors_proper.mean(1) * MM,
+        "proper_pa_mpvpe_mm": scores.vertex_errors_proper * MM,
+        "scale_translation_mpjpe_mm": scores.joint_errors_st.mean(1) * MM,
+        "joints_2d_px": scores.joint_errors_2d.mean(1),
+        "orientation_deg": np.degrees(scores.rotation_errors),
+        "occlusion_accuracy": np.where(known.any(1), share, np.nan),
+    }
+
+
+def intervals(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, float]]:
+    """95 % bootstrap intervals over recordings of every mean over frames: name -> {"low", "high"}."""
+    found = {}
+    for name, values in frame_values(scores).items():
+        interval = bootstrap_interval(values, facts.recording)
+        if interval is not None:
+            found[name] = {"low": interval[0], "high": interval[1]}
+    return found
+
+
+def occlusion_summary(scores: FrameScores) -> dict[str, float | None]:
+    """Accuracy over the five fingers and the mean of their two-class F1 scores; None for a single-frame network."""
+    per_finger = occlusion_by_output(scores)
+    if not per_finger:
+        return {"occlusion_accuracy": None, "occlusion_macro_f1": None, "occlusion_majority_accuracy": None}
+    fingers = [per_finger[finger] for finger in FINGERS if finger in per_finger]
+    return {
+        "occlusion_accuracy": average(np.array([f["accuracy"] for f in fingers])),
+        "occlusion_macro_f1": average(np.array([f["macro_f1"] for f in fingers])),
+        "occlusion_majority_accuracy": average(np.array([f["majority_accuracy"] for f in fingers])),
+    }
+
+
+def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float | None]]:
+    """Accuracy, precision, recall, F1 of class occluded, macro F1 and calibration error of every occlusion output."""
+    found: dict[str, dict[str, float | None]] = {}
+    for k, name in enumerate((*FINGERS, "global")):
+        label = scores.occluded[:, LABEL_COLUMNS[k]]
+        probability = scores.occluded_probability[:, k]
+        known = (label != UNKNOWN) & np.isfinite(probability)
+        if known.any():
+            found[name] = binary_scores(probability[known], label[known] == 1)
+    return found
+
+
+def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float | None]:
+    """Scores of one yes/no output: probability (N,) of yes, truth (N,) bool. Macro F1: over classes that occur.
+
+    Precision is None where yes is never said, recall where it is never true, F1 where both hold.
+    """
+    said = probability > 0.5
+
+    def f1(yes: NDArray, true: NDArray) -> tuple[float, float, float]:
+        hits = float((yes & true).sum())
+        precision, recall = hits / max(yes.sum(), 1), hits / max(true.sum(), 1)
+        return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
+
+    precision, recall, f1_occluded = f1(said, truth)
+    present = [f1_occluded] * bool(truth.any()) + [f1(~said, ~truth)[2]] * bool((~truth).any())
+    bins = np.minimum((probability * 10).astype(int), 9)
+    gaps = [
+        abs(probability[bins == b].mean() - truth[bins == b].mean()) * (bins == b).mean()
+        for b in range(10)
+        if (bins == b).any()
+    ]
+    return {
+        "frames": len(truth),
+        "occluded_share": float(truth.mean()),
+        "accuracy": float((said == truth).mean()),
+        "majority_accuracy": float(max(truth.mean(), 1 - truth.mean())),
+        "precision": float(precision) if said.any() else None,
+        "recall": float(recall) if truth.any() else None,
+        "f1": float(f1_occluded) if said.any() or truth.any() else None,
+        "macro_f1": float(np.mean(present)),
+        "brier": float(np.mean((probability - truth) ** 2)),
+        "calibration_error": float(np.sum(gaps)),
+    }

@@ -1,0 +1,1 @@
+"""The stand-in hand: a licence-free hand in MANO's format."""

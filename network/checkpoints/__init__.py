@@ -1,0 +1,1 @@
+"""Checkpoint files: this project's own folders and the authors' .pth files."""

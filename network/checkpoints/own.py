@@ -1,0 +1,124 @@
+"""The files of a checkpoint folder: config.json and model.safetensors, read with every doubt and written with their
+checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ...errors import InputError
+from ..h2onet import H2ONet
+from ..prediction import NetworkConfig
+from .folder import CONFIG, find_folder
+from .official import check_finite
+
+FORMAT = "h2onet-checkpoint"
+FORMAT_VERSION = 1
+WEIGHTS = "model.safetensors"
+_LARGEST_CONFIG = 2**20
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The parsed config.json of a checkpoint folder. Raises InputError for another file or format version."""
+    path = folder / CONFIG
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise InputError(
+                f"{path}: expected a small JSON file, found {path.stat().st_size} bytes; take another checkpoint"
+            )
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: not readable as JSON ({type(error).__name__}); the folder is damaged, take another"
+        ) from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: expected format {FORMAT!r}, found another file's JSON; pass a folder that training wrote"
+        )
+    if config.get("format_version") != FORMAT_VERSION:
+        found = config.get("format_version")
+        raise InputError(
+            f"{path}: expected format_version {FORMAT_VERSION}, found {found!r}; install the h2onet that wrote it"
+        )
+    return config
+
+
+def network_config(folder: Path, config: Mapping[str, Any]) -> NetworkConfig:
+    """The network's configuration in a config.json. Raises InputError for other fields or values."""
+    given = config.get("network")
+    known = {field.name for field in fields(NetworkConfig)}
+    if not isinstance(given, dict) or set(given) != known:
+        found = sorted(given) if isinstance(given, dict) else type(given).__name__
+        raise InputError(
+            f"{folder / CONFIG}: network: expected the fields {sorted(known)}, found {found}; take another checkpoint"
+        )
+    try:
+        return NetworkConfig(**given)
+    except InputError as error:
+        raise InputError(f"{folder / CONFIG}: {error}") from error
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of model.safetensors, on the CPU. Raises InputError for a damaged file, NaN or infinity."""
+    path = folder / WEIGHTS
+    try:
+        tensors = load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: not readable as safetensors ({error}); the folder is damaged, take another checkpoint"
+        ) from error
+    check_finite(path, tensors)
+    return tensors
+
+
+def require_folder(path: Path) -> Path:
+    """The checkpoint folder at `path`. Raises InputError where there is none."""
+    folder = find_folder(path)
+    if folder is None:
+        raise InputError(
+            f"{path}: expected a checkpoint folder with {CONFIG}, found none; pass a folder that training wrote"
+        )
+    return folder
+
+
+def config_json(model: H2ONet, weights_sha256: str, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What config.json says of a model whose weights file has the given checksum."""
+    try:
+        own = version("h2onet")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "network": asdict(model.config),
+        "hierarchy_sha256": model.hierarchy_sha256,
+        "weights_sha256": weights_sha256,
+        "versions": {
+            "h2onet": own,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "metadata": dict(metadata or {}),
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

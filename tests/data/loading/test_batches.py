@@ -1,0 +1,133 @@
+"""Batches: the same bytes with any workers, start method, or after a resume; sharing among ranks; weights."""
+
+import hashlib
+import json
+
+import clip_scene
+import numpy as np
+import pytest
+import torch
+from h2onet.data.clips import ClipDataset, window_of
+from h2onet.data.loading.augment import Augmentation
+from h2onet.data.loading.batches import epoch_order, loader
+from h2onet.errors import InputError
+from h2onet.pipeline.build_clips import build_clips
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("batches")
+    build_clips(clip_scene.write_scene(folder, clip_scene.Scene()), folder / "clips.zarr", workers=1)
+    return folder / "clips.zarr"
+
+
+@pytest.fixture
+def dataset(clips):
+    return ClipDataset(clips, frames=window_of("dexycb", train=True), augment=Augmentation(), seed=2)
+
+
+def fingerprint(batch):
+    digest = hashlib.sha256()
+    for name in sorted(batch):
+        tensor = batch[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def two_epochs(dataset, **options):
+    batches = loader(dataset, 4, shuffle=True, seed=7, **options)
+    return [[fingerprint(batch) for batch in batches] for _ in range(2)]
+
+
+def test_workers_and_start_methods_change_no_byte(dataset):
+    alone = two_epochs(dataset)
+    assert len(alone[0]) == 6 and not set(alone[0]) & set(alone[1])
+    for method in ("fork", "spawn", "forkserver"):
+        assert two_epochs(dataset, num_workers=2, start_method=method) == alone, method
+
+
+def test_a_forked_worker_works_after_the_parent_has_read(dataset):
+    _ = dataset[3]
+    assert two_epochs(dataset, num_workers=1, start_method="fork") == two_epochs(dataset)
+
+
+@pytest.mark.parametrize(("workers", "stop"), [(0, 0), (0, 1), (0, 6), (0, 8), (2, 5)])
+def test_resuming_goes_on_with_the_next_batch(dataset, workers, stop):
+    whole = [digest for epoch in two_epochs(dataset) for digest in epoch]
+    first = loader(dataset, 4, shuffle=True, seed=7, num_workers=workers)
+    seen, state = [], first.state_dict()
+    epochs = iter(first)
+    while len(seen) < stop:
+        batch = next(epochs, None)
+        if batch is None:
+            epochs = iter(first)
+            continue
+        seen.append(fingerprint(batch))
+        state = json.loads(json.dumps(first.state_dict()))  # taken while the batch is being worked on
+    second = loader(dataset, 4, shuffle=True, seed=7, num_workers=workers)
+    second.load_state_dict(state)
+    while len(seen) < 12:
+        seen += [fingerprint(batch) for batch in second]
+    assert seen == whole
+
+
+def test_a_resume_with_other_settings_names_the_difference(dataset):
+    state = loader(dataset, 4, shuffle=True).state_dict()
+    with pytest.raises(InputError, match="batch_size=4, now batch_size=3"):
+        loader(dataset, 3, shuffle=True).load_state_dict(state)
+
+
+def test_an_iteration_broken_off_starts_its_epoch_again(dataset):
+    batches = loader(dataset, 4, shuffle=True)
+    first = fingerprint(next(iter(batches)))
+    assert fingerprint(next(iter(batches))) == first
+    batches.set_epoch(1)
+    assert fingerprint(next(iter(batches))) != first
+
+
+def test_order_and_shapes_without_shuffling(dataset):
+    batches = list(loader(dataset, 8))
+    assert [len(batch["store"]) for batch in batches] == [8, 8, 5]
+    assert torch.cat([batch["frame_index"][:, 0] for batch in batches]).tolist() == list(range(21))
+    assert batches[0]["images"].shape == (8, 3, 3, 128, 128) and batches[0]["is_left"].dtype == torch.bool
+    assert len(list(loader(dataset, 8, drop_last=True))) == 2
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_ranks_share_an_epoch_without_overlap(dataset, drop_last):
+    loaders = [loader(dataset, 2, shuffle=True, drop_last=drop_last, rank=rank, world=3) for rank in range(3)]
+    seen = [[key for batch in each.samples(0) for key in batch] for each in loaders]
+    assert [len(each) for each in loaders] == [sum(1 for _ in each.samples(0)) for each in loaders]
+    everything = [key for keys in seen for key in keys]
+    assert len(set(everything)) == len(everything) == (18 if drop_last else 21)
+    assert len({len(each) for each in loaders}) == 1 or not drop_last
+
+
+def test_weights_are_shares_of_an_epoch(clips):
+    dataset = ClipDataset([clips, clips], augment=Augmentation(), weights=[3, 1])
+    order = epoch_order(dataset, seed=0, epoch=0, shuffle=True)
+    assert len(order) == 42
+    first = order[order[:, 0] < 21]
+    assert abs(len(first) - 31.5) <= 0.5
+    counts = np.bincount(first[:, 0], minlength=21)
+    assert counts.min() == 1 and counts.max() == 2  # everyone once before anyone twice
+    assert len(np.unique(order, axis=0)) == 42  # a repeated sample is another draw
+    again = order[order[:, 1] == 1]
+    index = int(again[0, 0])
+    assert not np.array_equal(dataset[(0, index, 0)]["images"], dataset[(0, index, 1)]["images"])
+    assert len(epoch_order(ClipDataset([clips, clips], weights=[0, 1]), 0, 0, False)) == 42
+
+
+def test_epochs_differ_and_seeds_differ(dataset):
+    orders = [epoch_order(dataset, seed, epoch, True)[:, 0].tolist() for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert all(sorted(order) == list(range(21)) for order in orders)
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"batch_size": 0}, {"rank": 2, "world": 2}, {"num_workers": -1}, {"batch_size": 99, "drop_last": True}]
+)
+def test_impossible_loaders_are_refused(dataset, bad):
+    with pytest.raises(InputError, match="loader"):
+        loader(dataset, **{"batch_size": 4, **bad})

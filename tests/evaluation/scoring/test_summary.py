@@ -1,0 +1,216 @@
+"""From per-frame scores to tables: every key gets its own number in its own unit, and groups hold the right fingers."""
+
+import numpy as np
+import pytest
+from h2onet.evaluation.scoring.breakdowns import break_down, by_fraction, by_time, reliability
+from h2onet.evaluation.scoring.confidence import bootstrap_interval
+from h2onet.evaluation.scoring.facts import FrameFacts
+from h2onet.evaluation.scoring.scores import FrameScores
+from h2onet.evaluation.scoring.summary import binary_scores, frame_values, intervals, occlusion_by_output, summarise
+
+UNKNOWN = 255
+FINGERS = ["thumb", "index", "middle", "ring", "little"]
+
+
+def frame_scores(frames: int, **changes: np.ndarray) -> FrameScores:
+    """Scores that are different in every field: joints 10 to 13 mm off, vertices 14 to 16, and so on."""
+    alike = np.ones(frames)
+    counts = np.zeros((frames, 100), np.uint16)
+    fields = {
+        "frame_index": np.arange(frames),
+        "joint_errors": np.full((frames, 21), 0.010),
+        "joint_errors_pa": np.full((frames, 21), 0.011),
+        "joint_errors_proper": np.full((frames, 21), 0.012),
+        "joint_errors_st": np.full((frames, 21), 0.013),
+        "vertex_errors": 0.014 * alike,
+        "vertex_errors_pa": 0.015 * alike,
+        "vertex_errors_proper": 0.016 * alike,
+        "vertex_pck": counts + 389,  # half of 778
+        "vertex_pck_pa": counts + 778,
+        "f_scores": np.tile([0.1, 0.2], (frames, 1)),
+        "f_scores_pa": np.tile([0.3, 0.4], (frames, 1)),
+        "rotation_errors": np.radians(17.0) * alike,
+        "joint_errors_2d": np.full((frames, 21), 18.0),
+        "occluded_probability": np.full((frames, 6), np.nan),
+        "occluded": np.zeros((frames, 7), np.uint8),
+        "joints": np.zeros((frames, 21, 3)),
+    }
+    return FrameScores(**fields | changes)
+
+
+def frame_facts(frames: int, **changes: np.ndarray) -> FrameFacts:
+    """One camera sequence, frame after frame, of a hand that moves evenly."""
+    number = np.arange(frames)
+    fields = {
+        "sequence": np.full(frames, "S/R/camera"),
+        "recording": np.full(frames, "S/R"),
+        "number": number,
+        "dataset_index": number,
+        "visible_fraction": np.ones((frames, 6), np.float32),
+        "cause": np.zeros((frames, 6), np.uint8),
+        "joints": np.zeros((frames, 21, 3)),
+        "root": np.zeros((frames, 3)),
+        "groups": {},
+    }
+    return FrameFacts(**fields | changes)
+
+
+def test_every_key_has_its_own_number() -> None:
+    table = summarise(frame_scores(4), frame_facts(4))
+    lengths = {"mpjpe": 10, "pa_mpjpe": 11, "proper_pa_mpjpe": 12, "scale_translation_mpjpe": 13}
+    lengths |= {"mpvpe": 14, "pa_mpvpe": 15, "proper_pa_mpvpe": 16}
+    expected = {f"{name}_mm": value for name, value in lengths.items()}
+    expected |= {"f_5": 0.1, "f_15": 0.2, "pa_f_5": 0.3, "pa_f_15": 0.4, "orientation_deg": 17, "joints_2d_px": 18}
+    per_frame = frame_values(frame_scores(4))
+    for name, value in expected.items():
+        assert table[name] == pytest.approx(value), name
+        assert per_frame[name] == pytest.approx(np.full(4, value)), name
+    # 10 mm lies 19.8 steps of 50/99 mm up, 11 mm 21.78: reached from the 21st and the 23rd threshold of 100 on.
+    assert table["joint_auc"] == pytest.approx((99 - 20 + 0.5) / 99)
+    assert table["pa_joint_auc"] == pytest.approx((99 - 22 + 0.5) / 99)
+    assert (table["vertex_auc"], table["pa_vertex_auc"]) == (pytest.approx(0.5), pytest.approx(1.0))
+    assert table["frames"] == table["frames_with_joints"] == table["frames_with_mesh"] == 4
+
+
+def test_frames_without_truth_are_no_part_of_a_mean() -> None:
+    errors, vertices = np.full((3, 21), 0.010), np.array([0.014, np.nan, 0.020])
+    errors[0] = np.nan
+    counts = np.full((3, 100), 778, np.uint16)
+    counts[1] = 0  # what `vertex_scores` leaves where there is no truth
+    table = summarise(frame_scores(3, joint_errors=errors, vertex_errors=vertices, vertex_pck=counts), frame_facts(3))
+    assert (table["frames"], table["frames_with_joints"], table["frames_with_mesh"]) == (3, 2, 2)
+    assert table["mpjpe_mm"] == pytest.approx(10) and table["mpvpe_mm"] == pytest.approx(17)
+    assert table["joint_auc"] == pytest.approx((99 - 20 + 0.5) / 99) and table["vertex_auc"] == pytest.approx(1.0)
+
+
+def test_motion_is_said_in_millimetres() -> None:
+    t = np.arange(8.0)[:, None, None]
+    said = np.broadcast_to(0.5 * 0.002 * t**2 * [1.0, 0.0, 0.0], (8, 21, 3))
+    truth = np.broadcast_to(t**3 * [0.0, 0.0, 0.001], (8, 21, 3))
+    straight = summarise(frame_scores(8, joints=said), frame_facts(8))
+    assert straight["acceleration_error_mm"] == pytest.approx(2.0)
+    assert straight["jitter_mm"] == pytest.approx(0.0, abs=1e-9)
+    swung = summarise(frame_scores(8, joints=said), frame_facts(8, joints=truth))
+    assert (swung["jitter_mm"], swung["true_jitter_mm"]) == (pytest.approx(0.0, abs=1e-9), pytest.approx(6.0))
+
+
+def test_occlusion_scores_of_a_counted_case() -> None:
+    # Hidden: said 3 of 4 times. Seen: 2 of 6 times said to be hidden.
+    truth = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0], bool)
+    probability = np.array([0.9, 0.9, 0.9, 0.1, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1])
+    found = binary_scores(probability, truth)
+    assert found["accuracy"] == pytest.approx(0.7) and found["majority_accuracy"] == pytest.approx(0.6)
+    assert found["precision"] == pytest.approx(3 / 5) and found["recall"] == pytest.approx(3 / 4)
+    f1, f1_seen = 2 * 3 / (5 + 4), 2 * 4 / (5 + 6)
+    assert found["f1"] == pytest.approx(f1) and found["macro_f1"] == pytest.approx((f1 + f1_seen) / 2)
+    # Two bins of five frames: 0.9 said and 3/5 true, 0.1 said and 1/5 true.
+    assert found["calibration_error"] == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
+    assert found["brier"] == pytest.approx((3 * 0.01 + 0.81 + 2 * 0.81 + 4 * 0.01) / 10)
+    assert (found["frames"], found["occluded_share"]) == (10, pytest.approx(0.4))
+
+
+def test_calibration_of_honest_and_of_overconfident_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    said = rng.uniform(0, 1, 40_000)
+    happened = rng.uniform(0, 1, 40_000) < said
+    honest, bold = binary_scores(said, happened), binary_scores(np.round(said), happened)
+    assert honest["calibration_error"] == pytest.approx(0.0, abs=0.02)
+    assert bold["calibration_error"] == pytest.approx(0.25, abs=0.02)
+    assert honest["brier"] == pytest.approx(1 / 6, abs=0.01) and honest["accuracy"] == pytest.approx(0.75, abs=0.01)
+
+
+def test_scores_that_mean_nothing_are_not_given() -> None:
+    never = binary_scores(np.array([0.1, 0.2]), np.array([False, False]))
+    assert never["precision"] is None and never["recall"] is None and never["f1"] is None
+    assert never["accuracy"] == never["macro_f1"] == 1.0
+    missed = binary_scores(np.array([0.1, 0.2]), np.array([True, False]))
+    assert missed["precision"] is None and missed["recall"] == 0.0 and missed["f1"] == 0.0
+
+
+def test_occlusion_outputs_meet_their_own_labels() -> None:
+    """Output k is held against its own label: five fingers, then the whole hand (not the palm); 255 says nothing."""
+    labels = np.array([[1, 0, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 1, 0], [0, 0, 1, 0, UNKNOWN, 1, 1]], np.uint8)
+    own = labels[:, [0, 1, 2, 3, 4, 6]] == 1
+    found = occlusion_by_output(frame_scores(3, occluded=labels, occluded_probability=np.where(own, 0.8, 0.2)))
+    assert list(found) == [*FINGERS, "global"]
+    assert all(row["accuracy"] == 1.0 for row in found.values())
+    assert [row["frames"] for row in found.values()] == [3, 3, 3, 3, 2, 3]
+    assert [row["occluded_share"] for row in found.values()] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0, 2 / 3])
+    wrong = occlusion_by_output(frame_scores(3, occluded=labels, occluded_probability=np.where(own, 0.2, 0.8)))
+    assert all(row["accuracy"] == 0.0 for row in wrong.values())
+    table = summarise(frame_scores(3, occluded=labels, occluded_probability=np.where(own, 0.8, 0.2)), frame_facts(3))
+    assert table["occlusion_accuracy"] == table["occlusion_macro_f1"] == 1.0
+    assert table["occlusion_majority_accuracy"] == pytest.approx((2 / 3 * 3 + 2) / 5)
+    silent = summarise(frame_scores(3, occluded=labels), frame_facts(3))
+    assert silent["occlusion_accuracy"] is None and silent["occlusion_macro_f1"] is None
+
+
+def test_error_after_reappearance_is_that_of_the_finger_and_the_frame() -> None:
+    """The index finger is hidden in frames 2 to 4; its error is its frame number, in mm. Other fingers are always
+    seen.
+    """
+    labels = np.zeros((20, 7), np.uint8)
+    labels[2:5, 1] = 1
+    errors = np.zeros((20, 21))
+    errors[:, 5:9] = np.arange(20)[:, None] / 1000  # joints of the index finger
+    scores = frame_scores(20, occluded=labels, joint_errors=errors, joint_errors_pa=errors / 2)
+    found = by_time(scores, frame_facts(20))
+    after, hidden = found["after_reappearance"], found["hidden_for"]
+    assert after["1 to 3 frames"] == {"fingers": 3, "mpjpe_mm": pytest.approx(6.0), "pa_mpjpe_mm": pytest.approx(3.0)}
+    assert after["4 to 10 frames"]["fingers"] == 7 and after["4 to 10 frames"]["mpjpe_mm"] == pytest.approx(11.0)
+    assert after["11 to 30 frames"]["mpjpe_mm"] == pytest.approx(17.0)
+    assert after["never hidden before"]["fingers"] == 4 * 20 + 2
+    assert hidden == {
+        "1 to 5 frames": {"fingers": 3, "mpjpe_mm": pytest.approx(3.0), "pa_mpjpe_mm": pytest.approx(1.5)}
+    }
+    two = frame_facts(20, sequence=np.repeat(["a", "b"], [5, 15]))  # another sequence forgets
+    assert "1 to 3 frames" not in by_time(scores, two)["after_reappearance"]
+
+
+def test_fingers_are_grouped_by_what_is_visible_of_them() -> None:
+    fraction = np.array([[0.0, 0.1, 0.11, 0.5, 1.0], [np.nan, 0.75, 0.76, 0.25, 0.26]])
+    errors = np.zeros((2, 21))
+    errors[0, 1:5] = 0.004  # the thumb of the first frame: nothing visible
+    errors[0, 17:21] = 0.008  # the little finger: all of it
+    found = by_fraction(frame_scores(2, joint_errors=errors), fraction)
+    assert {name: row["fingers"] for name, row in found.items()} == {
+        "0% to 10%": 2, "10% to 25%": 2, "25% to 50%": 2, "50% to 75%": 1, "75% to 100%": 2
+    }  # fmt: skip
+    assert found["0% to 10%"]["mpjpe_mm"] == pytest.approx(2.0)
+    assert found["75% to 100%"]["mpjpe_mm"] == pytest.approx(4.0)
+
+
+def test_groups_hold_their_own_frames() -> None:
+    labels = np.zeros((6, 7), np.uint8)
+    labels[1:, 0], labels[3:, 3] = 1, 1
+    labels[5, 1] = UNKNOWN
+    error = np.arange(6.0) / 1000
+    facts = frame_facts(6, groups={"hand_side": np.array(["left", "right"] * 3)}, cause=np.eye(6, 6, dtype=np.uint8))
+    found = break_down(frame_scores(6, occluded=labels, joint_errors=np.repeat(error[:, None], 21, 1)), facts)
+    occluded = {count: (row["frames"], row["mpjpe_mm"]) for count, row in found["occluded_fingers"].items()}
+    assert occluded == {"0": (1, 0.0), "1": (2, pytest.approx(1.5)), "2": (2, pytest.approx(3.5))}
+    assert found["hand_side"]["right"]["mpjpe_mm"] == pytest.approx(3.0)
+    assert found["finger"]["ring"]["hidden"]["mpjpe_mm"] == pytest.approx(4.0)
+    assert found["finger"]["ring"]["visible"]["fingers"] == 3 and found["finger"]["index"]["hidden"]["fingers"] == 0
+    assert found["cause"]["object"]["mpjpe_mm"] == pytest.approx(2.0)  # finger i of frame i, of five fingers
+
+
+def test_reliability_is_the_mean_of_every_bin() -> None:
+    probability = np.array([[0.05, 0.05, 0.55, 0.55, 1.0, np.nan]])
+    labels = np.array([[0, 1, 1, 1, 0, 0, 0]], np.uint8)
+    found = reliability(frame_scores(1, occluded_probability=probability, occluded=labels))
+    assert found == [(0.05, 0.5, 2), (0.55, 1.0, 2), (1.0, 0.0, 1)]
+
+
+def test_intervals_draw_recordings_and_weigh_them_by_their_frames() -> None:
+    values, clusters = np.array([0.0, 0.0, 0.0, 10.0]), np.array(["a", "a", "a", "b"])
+    assert bootstrap_interval(values, clusters) == (0.0, 10.0)
+    middle = bootstrap_interval(values, clusters, level=0.0)
+    assert middle == (2.5, 2.5)  # both drawn: the mean over frames, not over recordings
+    assert bootstrap_interval(values, clusters, seed=1) == bootstrap_interval(values, clusters, seed=1)
+    unknown = np.where(clusters == "b", np.nan, values)
+    assert bootstrap_interval(unknown, clusters) is None  # one recording is left
+    facts = frame_facts(4, recording=clusters)
+    bounds = intervals(frame_scores(4, vertex_errors=values / 1000), facts)
+    assert bounds["mpvpe_mm"] == {"low": 0.0, "high": pytest.approx(10.0)}
+    assert "occlusion_accuracy" not in bounds
