@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cli_options import DATASETS, dataset_root
+from .cli_options import dataset_root
+from .data.frame import DATASETS, PHOTO_SUFFIX
 from .errors import InputError
 from .hand.mano import load_arrays
 
@@ -149,13 +150,16 @@ def ho3d(root: Path, dataset: str) -> Iterator[Finding]:
     if not root.is_dir():
         yield Finding("missing", f"HO3D root {root}", source)
         return
-    extension = "png" if dataset == "ho3d-v2" else "jpg"
     for name, folder in (("train.txt", "train"), ("evaluation.txt", "evaluation")):
         yield present(root / name, source)
         if not (root / name).is_file():
             continue
         lines = [line.strip() for line in (root / name).read_text().splitlines() if line.strip()]
-        for kind, ending, needed in (("rgb", extension, True), ("meta", "pkl", True), ("seg", "jpg", False)):
+        for kind, ending, needed in (
+            ("rgb", PHOTO_SUFFIX[dataset], True),
+            ("meta", "pkl", True),
+            ("seg", "jpg", False),
+        ):
             if kind == "seg" and folder == "evaluation":
                 continue
             paths = (root / folder / line.replace("/", f"/{kind}/") for line in lines)

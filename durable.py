@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .errors import InputError
 
@@ -190,6 +191,26 @@ def writing_file(target: Path) -> Iterator[IO[bytes]]:
             fsync_path(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file (UTF-8) that appears whole or not at all."""
+    with writing_file(target) as file:
+        file.write(text.encode())
+
+
+def write_json(target: Path, content: Any, *, indent: int | None = 2) -> None:
+    """Write JSON that appears whole or not at all; ValueError for NaN and infinities, which are no JSON."""
+    write_text(target, json.dumps(content, indent=indent, allow_nan=False) + "\n")
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """InputError, opening with `option`, where `folder` is no folder that can be written to, nor can become one."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"{option}: {there} is a file, expected a folder; give another name")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{option}: {there} cannot be written to; give another name")
 
 
 @contextmanager

@@ -20,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from h2onet.evaluation.exports import write_ho3d
-from h2onet.evaluation.ho3d.files import from_camera, load_ground_truth, load_predictions
+from h2onet.evaluation.ho3d.files import from_camera, load_ground_truth, load_predictions, write_ho3d
 from h2onet.evaluation.ho3d.official import official_scores
 from h2onet.hand.mano import load_hand
 from scipy.linalg import orthogonal_procrustes

@@ -25,8 +25,7 @@ from h2onet.data.annotations import write_annotations
 from h2onet.data.clips import clip_info, verify
 from h2onet.data.labels import LabelStore
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
-from h2onet.hand.parts import LABELS
-from h2onet.labeling.occlusion import CAUSES
+from h2onet.hand.parts import CAUSES, LABELS
 from h2onet.pipeline.build_clips import build_clips
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
 

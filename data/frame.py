@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 DATASETS = ("dexycb", "ho3d-v2", "ho3d-v3")
 SPLITS = ("train", "val", "test")
 SETUPS = ("s0", "s1", "s2", "s3")
+PHOTO_SUFFIX = {"dexycb": "jpg", "ho3d-v2": "png", "ho3d-v3": "jpg"}
 PHOTO_SIZE = (640, 480)
 """Width and height of every photo of both datasets, px: the unit of all their 2D annotations."""
 
@@ -106,14 +107,23 @@ class CameraSequence:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def take(self, rows: slice | np.ndarray) -> CameraSequence:
+        """The same recording with only some of its frames: `rows` indexes `numbers`, a slice or positions."""
+        return replace(
+            self,
+            numbers=self.numbers[rows],
+            indices=self.indices[rows],
+            ranges=None if self.ranges is None else self.ranges[rows],
+            released=None if self.released is None else self.released[rows],
+        )
+
 
 def image_pattern(dataset: str, split: str) -> str:
     """The photo's path below the dataset root as a format string of `sequence` and `frame`."""
     if dataset == "dexycb":
-        return "{sequence}/color_{frame:06d}.jpg"
+        return f"{{sequence}}/color_{{frame:06d}}.{PHOTO_SUFFIX[dataset]}"
     folder = "evaluation" if split == "test" else "train"
-    extension = {"ho3d-v2": "png", "ho3d-v3": "jpg"}[dataset]
-    return f"{folder}/{{sequence}}/rgb/{{frame:04d}}.{extension}"
+    return f"{folder}/{{sequence}}/rgb/{{frame:04d}}.{PHOTO_SUFFIX[dataset]}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,14 +23,13 @@ from tqdm import tqdm
 
 from ..durable import room_to_write
 from ..errors import InputError
-from ..hand.parts import LABELS
+from ..hand.parts import LABELS, UNKNOWN
 from .frame import image_pattern as image_pattern  # what the attribute `image` holds
 from .stores.records import Index, Rows
 from .stores.sequences import SequenceStore
 
 SCHEMA = "h2onet-labels"
 SCHEMA_VERSION = 1
-UNKNOWN = 255
 
 COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     "frame": ("i4", ()),
@@ -57,7 +56,7 @@ COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     "object_pose": ("f4", (3, 4)),
 }
 """Per-frame columns of a committed sequence; the index adds `sequence_id`. Type and shape without the frame axis."""
-VERTICES: tuple[str, tuple[int, ...]] = ("f4", (778, 3))
+VERTICES_COLUMN: tuple[str, tuple[int, ...]] = ("f4", (778, 3))
 
 
 class LabelStore:
@@ -197,7 +196,7 @@ def _digest(facts: list[Any]) -> str:
 
 def checked_columns(rows: Mapping[str, np.ndarray]) -> Rows:
     """The columns in their stored type and order; ValueError when one is missing, unknown or of the wrong shape."""
-    expected = COLUMNS | ({"vertices": VERTICES} if "vertices" in rows else {})
+    expected = COLUMNS | ({"vertices": VERTICES_COLUMN} if "vertices" in rows else {})
     if set(rows) != set(expected):
         raise ValueError(f"columns differ from the schema: {sorted(set(rows) ^ set(expected))}")
     checked = {}
@@ -214,7 +213,7 @@ def empty_columns(frames: int, *, vertices: bool = False) -> Rows:
     fills: dict[str, Any] = {"occluded": UNKNOWN, "cause": UNKNOWN, "joint_visible": UNKNOWN, "object_id": -1}
     fills["visible_vertices"] = -1
     rows = {}
-    for name, (kind, shape) in (COLUMNS | ({"vertices": VERTICES} if vertices else {})).items():
+    for name, (kind, shape) in (COLUMNS | ({"vertices": VERTICES_COLUMN} if vertices else {})).items():
         fill = fills.get(name, np.nan if np.dtype(kind).kind == "f" else 0)
         rows[name] = np.full((frames, *shape), fill, np.dtype(kind))
     return rows

@@ -11,6 +11,7 @@ import functools
 import os
 import struct
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,17 @@ def decode(data: bytes | np.ndarray) -> np.ndarray:
     return image
 
 
+def encode(suffix: str, image: np.ndarray, options: Sequence[int] = ()) -> bytes:
+    """Pixels (height, width) or (height, width, 3) **BGR** as a JPEG or PNG file by `suffix`; BadPhoto without any."""
+    try:
+        done, encoded = cv2.imencode(suffix, image, list(options))
+    except cv2.error:
+        done = False
+    if not done:
+        raise BadPhoto(f"pixels of shape {image.shape} cannot be encoded as {suffix}")
+    return encoded.tobytes()
+
+
 def cut(data: bytes, region: tuple[int, int, int, int], codec: str) -> bytes:
     """A part of a photo as a JPEG: region x, y, width, height (for lossless cuts with x, y on coding units).
 
@@ -104,10 +116,7 @@ def cut(data: bytes, region: tuple[int, int, int, int], codec: str) -> bytes:
     x, y, width, height = region
     if codec == LOSSLESS:
         return _cut_lossless(data, region)
-    done, encoded = cv2.imencode(".jpg", decode(data)[y : y + height, x : x + width], _ENCODE)
-    if not done:
-        raise BadPhoto(f"region {region} cannot be encoded")
-    return encoded.tobytes()
+    return encode(".jpg", decode(data)[y : y + height, x : x + width], _ENCODE)
 
 
 def _cut_lossless(data: bytes, region: tuple[int, int, int, int]) -> bytes:

@@ -1,7 +1,7 @@
 """h2o evaluate on clips: a checkpoint on every frame of a store.
 
 Writes metrics.json (flat), breakdown.json, protocol.json, frames.npz, the page and, where asked for, the files that
-other scripts read. All files are written at the end, each whole. HO3D's own protocol on a pred.json is `released.py`.
+other scripts read. All files are written at the end, each whole. HO3D's own protocol on a pred.json is `ho3d.official`.
 """
 
 import json
@@ -18,15 +18,16 @@ from tqdm import tqdm
 
 from ..data.clips import ClipDataset, ClipStore, window_of
 from ..data.loading.batches import loader
-from ..durable import writing_file
+from ..durable import require_writable, writing_file
 from ..errors import InputError
 from ..hand.mano import HandModel
 from ..network.checkpoint import load_checkpoint
 from ..network.device import chosen_device
 from ..network.h2onet import H2ONet
-from .exports import check_folder, check_table, missing_recordings, write_dexycb, write_ho3d, write_predictions
+from .exports import check_table, missing_recordings, write_dexycb, write_predictions
 from .frames_npz import write_frames
 from .ho3d import files as ho3d
+from .ho3d.files import write_ho3d
 from .ho3d.official import evaluate_predictions, official_scores
 from .meshes import FRAMES, MeshChoice, write_meshes
 from .page.clips import Result, Section, write_report
@@ -119,7 +120,7 @@ def as_path(given: str | Path | None) -> Path | None:
 
 def check_exports(store: ClipStore, network: H2ONet, out: Path, wanted: Wanted) -> None:
     """Refuse exports that cannot be right, or not be written, before any work is done."""
-    check_folder(out, "--out")
+    require_writable(out, "--out")
     files = {
         "--ho3d-json": wanted.ho3d_json,
         "--dexycb-txt": wanted.dexycb_txt,
@@ -127,7 +128,7 @@ def check_exports(store: ClipStore, network: H2ONet, out: Path, wanted: Wanted) 
     }
     for option, path in files.items():
         if path is not None:
-            check_folder(path.absolute().parent, option)
+            require_writable(path.absolute().parent, option)
     if wanted.ho3d_json is not None and store.dataset not in ho3d.FRAMES:
         raise InputError(
             f"--ho3d-json: {store.path} holds {store.dataset}; the HO3D format is for HO3D's evaluation frames"

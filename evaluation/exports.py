@@ -1,11 +1,9 @@
-"""Predictions in the forms that other people's scripts read: HO3D's pred.json, dex-ycb-toolkit's result text.
+"""Predictions in the forms that other people's scripts read: npz, parquet, dex-ycb-toolkit's result text.
 
 Input here is metres in the OpenCV camera frame, joints wrist, thumb .. little, left hands mirrored back.
 """
 
 import importlib.util
-import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,47 +14,6 @@ from ..data.clips import ClipStore
 from ..data.readers.dexycb_splits import SUBJECTS, position_in_split, sequence_list, subjects_of
 from ..durable import writing_file
 from ..errors import InputError
-from .ho3d.files import from_camera
-
-
-def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray[np.int64] | None = None) -> Path:
-    """HO3D's pred.json, [joints, vertices] in OpenGL axes and HO3D joint order, and beside it the zip to submit.
-
-    joints (N, 21, 3), vertices (N, 778, 3) m, in evaluation.txt's order; `lines` (N,) are their lines in that list.
-    Raises InputError when a line is missing: the official script pairs by position and would score the wrong frames.
-    Returns the zip's path.
-    """
-    if lines is not None:
-        missing = np.setdiff1d(np.arange(lines.max() + 1 if len(lines) else 0), lines)
-        if len(missing) or len(np.unique(lines)) != len(lines):
-            raise InputError(
-                f"{path}: HO3D wants every evaluation frame once in the list's order; {len(missing)} are missing"
-                + (f" (first: line {missing[0] + 1} of evaluation.txt)" if len(missing) else " but some come twice")
-                + "; build the clips of the whole evaluation split"
-            )
-    meshes = from_camera(joints, vertices)
-    with writing_file(path) as file:
-        file.write(b"[")
-        for k, points in enumerate((meshes.joints, meshes.vertices)):
-            file.write(b", [" if k else b"[")
-            for n, frame in enumerate(points):
-                rows = ", ".join(f"[{x:.8f}, {y:.8f}, {z:.8f}]" for x, y, z in frame.tolist())
-                file.write((", [" if n else "[").encode() + rows.encode() + b"]")
-            file.write(b"]")
-        file.write(b"]")
-    archive = path.with_suffix(".zip")
-    with writing_file(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
-        bundle.write(path, "pred.json")
-    return archive
-
-
-def check_folder(folder: Path, option: str) -> None:
-    """InputError where `folder` is no folder that can be written to, and cannot become one."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise InputError(f"{option}: {there} is a file, expected a folder; give another name")
-    if not os.access(there, os.W_OK):
-        raise InputError(f"{option}: {there} cannot be written to; give another name")
 
 
 def check_table(path: Path) -> None:

@@ -20,9 +20,8 @@ from ..errors import InputError
 from ..hand.mano import HandModel
 from ..hand.mesh_files import FORMATS, mesh_bytes
 from ..network.h2onet import H2ONet
-from .page.cards import predicted_again
 from .scoring.facts import FrameFacts
-from .scoring.scores import FrameScores, predicted_hands
+from .scoring.scores import FrameScores, predicted_again, predicted_hands
 from .scoring.summary import MM
 
 FRAMES = "best:10,worst:10"

@@ -4,11 +4,16 @@ Pictures are (H, W, 3) uint8 RGB; meshes are metres in the OpenCV camera frame; 
 [i, i + 1).
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..durable import writing_file
 from .camera import project
+from .parts import FINGER_CHAINS
 from .zbuffer import MULTISAMPLE_4, rasterize
 
 Picture = NDArray[np.uint8]
@@ -67,17 +72,43 @@ def overlay_mesh(
     return np.clip(picture * (1 - weight) + mesh * weight + 0.5, 0, 255).astype(np.uint8)
 
 
-def overlay_skeleton(picture: Picture, joints_2d: NDArray, *, thickness: int = 2) -> Picture:
-    """The picture with the five finger chains over it: joints_2d (21, 2) px, wrist, thumb .. little."""
+def overlay_skeleton(
+    picture: Picture,
+    joints_2d: NDArray,
+    *,
+    thickness: int = 2,
+    colors: Sequence[tuple[int, int, int]] = FINGER_COLORS,
+    filled: NDArray[np.bool_] | None = None,
+) -> Picture:
+    """The picture with the five finger chains over it: joints_2d (21, 2) px, wrist, thumb .. little.
+
+    `colors` are the fingers', RGB; a joint is drawn hollow where `filled` (21,) is False.
+    """
     drawn = picture.copy()
     points = np.clip(np.asarray(joints_2d), -1e4, 1e4)
     shift = 4  # cv2 takes fixed-point coordinates; its pixel centres are whole numbers
     fixed = np.round((points - 0.5) * 2**shift).astype(np.int64)
-    for finger, color in enumerate(FINGER_COLORS):
-        chain = [0, *range(1 + 4 * finger, 5 + 4 * finger)]
-        line = fixed[chain].reshape(-1, 1, 2).astype(np.int32)
+    for chain, color in zip(FINGER_CHAINS, colors, strict=True):
+        line = fixed[list(chain)].reshape(-1, 1, 2).astype(np.int32)
         cv2.polylines(drawn, [line], False, color, thickness, cv2.LINE_AA, shift)
         for joint in chain[1:]:
             x, y = (int(value) for value in fixed[joint])
-            cv2.circle(drawn, (x, y), (thickness + 1) << (shift - 1), color, -1, cv2.LINE_AA, shift)
+            rim = -1 if filled is None or filled[joint] else 1
+            cv2.circle(drawn, (x, y), (thickness + 1) << (shift - 1), color, rim, cv2.LINE_AA, shift)
     return drawn
+
+
+def encode_picture(picture: Picture, suffix: str, options: Sequence[int] = ()) -> bytes:
+    """A picture, (H, W, 3) RGB or (H, W), as a PNG or JPEG file by `suffix`, with cv2's encoder `options`."""
+    pixels = picture[..., ::-1] if picture.ndim == 3 else picture
+    done, encoded = cv2.imencode(suffix, pixels, list(options))
+    if not done:
+        raise ValueError(f"picture of shape {picture.shape} could not be encoded as {suffix}")
+    return encoded.tobytes()
+
+
+def write_picture(path: Path, picture: Picture, options: Sequence[int] = ()) -> None:
+    """Write a picture as PNG or JPEG by the path's suffix; the file appears whole."""
+    data = encode_picture(picture, path.suffix, options)
+    with writing_file(path) as file:
+        file.write(data)

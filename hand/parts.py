@@ -1,8 +1,9 @@
 """The hand's six parts: which vertex and which face belongs to thumb, index, middle, ring, little finger or palm.
 
-This module owns part ids, label names, fingertip vertices and joint orders. For MANO's topology the parts are the
-partition of the authors' occlusion labeller; any other topology is divided by its skinning weights. No units here: all
-of it is about indices. Part ids are integers 0..5 in the order of `PARTS`; 255 stands for "nothing".
+This module owns the words of labels (parts, causes, the network's outputs), fingertip vertices, joint orders and the
+skeleton. For MANO's topology the parts are the partition of the authors' occlusion labeller; any other topology is
+divided by its skinning weights. No units here: all of it is about indices. Part ids are integers 0..5 in the order of
+`PARTS`; 255 stands for "nothing" in pictures of part ids and for "unknown" in labels.
 """
 
 import hashlib
@@ -18,6 +19,17 @@ PARTS = (*FINGERS, "palm")
 LABELS = (*PARTS, "global")
 PALM = 5
 NOTHING = 255
+UNKNOWN = 255
+
+CAUSES = ("none", "object", "own hand", "outside the image")
+"""Why a part is hidden, by code: 0 nothing is hidden, 1 an object, 2 the hand itself, 3 the border of the image."""
+
+OUTPUTS = (*FINGERS, "global")
+"""What the network's six occlusion outputs speak of, in order; it has none for the palm."""
+LABEL_OF_OUTPUT = tuple(LABELS.index(name) for name in OUTPUTS)
+
+JOINTS, VERTICES, FACES = 21, 778, 1538
+"""Sizes of MANO's hand with its fingertips as joints; the stand-in hand has the same."""
 
 # The finger (or palm) that each of MANO's 16 joints moves; MANO's order is wrist, index, middle, little, ring, thumb.
 PART_OF_JOINT = np.array([5, 1, 1, 1, 2, 2, 2, 4, 4, 4, 3, 3, 3, 0, 0, 0], dtype=np.uint8)
@@ -25,6 +37,10 @@ PART_OF_JOINT = np.array([5, 1, 1, 1, 2, 2, 2, 4, 4, 4, 3, 3, 3, 0, 0, 0], dtype
 # Row i of the 21 joints (wrist, then thumb..little, base to tip) in [16 MANO joints, 5 tips thumb..little], which is
 # also the order of HO3D's files.
 JOINTS_FROM_MANO = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+FINGER_JOINTS = tuple(range(1 + 4 * i, 5 + 4 * i) for i in range(len(FINGERS)))
+"""The four of the 21 joints that belong to each finger, base to tip; 0 is the wrist."""
+FINGER_CHAINS = tuple((0, *joints) for joints in FINGER_JOINTS)
+"""The skeleton: for each finger its joints from the wrist to the tip, neighbours joined by a bone."""
 JOINT_NAMES = ("wrist", *(f"{finger}_{k}" for finger in FINGERS for k in ("mcp", "pip", "dip", "tip")))
 
 # Fingertip vertices (thumb, index, middle, ring, little) by user. Sets differ by 4-6 mm on the fingertips, and
@@ -53,7 +69,6 @@ _FACE_RANGES = {
     "ring": "342-343 377 379-380 773-1000 1387-1388 1395-1396",
     "little": "1001-1230 1433-1434",
 }
-_MANO_VERTICES, _MANO_FACES = 778, 1538
 _MANO_TOPOLOGY = "7b94ab50583d68cc3c0be40ba20cbad005e40df06d99a981049a0a8e354521ec"
 
 
@@ -68,8 +83,8 @@ class Parts:
 @lru_cache(maxsize=1)
 def mano_parts() -> Parts:
     """The authors' partition of MANO's topology: vertices 100/122/119/124/122/191, faces 186/232/232/237/232/419."""
-    vertex = _ids_from_ranges(_VERTEX_RANGES, _MANO_VERTICES)
-    face = _ids_from_ranges(_FACE_RANGES, _MANO_FACES)
+    vertex = _ids_from_ranges(_VERTEX_RANGES, VERTICES)
+    face = _ids_from_ranges(_FACE_RANGES, FACES)
     return Parts(_frozen(vertex), _frozen(face))
 
 
@@ -97,7 +112,7 @@ def parts_from_weights(weights: np.ndarray, faces: np.ndarray) -> Parts:
 def is_mano_topology(faces: np.ndarray) -> bool:
     """Whether `faces` `(F, 3)` are MANO's, in MANO's order, whatever the winding (MANO_LEFT winds the other way)."""
     faces = np.asarray(faces)
-    if faces.shape != (_MANO_FACES, 3):
+    if faces.shape != (FACES, 3):
         return False
     return hashlib.sha256(np.sort(faces, axis=1).astype("<i4").tobytes()).hexdigest() == _MANO_TOPOLOGY
 

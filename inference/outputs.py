@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from ..durable import sweep, temporary_sibling, writing_file
 from ..errors import InputError
-from ..hand.draw import BLUE, ORANGE, Picture, overlay_mesh, overlay_skeleton
+from ..hand.draw import BLUE, ORANGE, Picture, overlay_mesh, overlay_skeleton, write_picture
 from ..hand.mesh_files import mesh_bytes
+from ..hand.parts import OUTPUTS
 from .placement import NEAREST
-from .predictor import OUTPUTS, HandResult, Predictor
+from .predictor import HandResult, Predictor
 from .sources import Still
 
 COLORS = (BLUE, ORANGE)
@@ -116,11 +117,7 @@ class Outputs:
 
     def _write(self, name: str, picture: Picture) -> None:
         if self.rate is None:
-            done, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-            if not done:
-                raise InputError(f"{name}: overlay of shape {picture.shape} cannot be encoded as JPEG")
-            with writing_file(self._free("overlays", name, "", "jpg")) as file:
-                file.write(encoded.tobytes())
+            write_picture(self._free("overlays", name, "", "jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
             return
         height, width = picture.shape[:2]
         if self._video is None:

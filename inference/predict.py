@@ -20,11 +20,12 @@ from ..data.loading.windows import Window
 from ..durable import writing_file
 from ..errors import InputError
 from ..hand.mesh_files import FORMATS
+from ..hand.parts import OUTPUTS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from .following import numbered
 from .outputs import RUN, Outputs, check_folder, whole_run
 from .placement import assumed_intrinsics
-from .predictor import OUTPUTS, HandResult, Predictor, trained_window
+from .predictor import HandResult, Predictor, trained_window
 from .sources import (
     Given,
     Still,

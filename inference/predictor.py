@@ -27,7 +27,6 @@ from .placement import wrist_from_projection
 GIVEN, TRACKED, WHOLE = "given", "tracked", "whole picture"
 SMALLEST_BOX = 16.0  # px: a tracked box below this has lost the hand
 WINDOWS = {"dexycb": "dexycb", "ho3d": "ho3d-v2"}  # a recipe's dataset -> one whose frames are as far apart
-OUTPUTS = ("thumb", "index", "middle", "ring", "little", "global")
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,13 @@ import numpy as np
 from ..data.frame import Failure, Frame
 from ..errors import InputError
 from ..hand.mano import HandModel
-from ..hand.parts import LABELS, PARTS
+from ..hand.parts import CAUSES, LABELS, PARTS, UNKNOWN
 from ..hand.zbuffer import viewport_of
 from .objects import ObjectLibrary, place
 from .occlusion import (
-    CAUSES,
     DEPTH_TOLERANCE,
     JOINT_SKIN,
     RULES,
-    UNKNOWN,
     AuthorsLabel,
     DepthLabel,
     authors_rule,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import float32, float64, int32, int64, njit, types, uint8
 
-from ..hand.parts import PARTS
+from ..hand.parts import CAUSES, PARTS
 from .raster import NEAR, PartImage, View
 
 RULES = {"h2onet": 1, "depth": 1}
@@ -33,10 +33,6 @@ JOINT_SKIN = np.array([0.030] + 4 * [0.020] + 4 * [0.020, 0.015, 0.015, 0.015])
 """(21,) m: how deep below the hand's first surface a joint may lie and still count as seen. Wrist 30 mm; thumb and
 first finger joints 20 mm; the other finger joints and fingertips 15 mm, about a finger's thickness, so that a
 fingertip counts as seen from both sides and a joint behind another finger does not."""
-
-CAUSES = ("none", "object", "own hand", "outside the image")
-"""The codes of `cause`: 0 nothing is hidden, 1 an object, 2 the hand itself, 3 the border of the image; 255 unknown."""
-UNKNOWN = 255
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,11 @@ import numpy as np
 
 from ..data.frame import Frame
 from ..errors import InputError
-from ..hand.parts import LABELS, NOTHING, PARTS
+from ..hand import draw
+from ..hand.parts import CAUSES, LABELS, NOTHING, PARTS, UNKNOWN
 from ..hand.zbuffer import rasterize, viewport_of
 from .label import FrameLabels
 from .objects import ObjectLibrary, place
-from .occlusion import CAUSES, UNKNOWN
 from .pose import Hands, Posed, pose_frames
 
 PART_COLOURS = np.array(
@@ -28,7 +28,6 @@ PART_COLOURS = np.array(
 _PANEL, _MARGIN, _CHIP, _CAPTION = 384, 8, 80, 30
 _PAPER, _INK, _QUIET = (250, 250, 248), (34, 36, 40), (128, 132, 138)
 _HIDDEN, _SEEN, _OUTLINE = (201, 56, 48), (38, 132, 78), (255, 255, 255)
-_SHORT = dict(zip(range(len(CAUSES)), ("nothing", "object", "own hand", "border"), strict=True))
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -94,14 +93,11 @@ def contact_sheet(cards: Sequence[np.ndarray], columns: int = 2) -> np.ndarray:
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> Path:
-    """Write an RGB picture as PNG or JPEG (by suffix); returns the path. Raises InputError when it cannot be
-    written."""
+    """Write an RGB picture as PNG or JPEG by suffix and return the path; InputError for another suffix."""
     path = Path(path)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"{path}: expected a name ending in .png or .jpg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
-        raise InputError(f"{path}: the picture could not be written; is the folder writable?")
+    draw.write_picture(path, picture)
     return path
 
 
@@ -177,4 +173,4 @@ def _chips(card: np.ndarray, labels: FrameLabels, row: int, top: int) -> None:
         if i < len(PARTS) and labels.cause[row, i] != UNKNOWN:
             cause = int(labels.cause[row, i])
             _text(card, f"{100 * labels.visible_fraction[row, i]:.0f}% seen", x + 6, top + 55, _QUIET, 0.38)
-            _text(card, "" if cause == 0 else f"rest: {_SHORT[cause]}", x + 6, top + 70, _QUIET, 0.38)
+            _text(card, "" if cause == 0 else f"rest: {CAUSES[cause]}", x + 6, top + 70, _QUIET, 0.38)

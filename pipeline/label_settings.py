@@ -87,20 +87,9 @@ def limited(sequences: Sequence[CameraSequence], limit: int | None) -> list[Came
     for sequence in sequences:
         if left <= 0:
             break
-        found.append(_head(sequence, left) if len(sequence) > left else sequence)
+        found.append(sequence.take(slice(left)) if len(sequence) > left else sequence)
         left -= len(sequence)
     return found
-
-
-def _head(sequence: CameraSequence, frames: int) -> CameraSequence:
-    ranges, released = sequence.ranges, sequence.released
-    return replace(
-        sequence,
-        numbers=sequence.numbers[:frames],
-        indices=sequence.indices[:frames],
-        ranges=None if ranges is None else ranges[:frames],
-        released=None if released is None else released[:frames],
-    )
 
 
 def identity(settings: LabelSettings, sequences: Sequence[CameraSequence], job: Job) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -63,13 +62,5 @@ def _chosen(rows: Sequence[int], sequence_id: np.ndarray) -> list[int]:
 
 
 def _frame(sequence: CameraSequence, number: int) -> Frame | None:
-    row = np.flatnonzero(sequence.numbers == number)[:1]
-    ranges, released = sequence.ranges, sequence.released
-    one = replace(
-        sequence,
-        numbers=sequence.numbers[row],
-        indices=sequence.indices[row],
-        ranges=None if ranges is None else ranges[row],
-        released=None if released is None else released[row],
-    )
+    one = sequence.take(np.flatnonzero(sequence.numbers == number)[:1])
     return next((item for item in iter_frames(one) if isinstance(item, Frame)), None)

@@ -14,7 +14,7 @@ from ..data.frame import PHOTO_SIZE, CameraSequence, Failure, image_pattern
 from ..data.labels import LabelStore
 from ..data.readers.dexycb_splits import YCB_NAMES
 from ..hand.arrays import load_arrays
-from ..labeling.occlusion import CAUSES
+from ..hand.parts import CAUSES
 from .label_sequence import hand_sides
 from .label_settings import LabelSettings
 

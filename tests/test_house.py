@@ -2,12 +2,14 @@
 
 import ast
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {"data", "evaluation", "hand", "inference", "labeling", "network", "pipeline", "training"}
+# Each room and whom it may import. Rooms inside a room stand below it; their table follows.
 MAY_IMPORT = {
     "pipeline": {"labeling", "data", "hand"},
     "training": {"evaluation", "network", "data", "hand"},
@@ -18,6 +20,22 @@ MAY_IMPORT = {
     "network": {"hand"},
     "hand": set(),
 }
+# Inner room -> the neighbours in the same room (files or inner rooms) that it may import.
+MAY_IMPORT_INSIDE = {
+    "data/readers": {"frame", "photos"},
+    "data/stores": {"photos"},
+    "data/loading": {"stores"},
+    "data/synthetic": {"annotations", "frame", "photos", "readers"},
+    "data/synthetic/motion": {"choice", "scene"},
+    "data/synthetic/scene": set(),
+    "evaluation/scoring": {"metrics"},
+    "evaluation/page": {"metrics", "scoring"},
+    "evaluation/ho3d": {"frames_npz", "metrics", "page", "protocol", "scoring"},
+    "hand/standin": {"array_record", "parts"},
+    "network/checkpoints": {"backbone", "h2onet", "prediction", "tables"},
+}
+# What a folder may hold: files and inner rooms, and the imports between them.
+ROOMS_AND_ARROWS = {"data": (12, 20), "evaluation": (12, 22)}
 # library -> the only places that may import it (a room, or a file for the narrower ones)
 ONLY_IN = {
     "dask": ("pipeline/",),
@@ -46,9 +64,10 @@ def imports(path: Path) -> list[tuple[str, ...]]:
 
 def test_package_list_matches_folders():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = {f"h2onet.{p.parent.name}" for p in ROOT.glob("*/__init__.py")} | {"h2onet"}
-    assert set(listed) == folders
-    assert {name.removeprefix("h2onet.") for name in listed} - {"h2onet"} == ROOMS
+    inits = [p.parent.relative_to(ROOT).parts for room in ROOMS for p in (ROOT / room).rglob("__init__.py")]
+    assert set(listed) == {".".join(("h2onet", *parts)) for parts in inits} | {"h2onet"}
+    assert {name.split(".")[1] for name in listed if name != "h2onet"} == ROOMS
+    assert {"/".join(parts) for parts in inits if len(parts) > 1} == set(MAY_IMPORT_INSIDE)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -60,6 +79,52 @@ def test_rooms_import_downward_only(path: Path):
         assert name[1] == room or name[1] in MAY_IMPORT[room], f"{path.name} of {room}/ imports {'.'.join(name)}"
 
 
+def module_path(name: tuple[str, ...]) -> Path | None:
+    """The file, relative to the root, that an imported name of the package comes from."""
+    for length in range(len(name), 1, -1):
+        path = Path(*name[1:length]).with_suffix(".py")
+        if (ROOT / path).is_file():
+            return path
+    return None
+
+
+def arrows(folder: str) -> dict[str, set[str]]:
+    """Whom each file or inner room of a folder imports among its neighbours there."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        if path.name == "__init__.py":
+            continue
+        here = path.relative_to(ROOT / folder).parts[0].removesuffix(".py")
+        neighbours = found.setdefault(here, set())
+        for name in imports(path):
+            target = module_path(name) if name[0] == "h2onet" else None
+            if target is not None and target.is_relative_to(folder):
+                neighbours.add(target.relative_to(folder).parts[0].removesuffix(".py"))
+        neighbours.discard(here)
+    return found
+
+
+FOLDERS = sorted(ROOMS | set(MAY_IMPORT_INSIDE))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_circle_inside_a_room(folder: str):
+    TopologicalSorter(arrows(folder)).prepare()  # CycleError names the circle
+
+
+@pytest.mark.parametrize("folder", sorted(MAY_IMPORT_INSIDE))
+def test_inner_rooms_import_downward_only(folder: str):
+    room, _, inner = folder.rpartition("/")
+    assert arrows(room)[inner] <= MAY_IMPORT_INSIDE[folder]
+
+
+@pytest.mark.parametrize("folder", sorted(ROOMS_AND_ARROWS))
+def test_a_folder_stays_small_enough_to_see(folder: str):
+    rooms, most = ROOMS_AND_ARROWS[folder]
+    drawn = arrows(folder)
+    assert len(drawn) <= rooms and sum(len(targets) for targets in drawn.values()) <= most
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_libraries_stay_in_their_room(path: Path):
     here = str(path.relative_to(ROOT))
@@ -68,11 +133,13 @@ def test_libraries_stay_in_their_room(path: Path):
         assert allowed is None or here.startswith(allowed), f"{here} imports {name[0]}, which belongs in {allowed}"
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*/__init__.py")), ids=lambda p: p.parent.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted(p for room in ROOMS for p in (ROOT / room).rglob("__init__.py")),
+    ids=lambda p: str(p.parent.relative_to(ROOT)),
+)
 def test_init_files_hold_one_docstring(path: Path):
     body = ast.parse(path.read_text()).body
-    if path.parent.name == "tests":
-        pytest.skip("tests are no package")
     assert len(body) == 1 and ast.get_docstring(ast.parse(path.read_text()))
 
 

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-UNKNOWN = 255
+from ..hand.parts import LABEL_OF_OUTPUT, UNKNOWN
+
 SHORTEST = 1e-6  # m
-# Columns of `occluded` (thumb, index, middle, ring, little, palm, global) that the classifier's six outputs predict.
-CLASSIFIED = (0, 1, 2, 3, 4, 6)
 
 
 def vertices_l1(predicted: Tensor, true: Tensor, denominator: Tensor | float) -> Tensor:
@@ -64,14 +63,14 @@ def occlusion_cross_entropy(logits: Tensor, occluded: Tensor, denominator: Tenso
     The six outputs are thumb, index, middle, ring, little, global; class 0 is visible, 1 occluded. Unknown labels
     count nothing: the denominator is the number of known labels, `known_labels(occluded)`.
     """
-    wanted = occluded[:, CLASSIFIED].long()
+    wanted = occluded[:, LABEL_OF_OUTPUT].long()
     entropy = functional.cross_entropy(_wide(logits), wanted, ignore_index=UNKNOWN, reduction="sum")
     return entropy / denominator
 
 
 def known_labels(occluded: Tensor) -> Tensor:
     """Number of known labels among the six classified ones: (N, 7) uint8 -> scalar int64."""
-    return (occluded[:, CLASSIFIED] != UNKNOWN).sum()
+    return (occluded[:, LABEL_OF_OUTPUT] != UNKNOWN).sum()
 
 
 def safe_norm(vectors: Tensor) -> Tensor:

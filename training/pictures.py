@@ -11,11 +11,10 @@ import torch
 
 from ..data.clips import ClipDataset
 from ..data.loading.batches import collate
-from ..hand.draw import BLUE, ORANGE, from_the_back, overlay_mesh
+from ..hand.draw import BLUE, ORANGE, from_the_back, overlay_mesh, overlay_skeleton
 from ..hand.mano import HandModel
-from ..hand.parts import FINGERS
+from ..hand.parts import FINGERS, UNKNOWN
 from ..network.h2onet import H2ONet
-from .losses import UNKNOWN
 from .recipe import Recipe
 from .stages import make_targets
 from .validation import to_device
@@ -24,7 +23,6 @@ SIDE, FACTOR = 256, 2
 CAPTION = 24
 TITLES = ("2D joints: true, predicted", "predicted mesh", "true mesh", "hidden: true, predicted")
 GREY = 60
-CHAINS = [[0, *range(first, first + 4)] for first in (1, 5, 9, 13, 17)]
 
 
 def draw_samples(
@@ -92,12 +90,9 @@ def _canonical(mesh: np.ndarray, faces: np.ndarray, colour: tuple) -> np.ndarray
 
 
 def _skeletons(crop: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    for joints, colour in ((true, ORANGE), (predicted, BLUE)):
-        if not np.isfinite(joints).all():
-            continue
-        points = np.clip(joints * SIDE * 16, -1e6, 1e6).astype(np.int32)
-        for chain in CHAINS:
-            cv2.polylines(crop, [points[chain]], False, colour, 2, cv2.LINE_AA, shift=4)
+    for joints, color in ((true, ORANGE), (predicted, BLUE)):
+        if np.isfinite(joints).all():
+            crop = overlay_skeleton(crop, joints * SIDE, colors=[color] * len(FINGERS))
     return crop
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..data.clips import ClipDataset, ClipStore
 from ..data.loading.batches import ClipLoader
-from ..evaluation.page.pictures import write_png
+from ..hand.draw import write_picture
 from ..hand.mano import HandModel
 from ..network.checkpoint import save_checkpoint
 from ..network.h2onet import H2ONet
@@ -299,7 +299,7 @@ class Run:
             return
         shown = self.validation or inputs.shown_clips(self.recipe, self.batches.dataset.paths)
         picture = draw_samples(self.network, shown, self.hand, self.recipe, self.device)
-        write_png(self.folder.samples / f"epoch-{self.epoch + 1:04d}.png", picture)
+        write_picture(self.folder.samples / f"epoch-{self.epoch + 1:04d}.png", picture)
         self.log.picture("samples", picture, self.step)
 
 

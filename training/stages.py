@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..hand.mano import HandModel, rotation_matrices
+from ..hand.parts import OUTPUTS
 from ..network.prediction import Prediction
 from . import losses
 
@@ -94,7 +95,7 @@ def loss_terms(prediction: Prediction, truth: Targets, faces: Tensor, stage: int
     }
     multi = prediction.occlusion_logits is not None
     if prediction.occlusion_logits is not None:
-        logits = prediction.occlusion_logits.reshape(-1, 2, len(losses.CLASSIFIED))
+        logits = prediction.occlusion_logits.reshape(-1, 2, len(OUTPUTS))
         terms["occlusion"] = losses.occlusion_cross_entropy(logits, truth.occluded, counts.labels)
     return terms if stage == 1 else terms | _orientation_terms(prediction, truth, faces, counts, multi)
 

@@ -16,7 +16,7 @@ from ..data.clips import ClipDataset
 from ..data.loading.batches import loader
 from ..evaluation.metrics import point_errors, similarity_aligned
 from ..hand.mano import HandModel
-from ..hand.parts import FINGERS
+from ..hand.parts import FINGERS, UNKNOWN
 from ..network.h2onet import H2ONet, Prediction
 from . import losses
 from .distributed import Processes, summed
@@ -101,7 +101,7 @@ def _occlusion(logits: Tensor, occluded: Tensor) -> tuple[float, float]:
     # The five fingers; the global output answers another question and is easy.
     fingers = len(FINGERS)
     predicted, wanted = logits.argmax(1)[:, :fingers], occluded[:, :fingers]
-    known = wanted != losses.UNKNOWN
+    known = wanted != UNKNOWN
     return float(((predicted == wanted) & known).sum()), float(known.sum())
 
 

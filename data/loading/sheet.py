@@ -6,14 +6,13 @@ together.
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ...durable import writing_file
 from ...errors import InputError
+from ...hand.draw import overlay_skeleton, write_picture
 from ...hand.parts import LABELS
 from ..stores.clips import ClipStore
 from .dataset import ClipDataset, Item
@@ -21,7 +20,6 @@ from .windows import window_of
 
 _CELL = 256  # px per crop on the sheet
 _STRIP = 48  # px of label text below it
-_FINGERS = ((240, 80, 240), (250, 220, 60), (90, 140, 255), (80, 220, 90), (255, 110, 90))  # thumb .. little
 _VISIBLE, _OCCLUDED, _UNKNOWN = (90, 200, 90), (235, 70, 70), (150, 150, 150)
 
 
@@ -39,11 +37,7 @@ def contact_sheet(store: str | Path, out: str | Path, *, seed: int = 0, windows:
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(dataset))[:windows])
     rows = [_row(dataset[int(index)], opened) for index in chosen]
-    done, png = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
-    if not done:
-        raise InputError(f"{out}: the sheet could not be encoded as PNG")
-    with writing_file(out) as file:
-        file.write(png.tobytes())
+    write_picture(out, np.concatenate(rows))
     return out
 
 
@@ -75,13 +69,7 @@ def _cell(item: Item, t: int, store: ClipStore) -> np.ndarray:
 def _draw_joints(picture: np.ndarray, joints_2d: np.ndarray, visible: np.ndarray) -> None:
     # +0.5: integer coordinates are pixel centres in the crop, and an enlarged pixel's centre is half its width in.
     points = (joints_2d * 128 + 0.5) * (_CELL / 128)
-    fixed = [(round(float(x) * 16), round(float(y) * 16)) for x, y in points.clip(-4096, 4096)]
-    for finger, colour in enumerate(_FINGERS):
-        chain = [0, *range(1 + 4 * finger, 5 + 4 * finger)]
-        for a, b in itertools.pairwise(chain):
-            cv2.line(picture, fixed[a], fixed[b], colour, 1, cv2.LINE_AA, 4)
-        for joint in chain[1:]:
-            cv2.circle(picture, fixed[joint], 3 * 16, colour, -1 if visible[joint] == 1 else 1, cv2.LINE_AA, 4)
+    picture[:] = overlay_skeleton(picture, points, thickness=1, filled=visible == 1)
 
 
 def _text(picture: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError
-from ..frame import CameraSequence, Photo
+from ..frame import PHOTO_SUFFIX, CameraSequence, Photo
 from .json_scan import scan_entries
 
 log = logging.getLogger(__name__)
 VAL_STEP = 20
-_PHOTO = {"ho3d-v2": "png", "ho3d-v3": "jpg"}
 RELEASED = (("evaluation_xyz.json", (21, 3)), ("evaluation_verts.json", (778, 3)))
 
 Entry = tuple[int, str, int]  # position in the list, sequence, frame number
@@ -102,7 +101,8 @@ def _check_version(dataset: str, root: Path, split: str, sequences: list[CameraS
         return
     sequence = sequences[0]
     photo = root / Photo(sequence, int(sequence.numbers[0]), 0).image
-    for other, extension in _PHOTO.items():
+    for other in ("ho3d-v2", "ho3d-v3"):
+        extension = PHOTO_SUFFIX[other]
         if other != dataset and not photo.exists() and photo.with_suffix(f".{extension}").exists():
             raise InputError(f"{root}: photos are .{extension} files, that is {other}; use --dataset {other}")
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from ..photos import encode
 from ..readers.dexycb_splits import SERIALS, SUBJECTS
 from .performance import Performance, hand_in_camera, shoot
 from .scene.objects import catalogue
@@ -127,9 +128,9 @@ class _Annotations:
 
 def _write_frame(folder: Path, frame: int, shot: Shot, annotations: _Annotations) -> None:
     photo = np.ascontiguousarray(shot.photo[:, :, ::-1])
-    (folder / f"color_{frame:06d}.jpg").write_bytes(encoded(".jpg", photo, _JPEG))
+    (folder / f"color_{frame:06d}.jpg").write_bytes(encode(".jpg", photo, _JPEG))
     depth = np.round(shot.depth * 1000.0).astype(np.uint16)
-    (folder / f"aligned_depth_to_color_{frame:06d}.png").write_bytes(encoded(".png", depth, _PNG))
+    (folder / f"aligned_depth_to_color_{frame:06d}.png").write_bytes(encode(".png", depth, _PNG))
     np.savez_compressed(
         folder / f"labels_{frame:06d}.npz",
         seg=shot.seg,
@@ -138,14 +139,6 @@ def _write_frame(folder: Path, frame: int, shot: Shot, annotations: _Annotations
         joint_3d=annotations.joint_3d[frame],
         joint_2d=annotations.joint_2d[frame],
     )
-
-
-def encoded(suffix: str, image: np.ndarray, options: list[int]) -> bytes:
-    """A picture (H, W) or (H, W, 3) BGR as the bytes of a file. OSError when OpenCV cannot."""
-    done, data = cv2.imencode(suffix, image, options)
-    if not done:
-        raise OSError(f"OpenCV could not encode a {suffix} picture")
-    return data.tobytes()
 
 
 def _write_world(path: Path, performance: Performance, world: np.ndarray) -> None:

@@ -16,11 +16,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ...hand.parts import JOINTS_FROM_MANO, tip_vertices
+from ..frame import PHOTO_SUFFIX
+from ..photos import encode
 from .performance import Performance, hand_in_camera, shoot
 from .scene.objects import catalogue, object_mesh
 from .scene.room import HEIGHT, WIDTH, Camera, Look
 from .scene.shot import HAND, Shot
-from .write_dexycb import encoded
 
 DEPTH_SCALE = 0.00012498664727900177
 GL_FROM_CV = np.diag([1.0, -1.0, -1.0])
@@ -66,7 +67,8 @@ class _Annotations:
 def write_recording(place: Place, performance: Performance, rig: tuple[Camera, ...], look: Look, seed: int) -> int:
     """Write one recording with the cameras of `place`; returns the number of photos."""
     recording = performance.recording
-    suffix, quality = (".png", _PNG) if place.version == "v2" else (".jpg", _JPEG)
+    suffix = "." + PHOTO_SUFFIX[f"ho3d-{place.version}"]
+    quality = {".png": _PNG, ".jpg": _JPEG}[suffix]
     labels = [_annotate(performance, camera) for camera in rig]
     for i, split in enumerate(place.splits):
         for kind in ("rgb", "depth", "meta", *(("seg",) if split == "train" else ())):
@@ -77,10 +79,10 @@ def write_recording(place: Place, performance: Performance, rig: tuple[Camera, .
     for frame, i, shot in shoot(performance, rig, look, (seed, 6, stamp)):
         folder, split = place.root / place.splits[i] / place.sequence(i), place.splits[i]
         photo = np.ascontiguousarray(shot.photo[:, :, ::-1])
-        (folder / "rgb" / f"{frame:04d}{suffix}").write_bytes(encoded(suffix, photo, quality))
-        (folder / "depth" / f"{frame:04d}.png").write_bytes(encoded(".png", _coded_depth(shot), _PNG))
+        (folder / "rgb" / f"{frame:04d}{suffix}").write_bytes(encode(suffix, photo, quality))
+        (folder / "depth" / f"{frame:04d}.png").write_bytes(encode(".png", _coded_depth(shot), _PNG))
         if split == "train":
-            (folder / "seg" / f"{frame:04d}.jpg").write_bytes(encoded(".jpg", _mask(shot, ident), _JPEG))
+            (folder / "seg" / f"{frame:04d}.jpg").write_bytes(encode(".jpg", _mask(shot, ident), _JPEG))
         _write_meta(folder / "meta" / f"{frame:04d}.pkl", place, i, frame, performance, labels[i], rig[i])
         count += 1
     if place.version == "v3":

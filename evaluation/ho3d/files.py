@@ -2,11 +2,12 @@
 
 Arrays here are in HO3D's terms: metres, OpenGL axes (hands at negative z), HO3D joint order (wrist; three joints each
 of index, middle, little, ring, thumb; tips of thumb, index, middle, ring, little), frames in evaluation.txt's order.
-Scoring them is `released.py`.
+Scoring them is `official.py`.
 """
 
 import mmap
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...durable import writing_file
 from ...errors import InputError
 from ...hand.camera import opencv_from_opengl
-from ...hand.parts import JOINTS_FROM_MANO
+from ...hand.parts import JOINTS, JOINTS_FROM_MANO, VERTICES
 from .. import metrics
 
-JOINTS, VERTICES = 21, 778
 HO3D_FROM_JOINTS = [JOINTS_FROM_MANO.index(i) for i in range(JOINTS)]  # HO3D's order: MANO's joints, then the tips
 FRAMES = {"ho3d-v2": 11_524, "ho3d-v3": 20_137}
 _WRONG_UNIT = 50.0  # times larger than the truth: millimetres (1000) or centimetres (100) instead of metres
@@ -47,6 +48,37 @@ def from_camera(joints: NDArray, vertices: NDArray) -> Meshes:
     """Joints (wrist, thumb .. little) and vertices, m, OpenCV camera frame, as HO3D has them."""
     joints, vertices = np.asarray(joints, np.float64), np.asarray(vertices, np.float64)
     return Meshes(opencv_from_opengl(joints)[:, HO3D_FROM_JOINTS], opencv_from_opengl(vertices))
+
+
+def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray[np.int64] | None = None) -> Path:
+    """HO3D's pred.json, [joints, vertices] in OpenGL axes and HO3D joint order, and beside it the zip to submit.
+
+    joints (N, 21, 3), vertices (N, 778, 3) m, in evaluation.txt's order; `lines` (N,) are their lines in that list.
+    Raises InputError when a line is missing: the official script pairs by position and would score the wrong frames.
+    Returns the zip's path.
+    """
+    if lines is not None:
+        missing = np.setdiff1d(np.arange(lines.max() + 1 if len(lines) else 0), lines)
+        if len(missing) or len(np.unique(lines)) != len(lines):
+            raise InputError(
+                f"{path}: HO3D wants every evaluation frame once in the list's order; {len(missing)} are missing"
+                + (f" (first: line {missing[0] + 1} of evaluation.txt)" if len(missing) else " but some come twice")
+                + "; build the clips of the whole evaluation split"
+            )
+    meshes = from_camera(joints, vertices)
+    with writing_file(path) as file:
+        file.write(b"[")
+        for k, points in enumerate((meshes.joints, meshes.vertices)):
+            file.write(b", [" if k else b"[")
+            for n, frame in enumerate(points):
+                rows = ", ".join(f"[{x:.8f}, {y:.8f}, {z:.8f}]" for x, y, z in frame.tolist())
+                file.write((", [" if n else "[").encode() + rows.encode() + b"]")
+            file.write(b"]")
+        file.write(b"]")
+    archive = path.with_suffix(".zip")
+    with writing_file(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.write(path, "pred.json")
+    return archive
 
 
 def read_points(path: Path, type_: Any) -> Any:

@@ -1,6 +1,6 @@
 """HO3D's official scores: a pred.json against the released ground truth, as the official script prints them.
 
-Errors are centimetres here, as in scores.txt; everything else about the format is `ho3d.py`.
+Errors are centimetres here, as in scores.txt; everything else about the format is `files.py`.
 """
 
 import hashlib
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...durable import writing_file
+from ...durable import require_writable, writing_file
 from ...errors import InputError
+from ...hand.parts import VERTICES
 from .. import metrics
-from ..exports import check_folder
 from ..frames_npz import write_frames
 from ..protocol import VERSION, lines_hash, versions
 from . import files as ho3d
@@ -57,7 +57,7 @@ def evaluate_predictions(
     path, folder, out = Path(predictions), Path(ground_truth), Path(out)
     if dataset not in ho3d.FRAMES:
         raise InputError(f"--dataset: expected {' or '.join(ho3d.FRAMES)}, found {dataset!r}")
-    check_folder(out, "--out")
+    require_writable(out, "--out")
     truth = ho3d.load_ground_truth(folder)
     lines = ho3d.evaluation_list(folder)
     if lines is not None and len(lines) != len(truth):
@@ -157,7 +157,7 @@ def summary(errors: dict[str, NDArray]) -> dict[str, float]:
         scores[f"{name}_auc3d"] = metrics.auc(errors[f"{name}_mean3d"])
     for name in ("mesh", "mesh_al"):
         scores[f"{name}_mean3d"] = float(errors[f"{name}_mean3d"].mean() * CM)
-        scores[f"{name}_auc3d"] = metrics.auc_of_counts(errors[f"{name}_counts"], ho3d.VERTICES)
+        scores[f"{name}_auc3d"] = metrics.auc_of_counts(errors[f"{name}_counts"], VERTICES)
     for millimetres, k in F_COLUMNS.items():
         scores[f"f_score_{millimetres}"] = float(errors["f_score"][:, k].mean())
         scores[f"f_al_score_{millimetres}"] = float(errors["f_al_score"][:, k].mean())

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...durable import writing_file
+from ...hand.parts import VERTICES
 from .. import metrics
-from ..page.cards import Example
-from ..page.clips import chosen_frames
+from ..page.cards import Example, chosen_frames
 from ..page.page import Page, Section, write_page
 from ..page.plots import f_score_plot, pck_plot
 from ..page.tables import (
@@ -32,7 +32,7 @@ from ..page.tables import (
 )
 from ..scoring.confidence import bootstrap_interval
 from ..scoring.summary import average
-from .files import FRAMES, VERTICES, Meshes
+from .files import FRAMES, Meshes
 from .pictures import Photos, draw_frame
 
 COLUMNS = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "mpvpe_mm", "pa_f_5", "pa_f_15")

@@ -17,8 +17,9 @@ from ...data.loading.crops import crop_box, crop_from_photo, transform
 from ...data.photos import BadPhoto, decode
 from ...data.readers.ho3d import ho3d_frames
 from ...hand.camera import opencv_from_opengl, project
+from ...hand.draw import BLUE, ORANGE, Picture
 from ..page.cards import CROP, FACTOR, GROUND, HEAT_CAPTION, HEAT_MAXIMUM, Example, drawable
-from ..page.pictures import BLUE, ORANGE, Picture, data_uri, heat_colors
+from ..page.pictures import data_uri, heat_colors
 from .files import Meshes
 
 SIDE = FACTOR * CROP  # px

@@ -7,19 +7,15 @@ plain ground instead, seen from the back of the hand.
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ...data.clips import ClipDataset, ClipStore
-from ...data.loading.batches import collate
-from ...hand.draw import from_the_back
+from ...hand.draw import BLUE, ORANGE, Picture, from_the_back, overlay_mesh
 from ...hand.mano import HandModel
 from ...hand.parts import FINGERS
 from ...network.h2onet import H2ONet
-from ...network.prediction import Prediction
-from ..scoring.scores import CROP, FrameScores, current, predicted_hands, true_vertices
-from .pictures import BLUE, ORANGE, Picture, data_uri, enlarged, heat_colors, overlay_mesh, picture_of
+from ..scoring.scores import CROP, FrameScores, current, predicted_again, predicted_hands
+from .pictures import data_uri, enlarged, heat_colors, picture_of
 
 FACTOR = 2  # pictures are drawn at twice the crop's 128 px
 HEAT_MAXIMUM = 0.03  # m, the red end of the error map
@@ -86,22 +82,6 @@ class Drawer:
         )
 
 
-def predicted_again(
-    network: H2ONet, samples: ClipDataset, store: ClipStore, hand: HandModel, positions: list[int]
-) -> tuple[dict[str, Tensor], Prediction, NDArray[np.float64]]:
-    """Some samples of `store` once more: their batch, what the network says, and their true meshes (B, 778, 3) m.
-
-    Keeping everything that was predicted would take gigabytes; the truth is as `scores.true_vertices` gives it.
-    """
-    batch = collate([samples[position] for position in positions])
-    with torch.inference_mode():
-        prediction = network(batch["images"].to(next(network.parameters()).device))
-    windows, given = batch["images"].ndim == 5, store.index.get("vertices")
-    rows = current(batch["frame_index"], windows)
-    truth = true_vertices(batch, hand, windows, prediction.rotation is not None, None if given is None else given[rows])
-    return batch, prediction, truth
-
-
 def drawable(mesh: NDArray) -> bool:
     """Whether a mesh (V, 3) m in the camera frame is known and stands before the camera."""
     return bool(np.isfinite(mesh).all() and mesh[:, 2].min() > NEAREST)
@@ -117,3 +97,32 @@ def bars_of(scores: FrameScores, position: int) -> list[tuple[str, int | None, f
         if known is not None or np.isfinite(probability):
             bars.append((finger, known, probability if np.isfinite(probability) else None))
     return bars
+
+
+def chosen_frames(error: NDArray, hidden: NDArray | None = None, each: int = 3) -> dict[str, list[int]]:
+    """Positions of frames to show by error (N,): the best, the middling, the worst; and those with most `hidden` (N,).
+
+    Frames whose error is NaN are of no group; where all are, the first ones are shown.
+    """
+    order = [int(i) for i in np.argsort(error) if np.isfinite(error[i])]
+    if not order:
+        return {"frames": list(range(min(each, len(error))))}
+    # Neighbouring frames look alike: take every group from a spread of its range.
+    span = max(len(order) // 10, each)
+    middle = max(len(order) // 2 - span // 2, 0)
+    groups = {
+        "typical": spread(order[middle : middle + span], each),
+        "best": spread(order[:span], each),
+        "worst": spread(order[-span:][::-1], each),
+    }
+    ranked = [] if hidden is None else [int(i) for i in np.argsort(-hidden, kind="stable") if hidden[i] >= 2]
+    if ranked:
+        groups["most hidden fingers"] = spread(ranked[: max(len(ranked) // 3, each)], each)
+    return groups
+
+
+def spread(positions: list[int], count: int) -> list[int]:
+    """At most `count` of the positions, evenly spaced."""
+    if len(positions) <= count:
+        return positions
+    return [positions[int(i)] for i in np.linspace(0, len(positions) - 1, count)]

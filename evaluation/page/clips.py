@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from ...data.clips import ClipDataset, ClipStore
 from ...durable import writing_file
+from ...hand.draw import write_picture
 from ...hand.mano import HandModel
+from ...hand.parts import VERTICES
 from ...network.h2onet import H2ONet
 from .. import metrics
 from ..scoring.breakdowns import reliability
 from ..scoring.facts import FrameFacts
-from ..scoring.scores import VERTICES, FrameScores
-from .cards import Drawer
+from ..scoring.scores import FrameScores
+from .cards import Drawer, chosen_frames
 from .page import Page, Section, write_page
-from .pictures import data_uri, write_png
+from .pictures import data_uri
 from .plots import fraction_plot, occlusion_plot, pck_plot, reliability_plot
 from .strips import Strip, chosen_sequences, draw_strip
 from .tables import (
@@ -122,7 +124,7 @@ def write_pieces(
         left_over.unlink()  # of an earlier evaluation, which may have had more of them
     for group, found in strips.items():
         for number, strip in enumerate(found):
-            write_png(out / "pieces" / f"{group.replace(' ', '_')}-{number + 1}.png", strip.picture)
+            write_picture(out / "pieces" / f"{group.replace(' ', '_')}-{number + 1}.png", strip.picture)
     numbers = {
         "pck": {name: {"threshold_m": t.tolist(), "share": share.tolist()} for name, (t, share) in curves.items()},
         "reliability": [{"probability": p, "hidden": h, "fingers": n} for p, h, n in bins],
@@ -152,32 +154,3 @@ def pck_curves(scores: FrameScores) -> dict[str, tuple[NDArray, NDArray]]:
             thresholds = np.linspace(0.0, metrics.AUC_MAXIMUM, metrics.AUC_STEPS)
             found[title] = thresholds, known.astype(np.float64).sum(0) / (len(known) * VERTICES)
     return found
-
-
-def chosen_frames(error: NDArray, hidden: NDArray | None = None, each: int = 3) -> dict[str, list[int]]:
-    """Positions of frames to show by error (N,): the best, the middling, the worst; and those with most `hidden` (N,).
-
-    Frames whose error is NaN are of no group; where all are, the first ones are shown.
-    """
-    order = [int(i) for i in np.argsort(error) if np.isfinite(error[i])]
-    if not order:
-        return {"frames": list(range(min(each, len(error))))}
-    # Neighbouring frames look alike: take every group from a spread of its range.
-    span = max(len(order) // 10, each)
-    middle = max(len(order) // 2 - span // 2, 0)
-    groups = {
-        "typical": spread(order[middle : middle + span], each),
-        "best": spread(order[:span], each),
-        "worst": spread(order[-span:][::-1], each),
-    }
-    ranked = [] if hidden is None else [int(i) for i in np.argsort(-hidden, kind="stable") if hidden[i] >= 2]
-    if ranked:
-        groups["most hidden fingers"] = spread(ranked[: max(len(ranked) // 3, each)], each)
-    return groups
-
-
-def spread(positions: list[int], count: int) -> list[int]:
-    """At most `count` of the positions, evenly spaced."""
-    if len(positions) <= count:
-        return positions
-    return [positions[int(i)] for i in np.linspace(0, len(positions) - 1, count)]

@@ -4,27 +4,12 @@ Pictures are (H, W, 3) uint8 RGB; the drawing itself is `hand.draw`.
 """
 
 import base64
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...durable import writing_file
-from ...hand.draw import BLUE, ORANGE, Picture, overlay_mesh, vertex_normals
-
-__all__ = [
-    "BLUE",
-    "ORANGE",
-    "Picture",
-    "data_uri",
-    "enlarged",
-    "heat_colors",
-    "overlay_mesh",
-    "picture_of",
-    "vertex_normals",
-    "write_png",
-]
+from ...hand.draw import Picture, encode_picture
 
 _HEAT = ((0.0, (46, 94, 170)), (0.5, (240, 228, 150)), (1.0, (190, 30, 45)))
 
@@ -46,18 +31,7 @@ def enlarged(picture: Picture, factor: int) -> Picture:
     return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def write_png(path: Path, picture: Picture) -> None:
-    """Write a picture as PNG; the file appears whole."""
-    done, encoded = cv2.imencode(".png", picture[..., ::-1])
-    if not done:
-        raise ValueError(f"picture of shape {picture.shape} could not be encoded")
-    with writing_file(path) as file:
-        file.write(encoded.tobytes())
-
-
 def data_uri(picture: Picture, *, quality: int = 88) -> str:
     """The picture as a JPEG data URI for a self-contained page."""
-    done, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ValueError(f"picture of shape {picture.shape} could not be encoded")
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+    encoded = encode_picture(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")

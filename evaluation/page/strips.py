@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hand.draw import Picture
 from ...hand.parts import FINGERS
 from ..scoring.facts import FrameFacts
 from ..scoring.scores import FrameScores
 from ..scoring.summary import MM
 from .cards import HEAT_CAPTION, Drawer
-from .pictures import Picture
 
 CELL = 144  # px of one picture in a strip
 COLUMNS = 8

@@ -8,20 +8,17 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hand.parts import FINGERS
+from ...hand.parts import CAUSES, FINGER_JOINTS, FINGERS, UNKNOWN
 from .facts import FrameFacts
 from .scores import FrameScores
-from .summary import UNKNOWN, average, in_mm, occlusion_by_output
+from .summary import average, in_mm, occlusion_by_output
 from .temporal import HIDDEN, NEVER, VISIBLE, frames_since_change
 
 Row = dict[str, float | int | None]
 
-# Joints of thumb .. little in the project's order, base to tip; 0 is the wrist.
-FINGER_JOINTS = [slice(1 + 4 * i, 5 + 4 * i) for i in range(5)]
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 REAPPEARED = ((1, 3), (4, 10), (11, 30))  # frames since the finger was last hidden
 HIDDEN_FOR = ((1, 5), (6, 15), (16, 30))  # frames since it was last visible
-CAUSES = ("nothing", "object", "own hand", "image border")
 
 
 def break_down(scores: FrameScores, facts: FrameFacts) -> dict[str, dict]:
@@ -73,8 +70,8 @@ def one_finger(chosen: NDArray, finger: int) -> NDArray[np.bool_]:
 
 def finger_row(scores: FrameScores, chosen: NDArray) -> Row:
     """Joint errors of the chosen fingers: `chosen` (N, 5) bool of thumb .. little in every frame."""
-    raw = np.stack([scores.joint_errors[:, joints].mean(1) for joints in FINGER_JOINTS], 1)
-    aligned = np.stack([scores.joint_errors_pa[:, joints].mean(1) for joints in FINGER_JOINTS], 1)
+    raw = np.stack([scores.joint_errors[:, list(joints)].mean(1) for joints in FINGER_JOINTS], 1)
+    aligned = np.stack([scores.joint_errors_pa[:, list(joints)].mean(1) for joints in FINGER_JOINTS], 1)
     return {"fingers": int(chosen.sum()), "mpjpe_mm": in_mm(raw[chosen]), "pa_mpjpe_mm": in_mm(aligned[chosen])}
 
 

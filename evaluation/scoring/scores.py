@@ -12,14 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...data.clips import ClipDataset, ClipStore
+from ...data.loading.batches import collate
 from ...errors import InputError
 from ...hand.mano import HandModel
 from ...hand.rotations import matrix_from_axis_angle
+from ...network.h2onet import H2ONet
 from ...network.prediction import Prediction
 from .. import metrics
 
 F_THRESHOLDS = (0.005, 0.015)  # m
-VERTICES = 778
 CROP = 128  # px, the side of the network's picture
 
 
@@ -96,6 +98,22 @@ def true_vertices(
         wrist = hand.arrays.joint_regressor[0] @ given.astype(np.float64)
         vertices[~known] = (given - wrist[:, None])[~known]
     return vertices
+
+
+def predicted_again(
+    network: H2ONet, samples: ClipDataset, store: ClipStore, hand: HandModel, positions: list[int]
+) -> tuple[dict[str, Tensor], Prediction, NDArray[np.float64]]:
+    """Some samples of `store` once more: their batch, what the network says, and their true meshes (B, 778, 3) m.
+
+    Keeping everything that was predicted would take gigabytes; the truth is as `true_vertices` gives it.
+    """
+    batch = collate([samples[position] for position in positions])
+    with torch.inference_mode():
+        prediction = network(batch["images"].to(next(network.parameters()).device))
+    windows, given = batch["images"].ndim == 5, store.index.get("vertices")
+    rows = current(batch["frame_index"], windows)
+    truth = true_vertices(batch, hand, windows, prediction.rotation is not None, None if given is None else given[rows])
+    return batch, prediction, truth
 
 
 def predicted_hands(prediction: Prediction, regressor: NDArray | None) -> tuple[NDArray, NDArray]:

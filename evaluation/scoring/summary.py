@@ -6,17 +6,14 @@ Lengths leave this module in millimetres (2D errors in pixels, angles in degrees
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hand.parts import FINGERS
+from ...hand.parts import FINGERS, LABEL_OF_OUTPUT, UNKNOWN, VERTICES
 from .. import metrics
 from .confidence import bootstrap_interval
 from .facts import FrameFacts
-from .scores import VERTICES, FrameScores
+from .scores import FrameScores
 from .temporal import smoothness
 
 MM = 1000.0
-UNKNOWN = 255
-# Occlusion outputs of the network beside the label columns they are trained on: five fingers, then global.
-LABEL_COLUMNS = (0, 1, 2, 3, 4, 6)
 
 
 def average(values: NDArray) -> float | None:
@@ -134,7 +131,7 @@ def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float | None
     """Accuracy, precision, recall, F1 of class occluded, macro F1 and calibration error of every occlusion output."""
     found: dict[str, dict[str, float | None]] = {}
     for k, name in enumerate((*FINGERS, "global")):
-        label = scores.occluded[:, LABEL_COLUMNS[k]]
+        label = scores.occluded[:, LABEL_OF_OUTPUT[k]]
         probability = scores.occluded_probability[:, k]
         known = (label != UNKNOWN) & np.isfinite(probability)
         if known.any():

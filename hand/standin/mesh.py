@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
+from ..parts import VERTICES
 from .outline import ACROSS, along_loop, knuckle_loop, last_ring, ring_at, wrist_loop
 from .surface import (
     FINGER_ORDER,
@@ -27,7 +28,6 @@ from .surface import (
     web_point,
 )
 
-VERTICES = 778
 SEGMENTS = 10
 # Rings of the palm's sleeve: (place between wrist 0 and webs 1, vertices). The last is the row of the fingers' bases.
 _SLEEVE = (

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from h2onet.data.frame import ObjectPose
 from h2onet.hand.camera import project
-from h2onet.hand.parts import PARTS
+from h2onet.hand.parts import CAUSES, PARTS
 from h2onet.hand.rotations import mirror_pose
 from h2onet.labeling.occlusion import (
-    CAUSES,
     DEPTH_TOLERANCE,
     FACING_COSINE,
     camera_facing,

@@ -13,8 +13,7 @@ from h2onet.data.annotations import write_annotations
 from h2onet.data.labels import LabelStore
 from h2onet.data.readers.dexycb_splits import SERIALS
 from h2onet.errors import InputError
-from h2onet.hand.parts import LABELS
-from h2onet.labeling.occlusion import CAUSES
+from h2onet.hand.parts import CAUSES, LABELS
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
 
 RECORDINGS = {("20200709-subject-01", "20200709_141754"): "right", ("20200709-subject-01", "20200709_141931"): "left"}

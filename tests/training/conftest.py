@@ -11,9 +11,9 @@ from h2onet.data.labels import LabelStore, empty_columns, image_pattern
 from h2onet.data.stores.clip_index import write_index
 from h2onet.data.stores.clips import SCHEMA, SCHEMA_VERSION
 from h2onet.data.stores.sequences import SequenceStore
-from h2onet.evaluation.page.pictures import overlay_mesh
 from h2onet.hand import hierarchy
 from h2onet.hand.camera import project
+from h2onet.hand.draw import overlay_mesh
 from h2onet.hand.mano import HandModel, load_hand
 from h2onet.pipeline.cut_hands import ClipTask, cut_sequence
 from h2onet.training.recipe import Recipe, load_recipe

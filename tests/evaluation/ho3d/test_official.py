@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from h2onet.errors import InputError
-from h2onet.evaluation.exports import write_ho3d
+from h2onet.evaluation.ho3d.files import write_ho3d
 from h2onet.evaluation.ho3d.official import evaluate_predictions
 from h2onet.hand.camera import opencv_from_opengl
 from h2onet.hand.parts import JOINTS_FROM_MANO

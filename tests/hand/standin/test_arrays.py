@@ -5,8 +5,8 @@ import pytest
 from h2onet.errors import InputError
 from h2onet.hand.parts import FINGERS, TIPS, parts_from_weights
 from h2onet.hand.standin import arrays as standin
+from h2onet.hand.standin import mesh as standin_mesh
 from h2onet.hand.standin.arrays import TIP_VERTICES, WRIST_LOOP, standin_arrays
-from h2onet.hand.standin.arrays import mesh as standin_mesh
 
 FIRST_JOINT = {"thumb": 13, "index": 1, "middle": 4, "ring": 10, "little": 7}
 # Measured on real frames, mm: wrist, first joints, then the bones wrist-1, 1-2, 2-3, 3-tip.
