@@ -22,7 +22,7 @@ BLUE, ORANGE = (86, 156, 214), (230, 145, 56)
 LIGHT = np.array([0.3, -0.6, -0.75])  # towards the light, OpenCV camera axes
 # Seen from the back (+y), fingers up: MANO's fingers run along -x, the palm faces -y (docs/standin.md).
 _BACK_VIEW = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-FINGER_COLORS = ((230, 140, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 101, 167))  # Okabe and Ito
+FINGER_COLOURS = ((230, 140, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 101, 167))  # Okabe and Ito
 
 
 def vertex_normals(vertices: NDArray, faces: NDArray) -> NDArray[np.float64]:
@@ -52,10 +52,10 @@ def overlay_mesh(
     faces: NDArray,
     intrinsics: NDArray,
     *,
-    colors: NDArray | tuple[int, int, int] = BLUE,
+    colours: NDArray | tuple[int, int, int] = BLUE,
     opacity: float = 0.85,
 ) -> Picture:
-    """The picture with a shaded mesh over it: vertices (V, 3) m, colors RGB of the mesh or (V, 3) of its vertices."""
+    """The picture with a shaded mesh over it: vertices (V, 3) m, colours RGB of the mesh or (V, 3) of its vertices."""
     height, width = picture.shape[:2]
     points = project(vertices, intrinsics)
     raster = rasterize(points, vertices[:, 2], faces, width=width, height=height, samples=MULTISAMPLE_4)
@@ -63,10 +63,10 @@ def overlay_mesh(
     light = LIGHT / np.linalg.norm(LIGHT)
     # Both sides of a face are lit alike, so that a mirrored hand looks as solid as its twin.
     shade = 0.35 + 0.65 * np.abs(normals @ light)
-    lit = np.clip(np.broadcast_to(np.asarray(colors, np.float64), (len(vertices), 3)) * shade[:, None], 0, 255)
-    face_colors = lit[faces].mean(1)
+    lit = np.clip(np.broadcast_to(np.asarray(colours, np.float64), (len(vertices), 3)) * shade[:, None], 0, 255)
+    face_colours = lit[faces].mean(1)
     hit = raster.face >= 0
-    drawn = np.where(hit[..., None], face_colors[np.maximum(raster.face, 0)], 0.0).sum(0)
+    drawn = np.where(hit[..., None], face_colours[np.maximum(raster.face, 0)], 0.0).sum(0)
     weight = opacity * hit.mean(0)[..., None]
     mesh = drawn / np.maximum(hit.sum(0), 1)[..., None]
     return np.clip(picture * (1 - weight) + mesh * weight + 0.5, 0, 255).astype(np.uint8)
@@ -77,24 +77,24 @@ def overlay_skeleton(
     joints_2d: NDArray,
     *,
     thickness: int = 2,
-    colors: Sequence[tuple[int, int, int]] = FINGER_COLORS,
+    colours: Sequence[tuple[int, int, int]] = FINGER_COLOURS,
     filled: NDArray[np.bool_] | None = None,
 ) -> Picture:
     """The picture with the five finger chains over it: joints_2d (21, 2) px, wrist, thumb .. little.
 
-    `colors` are the fingers', RGB; a joint is drawn hollow where `filled` (21,) is False.
+    `colours` are the fingers', RGB; a joint is drawn hollow where `filled` (21,) is False.
     """
     drawn = picture.copy()
     points = np.clip(np.asarray(joints_2d), -1e4, 1e4)
     shift = 4  # cv2 takes fixed-point coordinates; its pixel centres are whole numbers
     fixed = np.round((points - 0.5) * 2**shift).astype(np.int64)
-    for chain, color in zip(FINGER_CHAINS, colors, strict=True):
+    for chain, colour in zip(FINGER_CHAINS, colours, strict=True):
         line = fixed[list(chain)].reshape(-1, 1, 2).astype(np.int32)
-        cv2.polylines(drawn, [line], False, color, thickness, cv2.LINE_AA, shift)
+        cv2.polylines(drawn, [line], False, colour, thickness, cv2.LINE_AA, shift)
         for joint in chain[1:]:
             x, y = (int(value) for value in fixed[joint])
             rim = -1 if filled is None or filled[joint] else 1
-            cv2.circle(drawn, (x, y), (thickness + 1) << (shift - 1), color, rim, cv2.LINE_AA, shift)
+            cv2.circle(drawn, (x, y), (thickness + 1) << (shift - 1), colour, rim, cv2.LINE_AA, shift)
     return drawn
 
 

@@ -24,7 +24,7 @@ from .placement import NEAREST
 from .predictor import HandResult, Predictor
 from .sources import Still
 
-COLORS = (BLUE, ORANGE)
+COLOURS = (BLUE, ORANGE)
 CHIP = 15  # px, height of a line of text
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 RUN = "run.json"
@@ -99,7 +99,7 @@ class Outputs:
         picture = np.ascontiguousarray(still.picture)
         for number, result, camera in hands:
             faces = predictor.faces(result.side)
-            picture = overlay(picture, result, faces, camera, COLORS[number % len(COLORS)])
+            picture = overlay(picture, result, faces, camera, COLOURS[number % len(COLOURS)])
             if self.meshes != "none":
                 path = self._free("meshes", still.name, f"-{number}" if number or len(hands) > 1 else "", self.meshes)
                 placed = result.vertices if result.root is None else result.vertices + result.root
@@ -129,16 +129,16 @@ class Outputs:
 
 
 def overlay(
-    picture: Picture, result: HandResult, faces: NDArray[np.int32], camera: NDArray, color: tuple[int, int, int]
+    picture: Picture, result: HandResult, faces: NDArray[np.int32], camera: NDArray, colour: tuple[int, int, int]
 ) -> Picture:
     """The picture with mesh (where it stands before the camera), 2D joints, the box and the occlusion of fingers."""
     if result.root is not None:
         placed = result.vertices + result.root
         if placed[:, 2].min() > NEAREST:
-            picture = overlay_mesh(picture, placed, faces, camera, colors=color, opacity=0.6)
+            picture = overlay_mesh(picture, placed, faces, camera, colours=colour, opacity=0.6)
     drawn = overlay_skeleton(picture, result.joints_2d, thickness=max(1, round(min(picture.shape[:2]) / 320)))
     x0, y0, x1, y1 = (round(float(value)) for value in np.clip(result.box, -1e4, 1e4))
-    cv2.rectangle(drawn, (x0, y0), (x1, y1), color, 1, cv2.LINE_AA)
+    cv2.rectangle(drawn, (x0, y0), (x1, y1), colour, 1, cv2.LINE_AA)
     if result.occluded is not None:
         for line, (name, probability) in enumerate(zip(OUTPUTS[:5], result.occluded, strict=False)):
             state, place = "hidden" if probability > 0.5 else "seen", (4, (line + 1) * CHIP)

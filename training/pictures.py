@@ -78,7 +78,7 @@ def _on_crop(
     larger[:2] *= FACTOR
     if not np.isfinite(mesh).all() or mesh[:, 2].min() < 0.05:
         return crop // 2
-    return overlay_mesh(crop, mesh, faces, larger, colors=colour)
+    return overlay_mesh(crop, mesh, faces, larger, colours=colour)
 
 
 def _canonical(mesh: np.ndarray, faces: np.ndarray, colour: tuple) -> np.ndarray:
@@ -86,13 +86,13 @@ def _canonical(mesh: np.ndarray, faces: np.ndarray, colour: tuple) -> np.ndarray
     if not np.isfinite(mesh).all():
         return ground
     placed, camera = from_the_back(mesh, SIDE)
-    return overlay_mesh(ground, placed, faces, camera, colors=colour)
+    return overlay_mesh(ground, placed, faces, camera, colours=colour)
 
 
 def _skeletons(crop: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    for joints, color in ((true, ORANGE), (predicted, BLUE)):
+    for joints, colour in ((true, ORANGE), (predicted, BLUE)):
         if np.isfinite(joints).all():
-            crop = overlay_skeleton(crop, joints * SIDE, colors=[color] * len(FINGERS))
+            crop = overlay_skeleton(crop, joints * SIDE, colours=[colour] * len(FINGERS))
     return crop
 
 

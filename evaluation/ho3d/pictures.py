@@ -19,7 +19,7 @@ from ...data.readers.ho3d import ho3d_frames
 from ...hand.camera import opencv_from_opengl, project
 from ...hand.draw import BLUE, ORANGE, Picture
 from ..page.cards import CROP, FACTOR, GROUND, HEAT_CAPTION, HEAT_MAXIMUM, Example, drawable
-from ..page.pictures import data_uri, heat_colors
+from ..page.pictures import data_uri, heat_colours
 from .files import Meshes
 
 SIDE = FACTOR * CROP  # px
@@ -84,18 +84,18 @@ def frame_pictures(frame: Frame, photo: Picture, predicted: NDArray, truth: NDAr
     away = np.linalg.norm((predicted - predicted.mean(0)) - (truth - truth.mean(0)), axis=1)
     plain = np.full_like(crop, GROUND)
     drawn = {"crop": crop}
-    for caption, ground, mesh, colors in (
+    for caption, ground, mesh, colours in (
         ("truth", crop, truth, np.array([ORANGE] * len(truth), np.float64)),
         ("prediction", crop, predicted, np.array([BLUE] * len(truth), np.float64)),
-        (HEAT_CAPTION, plain, predicted, heat_colors(away, HEAT_MAXIMUM)),
+        (HEAT_CAPTION, plain, predicted, heat_colours(away, HEAT_MAXIMUM)),
     ):
         if drawable(mesh):
-            drawn[caption] = dotted(ground, transform(to_crop, project(mesh, frame.intrinsics)), mesh[:, 2], colors)
+            drawn[caption] = dotted(ground, transform(to_crop, project(mesh, frame.intrinsics)), mesh[:, 2], colours)
     return drawn
 
 
-def dotted(picture: Picture, points: NDArray, depth: NDArray, colors: NDArray) -> Picture:
-    """The picture with a dot for every vertex, far ones first and darker: points (V, 2) px, depth (V,) m, colors (V, 3)
+def dotted(picture: Picture, points: NDArray, depth: NDArray, colours: NDArray) -> Picture:
+    """The picture with a dot for every vertex, far ones first and darker: points (V, 2) px, depth (V,) m, colours (V, 3)
     RGB.
     """
     drawn = picture.copy()
@@ -104,6 +104,6 @@ def dotted(picture: Picture, points: NDArray, depth: NDArray, colors: NDArray) -
     fixed = np.round(np.clip(points, -1e4, 1e4) * 2**_SHIFT).astype(int)
     for i in np.argsort(-depth):
         x, y = fixed[i].tolist()
-        color = (colors[i] * shade[i]).tolist()
-        cv2.circle(drawn, (x, y), round(DOT * 2**_SHIFT), color, -1, cv2.LINE_AA, _SHIFT)
+        colour = (colours[i] * shade[i]).tolist()
+        cv2.circle(drawn, (x, y), round(DOT * 2**_SHIFT), colour, -1, cv2.LINE_AA, _SHIFT)
     return drawn

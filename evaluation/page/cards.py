@@ -15,7 +15,7 @@ from ...hand.mano import HandModel
 from ...hand.parts import FINGERS
 from ...network.h2onet import H2ONet
 from ..scoring.scores import CROP, FrameScores, current, predicted_again, predicted_hands
-from .pictures import data_uri, enlarged, heat_colors, picture_of
+from .pictures import data_uri, enlarged, heat_colours, picture_of
 
 FACTOR = 2  # pictures are drawn at twice the crop's 128 px
 HEAT_MAXIMUM = 0.03  # m, the red end of the error map
@@ -62,12 +62,12 @@ class Drawer:
         else:
             (turned, camera), ground = from_the_back(truth, FACTOR * CROP), plain
             meshes = (turned, from_the_back(found, FACTOR * CROP)[0])
-        for caption, mesh, color in zip(("truth", "prediction"), meshes, (ORANGE, BLUE), strict=True):
+        for caption, mesh, colour in zip(("truth", "prediction"), meshes, (ORANGE, BLUE), strict=True):
             if drawable(mesh):
-                drawn[caption] = overlay_mesh(ground, mesh, self.hand.faces, camera, colors=color)
+                drawn[caption] = overlay_mesh(ground, mesh, self.hand.faces, camera, colours=colour)
         if drawable(meshes[1]) and np.isfinite(truth).all():
-            heat = heat_colors(np.linalg.norm(found - truth, axis=1), HEAT_MAXIMUM)
-            drawn[HEAT_CAPTION] = overlay_mesh(plain, meshes[1], self.hand.faces, camera, colors=heat)
+            heat = heat_colours(np.linalg.norm(found - truth, axis=1), HEAT_MAXIMUM)
+            drawn[HEAT_CAPTION] = overlay_mesh(plain, meshes[1], self.hand.faces, camera, colours=heat)
         return drawn
 
     def example(self, position: int) -> Example:

@@ -19,11 +19,11 @@ def picture_of(image: NDArray) -> Picture:
     return np.clip(np.asarray(image).transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def heat_colors(values: NDArray, maximum: float) -> NDArray[np.float64]:
+def heat_colours(values: NDArray, maximum: float) -> NDArray[np.float64]:
     """(V, 3) RGB from blue (0) over pale yellow to red (`maximum` and more) for values (V,)."""
     scaled = np.clip(np.asarray(values, np.float64) / maximum, 0.0, 1.0)
     stops = [stop for stop, _ in _HEAT]
-    return np.stack([np.interp(scaled, stops, [color[k] for _, color in _HEAT]) for k in range(3)], axis=-1)
+    return np.stack([np.interp(scaled, stops, [colour[k] for _, colour in _HEAT]) for k in range(3)], axis=-1)
 
 
 def enlarged(picture: Picture, factor: int) -> Picture:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...durable import writing_file
 
 BLUE, ORANGE, GREY = "#2f6db5", "#d9792b", "#8a8f98"
-COLORS = (BLUE, ORANGE, "#4c9f70", "#a05aa8", GREY)
+COLOURS = (BLUE, ORANGE, "#4c9f70", "#a05aa8", GREY)
 
 
 def figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
@@ -52,8 +52,8 @@ def share_plot(curves: dict[str, tuple[NDArray, NDArray]], words: tuple[str, str
     if not curves:
         return None
     drawing, axes = figure(*words)
-    for (title, (thresholds, share)), color in zip(curves.items(), COLORS, strict=False):
-        axes.plot(thresholds * 1000, share, label=title, color=color, linewidth=1.6)
+    for (title, (thresholds, share)), colour in zip(curves.items(), COLOURS, strict=False):
+        axes.plot(thresholds * 1000, share, label=title, color=colour, linewidth=1.6)
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, fontsize=8)
     return to_svg(drawing, png)
@@ -66,8 +66,8 @@ def fraction_plot(rows: dict[str, dict], png: Path | None = None) -> str | None:
         return None
     drawing, axes = figure("Error against visibility", "visible share of the finger (fingers)", "mm")
     place = np.arange(len(known))
-    for shift, key, title, color in ((-0.2, "pa_mpjpe_mm", "PA-MPJPE", BLUE), (0.2, "mpjpe_mm", "MPJPE", ORANGE)):
-        axes.bar(place + shift, [row[key] for row in known.values()], 0.4, label=title, color=color)
+    for shift, key, title, colour in ((-0.2, "pa_mpjpe_mm", "PA-MPJPE", BLUE), (0.2, "mpjpe_mm", "MPJPE", ORANGE)):
+        axes.bar(place + shift, [row[key] for row in known.values()], 0.4, label=title, color=colour)
     labels = [f"{name.replace(' to ', '–')}\n({row['fingers']})" for name, row in known.items()]
     axes.set_xticks(place, labels, fontsize=7)
     axes.set_ylim(top=1.15 * axes.get_ylim()[1])  # room for the legend above the bars
@@ -99,8 +99,8 @@ def occlusion_plot(rows: dict[str, dict], png: Path | None = None) -> str | None
         return None
     drawing, axes = figure("Error against occlusion", "occluded fingers (frames)", "mm")
     x = sorted(known)
-    for key, title, color in (("pa_mpjpe_mm", "PA-MPJPE", BLUE), ("mpjpe_mm", "MPJPE", ORANGE)):
-        axes.plot(x, [known[k][key] for k in x], marker="o", markersize=4, color=color, label=title, linewidth=1.6)
+    for key, title, colour in (("pa_mpjpe_mm", "PA-MPJPE", BLUE), ("mpjpe_mm", "MPJPE", ORANGE)):
+        axes.plot(x, [known[k][key] for k in x], marker="o", markersize=4, color=colour, label=title, linewidth=1.6)
     axes.set_xticks(x, [f"{k}\n({known[k]['frames']})" for k in x])
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)

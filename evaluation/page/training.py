@@ -19,7 +19,7 @@ from ...errors import InputError
 from ...network.checkpoints.folder import CONFIG, find_folder
 from ...network.checkpoints.own import WEIGHTS, read_config
 from .page import Section
-from .plots import COLORS, GREY, figure, to_svg
+from .plots import COLOURS, GREY, figure, to_svg
 
 HISTORY = "metrics.jsonl"
 CHECKPOINTS = ("best", "last")
@@ -167,11 +167,11 @@ def training_plot(
     if not known:
         return None
     drawing, axes = figure(title, "step", unit)
-    for (label, curve), color in zip(known.items(), COLORS, strict=False):
+    for (label, curve), colour in zip(known.items(), COLOURS, strict=False):
         steps, values, every = averaged(*curve)
         label = label if every == 1 else f"{label}, mean of {every} lines"
         marker = "o" if len(steps) <= FEW_POINTS else None
-        axes.plot(steps, values, label=label, color=color, linewidth=1.4, marker=marker, markersize=3)
+        axes.plot(steps, values, label=label, color=colour, linewidth=1.4, marker=marker, markersize=3)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     values = np.concatenate([values for _, values in known.values()])

@@ -40,7 +40,7 @@ def test_an_overlay_changes_only_what_the_mesh_covers(hand):
     vertices, faces = hand
     placed, camera = from_the_back(vertices, SIDE)
     picture = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
-    drawn = overlay_mesh(picture, placed, faces, camera, colors=BLUE)
+    drawn = overlay_mesh(picture, placed, faces, camera, colours=BLUE)
     pixels = project(placed, camera)
     far = np.ones((SIDE, SIDE), bool)
     for x, y in pixels.astype(int):
