@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_model
+from . import __version__, cli_model
 from .cli_options import (
     Dataset,
     Mano,
@@ -33,7 +33,6 @@ app = typer.Typer(
     help="Occlusion labels, sequence clips, training and evaluation of H2ONet on DexYCB and HO3D.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for unknown options, commands and values; older versions take it from click, newer ones have it."""
@@ -74,6 +73,22 @@ def _usage(error: Exception) -> int:
         let_the_first_speak()
         print(f"h2o: {message.rstrip('.')}; see `{command} --help`", file=sys.stderr)
     return 2
+
+
+def print_version(wanted: bool) -> None:
+    """`--version` prints the version and ends the command."""
+    if wanted:
+        print(f"h2onet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def h2o(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The options of `h2o` itself."""
 
 
 @app.command()
