@@ -74,7 +74,7 @@ class ClipDataset(Dataset):
         self.labelled_only, self.require_pose = labelled_only, require_pose
         self.epoch = 0
         self._parts: list[_Part] | None = None
-        self._fingerprints: tuple[str, ...] = ()
+        self.fingerprints: tuple[str, ...] = ()  # of the stores, in the order of `paths`
         self.counts = tuple(len(part.rows) for part in self._opened())
         for path, count in zip(self.paths, self.counts, strict=True):
             if count == 0:
@@ -97,10 +97,10 @@ class ClipDataset(Dataset):
         if self._parts is None:
             parts = [self._open(path) for path in self.paths]
             found = tuple(part.store.fingerprint for part in parts)
-            for path, now, before in zip(self.paths, found, self._fingerprints or found, strict=True):
+            for path, now, before in zip(self.paths, found, self.fingerprints or found, strict=True):
                 if now != before:
                     raise InputError(f"{path}: was built anew since this dataset was made; make the dataset again")
-            self._fingerprints = found
+            self.fingerprints = found
             self._parts = parts
         return self._parts
 
