@@ -46,7 +46,7 @@ def main() -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("h2onet").setLevel(logging.INFO if first_process() else logging.ERROR)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="h2o", standalone_mode=False)
     except InputError as error:
         let_the_first_speak()
         print(f"h2o: {error}", file=sys.stderr)
