@@ -22,7 +22,7 @@ from ..durable import require_writable, writing_file
 from ..errors import InputError
 from ..hand.mano import HandModel
 from ..network.checkpoint import load_checkpoint
-from ..network.device import chosen_device
+from ..network.device import choose_device
 from ..network.h2onet import H2ONet
 from .exports import check_table, missing_recordings, write_dexycb, write_predictions
 from .frames_npz import write_frames
@@ -89,7 +89,7 @@ def evaluate_clips(
     check_exports(store, network, out, wanted)
     histories = histories_of(checkpoint, curves)
     hand, samples, tips = truth_hand([str(clips)], mano), clips_in_order(clips, network), tips_of(store)
-    network = network.for_inference().to(chosen_device(device))
+    network = network.for_inference().to(choose_device(device))
     batches = loader(samples, batch_size, num_workers=num_workers)
     regressor = None if tips is None else hand.joint_regressor_21(tips)
     is_ho3d = store.dataset in ho3d.FRAMES and network.config.oriented

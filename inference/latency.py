@@ -18,7 +18,7 @@ import torch
 from ..data.loading.crops import SIZE
 from ..errors import InputError
 from ..network.checkpoint import load_checkpoint
-from ..network.device import chosen_device
+from ..network.device import choose_device
 from ..network.h2onet import H2ONet
 from .predictor import Predictor, crop
 
@@ -62,7 +62,7 @@ def measure(
     """
     if not seconds > 0:
         raise InputError(f"--seconds: expected more than 0, found {seconds}")
-    where = chosen_device(device)
+    where = choose_device(device)
     network = load_checkpoint(checkpoint, hierarchy)
     wait = torch.cuda.synchronize if where.type == "cuda" else lambda: None
     picture = np.random.default_rng(0).integers(0, 256, PICTURE, dtype=np.uint8)

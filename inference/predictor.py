@@ -20,7 +20,7 @@ from ..data.loading.windows import Window, window_of, window_positions
 from ..errors import InputError
 from ..network.checkpoint import load_checkpoint, read_metadata
 from ..network.checkpoints.folder import find_folder
-from ..network.device import chosen_device
+from ..network.device import choose_device
 from ..network.h2onet import FrameFeatures, H2ONet, Prediction
 from .placement import wrist_from_projection
 
@@ -73,7 +73,7 @@ class Predictor:
             network = checkpoint
         else:
             network, window = load_checkpoint(checkpoint, hierarchy), window or trained_window(checkpoint)
-        self.device = chosen_device(device)
+        self.device = choose_device(device)
         self.network = (network if network.prepared else network.for_inference()).to(self.device)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=_is_bfloat16(precision))
         self.window = _window_for(network.config.frames, window)

@@ -5,7 +5,7 @@ import torch
 from ..errors import InputError
 
 
-def chosen_device(device: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
     """The device of "auto", "cpu", "cuda" or "cuda:N": `auto` is the GPU where there is one.
 
     InputError for a device that is not there.
