@@ -9,7 +9,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from h2onet.data.labels import LabelStore, empty_columns, image_pattern
+from h2onet.data.frame import image_pattern
+from h2onet.data.labels import LabelStore, empty_columns
 from h2onet.hand.camera import project
 
 

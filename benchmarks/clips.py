@@ -32,7 +32,7 @@ from h2onet.data.loading.augment import Augmentation
 from h2onet.data.loading.batches import loader, start_worker
 from h2onet.data.stores.clip_index import write_index
 from h2onet.data.stores.clips import PICTURE_COLUMNS, SCHEMA, SCHEMA_VERSION
-from h2onet.data.stores.sequences import SequenceStore, folder_of
+from h2onet.data.stores.sequences import SequenceStore, folder_name
 from h2onet.pipeline.build_clips import build_clips
 from torch.utils.data import DataLoader
 
@@ -149,7 +149,7 @@ def opening(folder: Path) -> dict[str, float]:
     write_index(_Synthesized(store.path), keys, attrs)
     writing = time.perf_counter() - began
     for key in keys:
-        (store.path / "sequences" / folder_of(key)).mkdir()
+        (store.path / "sequences" / folder_name(key)).mkdir()
     store.close()
     done = subprocess.run(
         [sys.executable, __file__, "--open", str(store.path)], capture_output=True, text=True, check=True

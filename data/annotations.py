@@ -22,10 +22,9 @@ from tqdm import tqdm
 from ..durable import room_to_write, writing_file
 from ..errors import InputError
 from ..hand.basis import hand_basis
-from .datasets import iter_frames, list_sequences
+from .datasets import iter_frames, list_sequences, refuse_inside
 from .failures import failures_file, write_failures
 from .frame import CameraSequence, Failure, Frame, Skipped
-from .labels import refuse_inside
 
 log = logging.getLogger(__name__)
 

@@ -1,11 +1,11 @@
-"""One door to all datasets: which camera sequences a split has, and the frames of one sequence.
+"""One door to all datasets: the camera sequences of a split, the frames of one, and what a run needs to know of both.
 
 Metres, pixels, OpenCV camera frame, joint order wrist, thumb .. little, base to tip (see `frame.Frame`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import InputError
@@ -65,3 +65,20 @@ def iter_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame 
     if sequence.dataset == "dexycb":
         return dexycb_frames(sequence, masks)
     return ho3d_frames(sequence, masks)
+
+
+def hand_sides(sequences: Iterable[CameraSequence]) -> tuple[str, ...]:
+    """The sides whose models a run needs: HO3D has right hands only, DexYCB both."""
+    return ("right", "left") if any(sequence.dataset == "dexycb" for sequence in sequences) else ("right",)
+
+
+def path_or_none(folder: Path | None) -> str | None:
+    """An absolute path as text, for settings and workers with another working directory."""
+    return None if folder is None else str(folder.expanduser().resolve())
+
+
+def refuse_inside(folder: str | Path, root: str | Path, option: str) -> None:
+    """InputError when `folder` lies inside the dataset: nothing is ever written there."""
+    inner, outer = Path(folder).expanduser().resolve(), Path(root).expanduser().resolve()
+    if inner == outer or outer in inner.parents:
+        raise InputError(f"{option} {folder}: lies inside the dataset {root}; give a folder outside it")

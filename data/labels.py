@@ -1,4 +1,4 @@
-"""labels.zarr: what is known about every annotated frame of one dataset split, on top of `data/store.py`.
+"""labels.zarr: what is known about every annotated frame of one dataset split, on top of `stores/sequences.py`.
 
 It holds all that building clips needs (with the photos under the dataset root): occlusion labels, hand pose, joints,
 camera, object. Metres, radians, pixels; OpenCV camera frame; joints wrist, thumb .. little, base to tip; labels thumb,
@@ -22,10 +22,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ..durable import room_to_write
-from ..errors import InputError
 from ..hand.parts import LABELS, UNKNOWN
-from .frame import image_pattern as image_pattern  # what the attribute `image` holds
-from .stores.records import Index, Rows
+from .stores.records import Columns, Rows
 from .stores.sequences import SequenceStore
 
 SCHEMA = "h2onet-labels"
@@ -64,7 +62,7 @@ class LabelStore:
 
     def __init__(self, store: SequenceStore) -> None:
         self.store = store
-        self._index: Index | None = None
+        self._index: Columns | None = None
         self._rows: dict[tuple[str, int], int] | None = None
 
     @classmethod
@@ -80,14 +78,14 @@ class LabelStore:
         return labels
 
     def close(self) -> None:
-        """Let another run write."""
+        """Release the writer's lock."""
         self.store.close()
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def commit(self, key: str, rows: Mapping[str, np.ndarray], attrs: Mapping[str, Any]) -> bool:
         """Store one sequence's columns (all of `COLUMNS`, `vertices` where given), atomically; see `SequenceStore`."""
-        return self.store.commit(key, checked_columns(rows), attrs)
+        return self.store.commit(key, check_columns(rows), attrs)
 
     def finish(self, keys: Iterable[str], attrs: Mapping[str, Any]) -> None:
         """Write the index over the given finished sequences, in that order."""
@@ -120,7 +118,7 @@ class LabelStore:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     @property
-    def index(self) -> Index:
+    def index(self) -> Columns:
         """All columns over all frames."""
         if self._index is None:
             self._index = self.store.index
@@ -128,7 +126,7 @@ class LabelStore:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """dataset, split, setup, root, image (a pattern), mano, rules, skipped, sequences, ... of the finished run."""
+        """dataset, split, setup, root, image (`frame.image_pattern`), mano, rules, ... of the finished run."""
         return self.index.attrs
 
     @property
@@ -194,22 +192,22 @@ def _digest(facts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def checked_columns(rows: Mapping[str, np.ndarray]) -> Rows:
+def check_columns(rows: Mapping[str, np.ndarray]) -> Rows:
     """The columns in their stored type and order; ValueError when one is missing, unknown or of the wrong shape."""
     expected = COLUMNS | ({"vertices": VERTICES_COLUMN} if "vertices" in rows else {})
     if set(rows) != set(expected):
         raise ValueError(f"columns differ from the schema: {sorted(set(rows) ^ set(expected))}")
-    checked = {}
+    stored = {}
     for name, (kind, shape) in expected.items():
         values = np.asarray(rows[name])
         if values.shape[1:] != shape:
             raise ValueError(f"column {name}: shape {values.shape}, expected (frames, {', '.join(map(str, shape))})")
-        checked[name] = values.astype(np.dtype(kind), copy=False)
-    return checked
+        stored[name] = values.astype(np.dtype(kind), copy=False)
+    return stored
 
 
 def empty_columns(frames: int, *, vertices: bool = False) -> Rows:
-    """Columns of `frames` rows that say nothing yet: NaN, label 255, object -1, nothing known."""
+    """Columns of `frames` rows with nothing filled in: NaN, label 255, object -1."""
     fills: dict[str, Any] = {"occluded": UNKNOWN, "cause": UNKNOWN, "joint_visible": UNKNOWN, "object_id": -1}
     fills["visible_vertices"] = -1
     rows = {}
@@ -217,10 +215,3 @@ def empty_columns(frames: int, *, vertices: bool = False) -> Rows:
         fill = fills.get(name, np.nan if np.dtype(kind).kind == "f" else 0)
         rows[name] = np.full((frames, *shape), fill, np.dtype(kind))
     return rows
-
-
-def refuse_inside(folder: str | Path, root: str | Path, option: str) -> None:
-    """InputError when `folder` lies inside the dataset: nothing is ever written there."""
-    inner, outer = Path(folder).expanduser().resolve(), Path(root).expanduser().resolve()
-    if inner == outer or outer in inner.parents:
-        raise InputError(f"{option} {folder}: lies inside the dataset {root}; give a folder outside it")

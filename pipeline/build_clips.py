@@ -1,4 +1,4 @@
-"""`h2o build-clips`: labels.zarr and the dataset's photographs -> clips.zarr (data/clip_store.py).
+"""`h2o build-clips`: labels.zarr and the dataset's photographs -> clips.zarr (data/stores/clips.py).
 
 One task cuts one camera sequence and commits it whole; a killed or repeated run loses and doubles nothing. Photos
 that are missing or damaged become failures, listed in failures.jsonl beside the store; the rest of their sequence
@@ -21,12 +21,11 @@ import numpy as np
 from ..data import photos
 from ..data.failures import failures_file
 from ..data.frame import Failure
-from ..data.labels import LabelStore, refuse_inside
+from ..data.labels import LabelStore
 from ..data.loading.crops import MAX_SCALE
 from ..data.photos import CODECS, LOSSLESS, best_codec
-from ..data.stores.remote import is_url
 from ..errors import InputError
-from .clip_target import LocalTarget, RemoteTarget
+from .clip_target import ClipTarget, clip_target
 from .cluster import check_cluster, connect, run_tasks
 from .cut_hands import ClipTask, cut_sequence
 
@@ -34,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Summary:
+class ClipSummary:
     """What a run did: frames and failures of the whole store, sequences cut now, CPU of the cutting in ms per frame."""
 
     frames: int
@@ -69,7 +68,7 @@ def build_clips(
     root: str | Path | None = None,
     codec: str = "auto",
     max_scale: float = MAX_SCALE,
-) -> Summary:
+) -> ClipSummary:
     """Cut every row of a finished labels.zarr into the store `out`; resumes, and retries sequences with failed photos.
 
     `root` is the dataset's root when it is no longer where the labels were made. `codec` "auto" cuts JPEGs losslessly
@@ -81,9 +80,8 @@ def build_clips(
     labels = Path(labels).expanduser()
     source = LabelStore.open(labels)
     folder = Path(root if root is not None else source.attrs["root"]).expanduser()
-    target = RemoteTarget(str(out)) if is_url(out) else LocalTarget(Path(out).expanduser())
-    if isinstance(target, LocalTarget):
-        refuse_inside(target.out, folder, "--out")
+    target = clip_target(out)
+    target.refuse_inside(folder)
     settings = _settings(source, codec, max_scale)
     tasks = _tasks(source, labels, folder, target.address, settings)
     _find_photos(tasks, source)
@@ -106,7 +104,7 @@ def build_clips(
     finally:
         target.close()
     cpu = 1e3 * sum(result.cpu for result in results) / max(1, sum(result.frames for result in results))
-    return Summary(
+    return ClipSummary(
         **summary, built=len(results), seconds=time.perf_counter() - began, cpu_ms_per_frame=cpu, out=str(out)
     )
 
@@ -180,7 +178,7 @@ def _find_photos(tasks: list[ClipTask], source: LabelStore) -> None:
 
 
 def _finish(
-    target: LocalTarget | RemoteTarget,
+    target: ClipTarget,
     source: LabelStore,
     tasks: list[ClipTask],
     attrs: dict[str, Any],
@@ -192,7 +190,7 @@ def _finish(
     failed = [Failure(**each) for key in keys for each in finished[key]["failures"]] + lost
     target.write_failures(failed)
     if not any(finished[key]["n_frames"] for key in keys):
-        raise InputError(f"{target.out}: every photo failed, first {failed[0].path}: {failed[0].reason}; check --root")
+        raise InputError(f"{target}: every photo failed, first {failed[0].path}: {failed[0].reason}; check --root")
     copied = {name: source.attrs[name] for name in ("mano", "image", "annotations", "renderer") if name in source.attrs}
     attrs = {
         **copied,

@@ -9,43 +9,104 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from .. import durable
 from ..data import failures
+from ..data.datasets import refuse_inside
 from ..data.frame import Failure
+from ..data.stores.attributes import group_attributes
 from ..data.stores.clip_index import write_index
 from ..data.stores.clips import SCHEMA, SCHEMA_VERSION
-from ..data.stores.records import Rows, group_attributes
-from ..data.stores.remote import RemoteStore
-from ..data.stores.sequences import SequenceStore
+from ..data.stores.records import Rows
+from ..data.stores.remote import RemoteStore, is_url
+from ..data.stores.sequences import SequenceStore, folder_name
 
 
-class LocalTarget:
-    """A store in a folder."""
+class ClipTarget(Protocol):
+    """A store of clips that is being built, wherever it lies. `address` is its path or URL for workers."""
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.address = str(out.resolve())
-        self._store = SequenceStore(out)
+    address: str
+
+    def refuse_inside(self, dataset: Path) -> None:
+        """InputError where the store would lie inside the dataset."""
+        ...
 
     def create(self, settings: Mapping[str, Any], overwrite: bool) -> None:
-        """Make or resume; errors as `SequenceStore.create`."""
-        self._store = SequenceStore.create(self.out, settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
+        """Make or resume the store; errors as `SequenceStore.create`."""
+        ...
 
     @property
     def token(self) -> str | None:
-        """What tells this store from another one at the same place."""
+        """Random id of this store: workers of an old run must not commit to a new one."""
+        ...
+
+    def close(self) -> None:
+        """Release the writer's lock."""
+        ...
+
+    def keep_whole(self, keys: Iterable[str]) -> set[str]:
+        """The finished ones of `keys`; those with failed photos are removed, so that they are tried again."""
+        ...
+
+    def commit(self, key: str, rows: Rows, attrs: Mapping[str, Any], jpeg: np.ndarray) -> None:
+        """Write one finished sequence at once, as a worker does; idempotent, errors as `SequenceStore.commit`."""
+        ...
+
+    def await_finished(self, keys: Iterable[str]) -> None:
+        """Wait until this machine sees what workers have finished; errors as `SequenceStore.await_finished`."""
+        ...
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Attributes of the finished sequences by key."""
+        ...
+
+    def write_index(self, keys: list[str], attrs: Mapping[str, Any]) -> int:
+        """Write the index and the store's own attributes; returns the number of frames."""
+        ...
+
+    def write_failures(self, failed: Iterable[Failure]) -> None:
+        """Rewrite this store's rows of failures.jsonl."""
+        ...
+
+
+def clip_target(out: str | Path, token: str | None = None) -> ClipTarget:
+    """The store of clips at a path or URL. With a `token`, only a store with that token is written to."""
+    return RemoteTarget(str(out), token) if is_url(out) else LocalTarget(Path(out).expanduser(), token)
+
+
+class LocalTarget:
+    """A store in a folder; failures.jsonl lies beside it."""
+
+    def __init__(self, out: Path, token: str | None = None) -> None:
+        self._out = out
+        self.address = str(out.resolve())
+        self._store = SequenceStore(out, token)
+
+    def __str__(self) -> str:
+        return str(self._out)
+
+    def refuse_inside(self, dataset: Path) -> None:
+        """InputError where the store would lie inside the dataset."""
+        refuse_inside(self._out, dataset, "--out")
+
+    def create(self, settings: Mapping[str, Any], overwrite: bool) -> None:
+        """Make or resume the store; errors as `SequenceStore.create`."""
+        self._store = SequenceStore.create(self._out, settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
+
+    @property
+    def token(self) -> str | None:
+        """Random id of this store: workers of an old run must not commit to a new one."""
         return self._store.token
 
     def close(self) -> None:
-        """Let another run write."""
+        """Release the writer's lock."""
         self._store.close()
 
     def keep_whole(self, keys: Iterable[str]) -> set[str]:
-        """The finished ones of `keys`; those with failed photos are removed, so that a repaired photo gets its
-        frame.
-        """
+        """The finished ones of `keys`; those with failed photos are removed, so that they are tried again."""
         done = set()
         finished = self._store.finished()
         for key in keys:
@@ -54,6 +115,10 @@ class LocalTarget:
             elif key in finished:
                 self._store.discard(key)
         return done
+
+    def commit(self, key: str, rows: Rows, attrs: Mapping[str, Any], jpeg: np.ndarray) -> None:
+        """Write one finished sequence; errors as `SequenceStore.commit`."""
+        self._store.commit(key, rows, attrs, blobs={"jpeg": jpeg})
 
     def await_finished(self, keys: Iterable[str]) -> None:
         """Wait until this machine sees what workers have finished; errors as `SequenceStore.await_finished`."""
@@ -67,36 +132,42 @@ class LocalTarget:
         """Write the index and the store's own attributes; returns the number of frames."""
         frames = write_index(self._store, keys, attrs)
         # The same at the top, for people who look there first; readers of this project take it from the index.
-        with durable.writing_file(self.out / "zarr.json") as file:
-            file.write(described((self.out / "zarr.json").read_bytes(), {**attrs, "frames": frames}))
+        top = self._out / "zarr.json"
+        durable.write_text(top, describe(json.loads(top.read_text("utf-8")), {**attrs, "frames": frames}))
         return frames
 
     def write_failures(self, failed: Iterable[Failure]) -> None:
         """Rewrite this store's rows of `failures.jsonl` beside it."""
-        failures.write_failures(self.out, failed)
+        failures.write_failures(self._out, failed)
 
 
 class RemoteTarget:
     """A store on an object store; failures.jsonl lies inside it."""
 
-    def __init__(self, url: str) -> None:
-        self.out = self.address = url.rstrip("/")
-        self._store = RemoteStore(url)
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.address = url.rstrip("/")
+        self._store = RemoteStore(url, token)
+
+    def __str__(self) -> str:
+        return self.address
+
+    def refuse_inside(self, dataset: Path) -> None:
+        """No-op: datasets lie in folders."""
 
     def create(self, settings: Mapping[str, Any], overwrite: bool) -> None:
-        """Make or resume; errors as `SequenceStore.create`."""
+        """Make or resume the store; errors as `SequenceStore.create`."""
         self._store.create(settings, overwrite, schema=SCHEMA, version=SCHEMA_VERSION)
 
     @property
     def token(self) -> str | None:
-        """What tells this store from another one at the same place."""
+        """Random id of this store: workers of an old run must not commit to a new one."""
         return self._store.token
 
     def close(self) -> None:
-        """Nothing to let go: object stores know no lock."""
+        """No-op: object stores have no lock."""
 
     def keep_whole(self, keys: Iterable[str]) -> set[str]:
-        """As `LocalTarget.keep_whole`; what killed attempts left of unfinished sequences is removed."""
+        """As `LocalTarget.keep_whole`; what killed attempts left of unfinished sequences is removed as well."""
         keys, finished = set(keys), self._store.finished()
         failed = {key for key in keys & set(finished) if finished[key]["failures"]}
         for key in failed:
@@ -104,8 +175,15 @@ class RemoteTarget:
         self._store.sweep(keys - set(finished))
         return (keys & set(finished)) - failed
 
+    def commit(self, key: str, rows: Rows, attrs: Mapping[str, Any], jpeg: np.ndarray) -> None:
+        """Write one finished sequence into a local folder and upload it from there."""
+        with tempfile.TemporaryDirectory() as folder:
+            SequenceStore(folder).commit(key, rows, attrs, blobs={"jpeg": jpeg})
+            built = Path(folder) / "sequences" / folder_name(key)
+            self._store.upload(key, built, group_attributes(built) or {})
+
     def await_finished(self, keys: Iterable[str]) -> None:
-        """Nothing to wait for: object stores show at once what was written."""
+        """No-op: object stores show at once what was written."""
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """Attributes of the finished sequences by key."""
@@ -114,21 +192,20 @@ class RemoteTarget:
     def write_index(self, keys: list[str], attrs: Mapping[str, Any]) -> int:
         """Write the index here, upload it, and describe the store; returns the number of frames."""
         with tempfile.TemporaryDirectory() as folder:
-            frames = write_index(_Fetched(Path(folder), self._store), keys, attrs)
+            frames = write_index(_RemoteRows(Path(folder), self._store), keys, attrs)
             index = Path(folder) / "index"
             self._store.upload_index(index, group_attributes(index) or {})
-        top = json.dumps(self._store.check(SCHEMA, SCHEMA_VERSION))
-        group = {"zarr_format": 3, "node_type": "group", "attributes": json.loads(top)}
-        self._store.put("zarr.json", described(json.dumps(group).encode(), {**attrs, "frames": frames}))
+        group = {"zarr_format": 3, "node_type": "group", "attributes": self._store.check(SCHEMA, SCHEMA_VERSION)}
+        self._store.put("zarr.json", describe(group, {**attrs, "frames": frames}).encode())
         return frames
 
     def write_failures(self, failed: Iterable[Failure]) -> None:
         """Rewrite failures.jsonl; empty without failures."""
-        rows = failures.failure_rows(self.out.rsplit("/", 1)[-1], failed)
+        rows = failures.failure_rows(self.address.rsplit("/", 1)[-1], failed)
         self._store.put(failures.FILE, "".join(row + "\n" for row in rows).encode())
 
 
-class _Fetched:
+class _RemoteRows:
     """Rows of a remote store's sequences for an index that is written in a local folder."""
 
     def __init__(self, path: Path, store: RemoteStore) -> None:
@@ -139,8 +216,6 @@ class _Fetched:
         return self._store.read(key, self._attrs[key])
 
 
-def described(group: bytes, attrs: Mapping[str, Any]) -> bytes:
-    """A Zarr group's zarr.json with more attributes."""
-    content = json.loads(group)
-    content["attributes"].update(attrs)
-    return json.dumps(content, indent=2).encode()
+def describe(group: Mapping[str, Any], attrs: Mapping[str, Any]) -> str:
+    """The zarr.json of a Zarr group with more attributes."""
+    return json.dumps({**group, "attributes": {**group["attributes"], **attrs}}, indent=2)

@@ -41,8 +41,9 @@ class InProcess:
 
 
 class OneThread(WorkerPlugin):
-    """Keeps OpenCV of a worker to one thread; re-run by Dask on workers that restart. Torch and BLAS follow the
-    variables that Dask's nanny (and `_local`) set before a worker starts.
+    """Keeps OpenCV of a worker to one thread; Dask runs it again on workers that restart.
+
+    Torch and BLAS follow the variables that Dask's nanny (and `_local`) set before a worker starts.
     """
 
     name = "h2onet-one-thread"
@@ -52,7 +53,6 @@ class OneThread(WorkerPlugin):
         import cv2
 
         cv2.setNumThreads(1)
-        logging.getLogger("distributed").setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -63,15 +63,11 @@ def connect(workers: int | None = None, scheduler: str | None = None) -> Iterato
     given, the count is not positive, or nothing answers at the address within 20 seconds.
     """
     _check_workers(workers, scheduler)
-    if scheduler is not None:
-        with _remote(scheduler) as client:
-            yield client
-        return
     count = len(os.sched_getaffinity(0)) if workers is None else workers
-    if count == 1:
+    if scheduler is None and count == 1:
         yield InProcess()
         return
-    with _local(count) as client:
+    with _dask_silenced(), _remote(scheduler) if scheduler is not None else _local(count) as client:
         yield client
 
 
@@ -79,7 +75,7 @@ def check_cluster(workers: int | None, scheduler: str | None) -> None:
     """InputError where `connect` would raise one: to be asked before anything is written or discarded."""
     _check_workers(workers, scheduler)
     if scheduler is not None:
-        with _remote(scheduler):
+        with _dask_silenced(), _remote(scheduler):
             pass
 
 
@@ -88,6 +84,21 @@ def _check_workers(workers: int | None, scheduler: str | None) -> None:
         raise InputError("--workers and --scheduler: give one of the two; a scheduler brings its own workers")
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: expected a positive number")
+
+
+@contextmanager
+def _dask_silenced() -> Iterator[None]:
+    """Dask's loggers say nothing in this process: what its users should know, this module says.
+
+    `LocalCluster(silence_logs=...)` does not reach them: `distributed` sets its logger's level when it is imported.
+    """
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager
@@ -121,14 +132,17 @@ def _local(count: int) -> Iterator[Client]:
     # Spawned: OpenGL and thread pools do not survive a fork. The variables must be set before NumPy loads there.
     settings = {
         "distributed.worker.multiprocessing-method": "spawn",
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys((*_THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
+        "distributed.nanny.pre-spawn-environ": {
+            **dict.fromkeys((*_THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
+            "DASK_LOGGING__DISTRIBUTED": "critical",  # the level that `distributed` takes when a worker imports it
+        },
         # Dask's own watching takes its share of two busy cores (benchmarks/labels.py: x1.65 with it, x1.76 without).
         "distributed.worker.profile.enabled": False,
         "distributed.scheduler.work-stealing": False,
         "distributed.admin.system-monitor.interval": "5s",
         "distributed.admin.low-level-log-length": 0,
         "distributed.scheduler.allowed-failures": _RETRIES,
-        # A worker that needs more than this to restart (15 s by default: a loaded machine) would never come back.
+        # Dask drops workers that take longer than this to restart (15 s by default); under load ours do.
         "distributed.deploy.lost-worker-timeout": "1 day",
     }
     with dask_config.set(settings), ExitStack() as stack:
@@ -139,7 +153,6 @@ def _local(count: int) -> Iterator[Client]:
                 processes=True,
                 dashboard_address=":0",
                 memory_limit=0,
-                silence_logs=logging.CRITICAL,
             )
             stack.callback(cluster.close, timeout=10)
             client = Client(cluster, set_as_default=False)
@@ -211,8 +224,9 @@ def _windowed(
 
 
 class _Window:
-    """How many tasks may be out at once: some per worker, counted again and again, because a cluster's workers come and
-    go. Says so when there has been none for a minute.
+    """How many tasks may be out at once: some per worker, counted often, because a cluster's workers come and go.
+
+    Logs a warning when there has been no worker for a minute.
     """
 
     def __init__(self, client: Client) -> None:

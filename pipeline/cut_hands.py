@@ -5,7 +5,6 @@ Photo pixels; a task carries paths and settings, its result only counts. Idempot
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +15,10 @@ import numpy as np
 from ..data.frame import Failure
 from ..data.loading.crops import crop_box, stored_region
 from ..data.photos import LOSSLESS, BadPhoto, coding_unit, cut, photo_size
-from ..data.stores.clips import LABEL_COLUMNS, PICTURE_COLUMNS
-from ..data.stores.records import Rows, group_attributes
-from ..data.stores.remote import RemoteStore, is_url
-from ..data.stores.sequences import SequenceStore, folder_of
+from ..data.stores.clips import COPIED_COLUMNS, PICTURE_COLUMNS
+from ..data.stores.records import Rows
+from ..data.stores.sequences import SequenceStore
+from .clip_target import clip_target
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class ClipTask:
     """One camera sequence to cut: where its labels and photos are, and where the clips go.
 
     `size` is the width and height of the photos that the labels were made for, where the labels say so; `token` is that
-    of the store of clips (data/store.py).
+    of the store of clips (data/stores/sequences.py).
     """
 
     key: str
@@ -74,18 +73,9 @@ def cut_sequence(task: ClipTask) -> ClipResult:
         kept.append(row)
         offset += len(picture)
     attrs = {"nbytes": offset, "failures": [asdict(failure) for failure in failures]}
-    _commit(task, _columns(rows, kept, found), attrs, np.frombuffer(b"".join(pictures), np.uint8))
+    jpeg = np.frombuffer(b"".join(pictures), np.uint8)
+    clip_target(task.out, task.token).commit(task.key, _columns(rows, kept, found), attrs, jpeg)
     return ClipResult(len(kept), len(failures), time.process_time() - began)
-
-
-def _commit(task: ClipTask, columns: Rows, attrs: dict[str, Any], jpeg: np.ndarray) -> None:
-    if not is_url(task.out):
-        SequenceStore(task.out, task.token).commit(task.key, columns, attrs, blobs={"jpeg": jpeg})
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        SequenceStore(folder).commit(task.key, columns, attrs, blobs={"jpeg": jpeg})
-        built = Path(folder) / "sequences" / folder_of(task.key)
-        RemoteStore(task.out, task.token).upload(task.key, built, group_attributes(built) or {})
 
 
 def cut_frame(data: bytes, joints_2d: np.ndarray, given: np.ndarray, task: ClipTask) -> tuple[bytes, dict[str, Any]]:
@@ -103,7 +93,7 @@ def cut_frame(data: bytes, joints_2d: np.ndarray, given: np.ndarray, task: ClipT
 
 
 def _columns(rows: Rows, kept: list[int], found: list[dict[str, Any]]) -> Rows:
-    names = [*LABEL_COLUMNS, *(["vertices"] if "vertices" in rows else [])]
+    names = [*COPIED_COLUMNS, *(["vertices"] if "vertices" in rows else [])]
     columns = {name: rows[name][kept] for name in names}
     shapes = {"crop": (4,), "photo": (2,), "box": (4,)}
     for name, kind in PICTURE_COLUMNS.items():

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from .. import durable
 from ..data.stores.clips import ClipStore
-from ..data.stores.sequences import folder_of
+from ..data.stores.sequences import folder_name
 from ..errors import InputError
 
 _INTERNAL = ("offset", "length", "sequence_id")
@@ -74,7 +74,7 @@ def _write_shard(clips: ClipStore, rows: np.ndarray, path: Path, bar: tqdm) -> N
             (jpeg,) = clips.jpegs(rows[row - rows[0] : row - rows[0] + 1])
             values = {name: _plain(clips.index[name][row].tolist()) for name in names}
             sequence = clips.key(int(row))
-            key = f"{folder_of(sequence)}__{values['frame']:06d}"
+            key = f"{folder_name(sequence)}__{values['frame']:06d}"
             record = {"sequence": sequence, "dataset": clips.dataset, **values}
             _add(tar, key + ".jpg", jpeg)
             _add(tar, key + ".json", json.dumps(record, allow_nan=False).encode())

@@ -7,11 +7,10 @@ restarted worker finds them again. Nothing but counts travels back. Metres, pixe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from ..data.stores.sequences import SequenceStore
 from ..hand.camera import project
 from ..hand.zbuffer import viewport_of
 from ..labeling.label import FrameLabels, label_frames
-from ..labeling.objects import ObjectLibrary
+from ..labeling.objects import ObjectLibrary, place
 from ..labeling.pose import Hands, load_hands
 from ..labeling.raster import Mesh, Renderer, View
 from ..labeling.renderers import make_renderer
@@ -47,7 +46,7 @@ LABEL_COLUMNS = (
 
 @dataclass(frozen=True)
 class Job:
-    """What all sequences of a run share: paths and names, nothing loaded. `token` is the store's (data/store.py)."""
+    """What all sequences of a run share: paths and names, nothing loaded. `token` is the store's (data/stores)."""
 
     out: str
     mano: str
@@ -56,16 +55,6 @@ class Job:
     renderer: str
     vertices: bool  # the dataset gives meshes instead of poses
     token: str | None = None
-
-
-@dataclass(frozen=True)
-class SequenceResult:
-    """What came of a sequence, as the run's summary needs it."""
-
-    rows: int
-    labelled: int
-    skipped: dict[str, int]
-    failures: int
 
 
 @lru_cache(maxsize=2)
@@ -90,7 +79,7 @@ class _Report:
         self.failures.append(asdict(failure))
 
 
-def label_sequence(job: Job, sequence: CameraSequence) -> SequenceResult:
+def label_sequence(job: Job, sequence: CameraSequence) -> None:
     """Label one camera sequence and commit it to the store at `job.out`. Idempotent."""
     tools = _tools(job.mano, job.sides, job.objects, job.renderer)
     report = _Report()
@@ -103,8 +92,6 @@ def label_sequence(job: Job, sequence: CameraSequence) -> SequenceResult:
     if sequence.dataset != "dexycb" and sequence.split != "test" and len(sequence):
         report.channels = channel_counts(sequence, int(sequence.numbers[0]))
     LabelStore(SequenceStore(job.out, job.token)).commit(sequence.key, rows, _attributes(sequence, rows, report))
-    labelled = int(rows["labelled"].sum())
-    return SequenceResult(len(rows["frame"]), labelled, dict(report.skipped), len(report.failures))
 
 
 def _attributes(sequence: CameraSequence, rows: Rows, report: _Report) -> dict[str, Any]:
@@ -176,19 +163,13 @@ def _with_rendered_mask(frame: Frame, tools: tuple[Hands, ObjectLibrary, Rendere
     points = project(frame.vertices, frame.intrinsics)
     view = View(frame.intrinsics, frame.width, frame.height, viewport_of(points, frame.width, frame.height))
     hand = renderer.inverse_depth([Mesh(frame.vertices, hands.own(frame.side).faces, points)], view)
-    front = renderer.inverse_depth(list(_object_meshes(frame, library)), view)
+    meshes = [(library.get(item.name), item.pose) for item in frame.objects]
+    placed = [place(mesh, pose, frame.intrinsics) for mesh, pose in meshes if mesh is not None]
+    front = renderer.inverse_depth(placed, view)
     mask = np.zeros((frame.height, frame.width), bool)
     x0, y0, x1, y1 = view.viewport
     mask[y0:y1, x0:x1] = (hand > 0) & (hand >= front)
     return replace(frame, hand_mask=mask)
-
-
-def _object_meshes(frame: Frame, library: ObjectLibrary) -> Iterable[Mesh]:
-    for item in frame.objects:
-        mesh = library.get(item.name)
-        assert mesh is not None
-        vertices = mesh.vertices @ item.pose[:, :3].T + item.pose[:, 3]
-        yield Mesh(vertices, mesh.faces, project(vertices, frame.intrinsics))
 
 
 def _frame_columns(frames: list[Frame], vertices: bool) -> Rows:
@@ -216,13 +197,3 @@ def _frame_columns(frames: list[Frame], vertices: bool) -> Rows:
             if value is not None:
                 rows[name][i] = value
     return rows
-
-
-def hand_sides(sequences: Iterable[CameraSequence]) -> tuple[str, ...]:
-    """The sides whose models a run needs: HO3D has right hands only, DexYCB both."""
-    return ("right", "left") if any(sequence.dataset == "dexycb" for sequence in sequences) else ("right",)
-
-
-def path_or_none(folder: Path | None) -> str | None:
-    """An absolute path as text, for settings and workers with another working directory."""
-    return None if folder is None else str(folder.expanduser().resolve())

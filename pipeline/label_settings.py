@@ -1,4 +1,4 @@
-"""The options of `h2o prepare-labels`: checked, turned into camera sequences, and into what makes two runs the same."""
+"""The options of `h2o prepare-labels`, the camera sequences they stand for, and what makes two runs the same."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data.datasets import list_sequences
+from ..data.datasets import list_sequences, refuse_inside
 from ..data.frame import CameraSequence
-from ..data.labels import refuse_inside
 from ..errors import InputError
 from ..hand.arrays import load_arrays
 from ..labeling.occlusion import RULES
@@ -41,7 +40,7 @@ class LabelSettings:
     seg_channel: str = "red"
 
 
-def checked(settings: LabelSettings) -> LabelSettings:
+def resolve_settings(settings: LabelSettings) -> LabelSettings:
     """Absolute paths and the default folder of object models. InputError for what cannot work."""
     root = Path(settings.root).expanduser()
     for option, path in (("--out", settings.out), ("--json", settings.json), ("--sheet", settings.sheet)):
@@ -62,8 +61,8 @@ def checked(settings: LabelSettings) -> LabelSettings:
     return replace(settings, root=root.resolve(), objects=objects, mano=mano, out=Path(settings.out).expanduser())
 
 
-def listed(settings: LabelSettings) -> list[CameraSequence]:
-    """The camera sequences of checked settings, cut to `limit` frames."""
+def find_sequences(settings: LabelSettings) -> list[CameraSequence]:
+    """The camera sequences of resolved settings, cut to `limit` frames."""
     annotations = settings.annotations
     if str(annotations) != "raw":
         annotations = Path(annotations).expanduser().resolve()
@@ -76,10 +75,10 @@ def listed(settings: LabelSettings) -> list[CameraSequence]:
         settings.mano,
         settings.seg_channel,
     )
-    return limited(sequences, settings.limit)
+    return limit_frames(sequences, settings.limit)
 
 
-def limited(sequences: Sequence[CameraSequence], limit: int | None) -> list[CameraSequence]:
+def limit_frames(sequences: Sequence[CameraSequence], limit: int | None) -> list[CameraSequence]:
     """The first `limit` listed frames in the dataset's order: whole sequences, the last one cut."""
     if limit is None:
         return list(sequences)

@@ -15,7 +15,7 @@ from ..data.labels import LabelStore
 from ..data.readers.dexycb_splits import YCB_NAMES
 from ..hand.arrays import load_arrays
 from ..hand.parts import CAUSES
-from .label_sequence import hand_sides
+from .label_sequence import Job
 from .label_settings import LabelSettings
 
 LOW_AGREEMENT = 0.5
@@ -23,7 +23,7 @@ LOW_AGREEMENT = 0.5
 
 
 @dataclass(frozen=True)
-class Summary:
+class LabelSummary:
     """What a run leaves in the store: rows, how many of them labelled, frames without a hand by reason, failures."""
 
     frames: int
@@ -35,6 +35,21 @@ class Summary:
     done_now: int = 0
     warnings: tuple[str, ...] = field(default=())
 
+    @classmethod
+    def of(cls, out: Path, labels: LabelStore, lost: Sequence[Failure], done: int, seconds: float) -> LabelSummary:
+        """The summary of a finished run that did `done` sequences, of which `lost` were lost."""
+        attrs = labels.attrs
+        return cls(
+            frames=attrs["frames"],
+            labelled=attrs["labelled"],
+            skipped=attrs["skipped"],
+            failures=attrs["failures"],
+            seconds=seconds,
+            out=out,
+            done_now=done - len(lost),
+            warnings=tuple(attrs["warnings"]),
+        )
+
     def __str__(self) -> str:
         """For the end of the command."""
         lines = [f"{self.out}: {self.frames} frames, {self.labelled} labelled, {self.failures} failed"]
@@ -44,13 +59,17 @@ class Summary:
 
 
 def finish_labels(
-    settings: LabelSettings, labels: LabelStore, sequences: Sequence[CameraSequence], lost: Sequence[Failure]
+    settings: LabelSettings,
+    job: Job,
+    labels: LabelStore,
+    sequences: Sequence[CameraSequence],
+    lost: Sequence[Failure],
 ) -> None:
     """Write the index over the finished sequences with the attributes that describe the whole run."""
     finished = labels.store.finished()
     keys = [sequence.key for sequence in sequences if sequence.key in finished]
     facts = [finished[key] for key in keys]
-    arrays = {side: load_arrays(settings.mano, side) for side in hand_sides(sequences)}
+    arrays = {side: load_arrays(settings.mano, side) for side in job.sides}
     agreement = [fact["mask_iou"] for fact in facts if fact["mask_iou"] is not None]
     stored = labels.store.attrs["settings"]
     attrs = {
@@ -71,7 +90,7 @@ def finish_labels(
         "missing_objects": dict(sorted(_sum(facts, "missing_objects").items())),
         "frames_without_objects": sum(fact["frames_without_objects"] for fact in facts),
         "mask_iou_median": float(np.median(agreement)) if agreement else None,
-        "warnings": warnings_of(keys, facts),
+        "warnings": find_warnings(keys, facts),
         "lost_sequences": sorted(failure.path for failure in lost),
     }
     labels.finish(keys, attrs)
@@ -94,7 +113,7 @@ def _sum(facts: Sequence[dict[str, Any]], name: str) -> Counter[str]:
     return total
 
 
-def warnings_of(keys: Sequence[str], facts: Sequence[dict[str, Any]]) -> list[str]:
+def find_warnings(keys: Sequence[str], facts: Sequence[dict[str, Any]]) -> list[str]:
     """What a person should look at: low mask agreement, objects without meshes or without poses."""
     found = []
     agreement = {key: fact["mask_iou"] for key, fact in zip(keys, facts, strict=True) if fact["mask_iou"] is not None}
@@ -117,21 +136,6 @@ def warnings_of(keys: Sequence[str], facts: Sequence[dict[str, Any]]) -> list[st
     return found
 
 
-def failures_of(labels: LabelStore, lost: Sequence[Failure]) -> list[Failure]:
+def all_failures(labels: LabelStore, lost: Sequence[Failure]) -> list[Failure]:
     """All that is missing from a store: failures of its finished sequences, then the sequences that were lost."""
     return [Failure(**each) for attrs in labels.store.finished().values() for each in attrs["failures"]] + [*lost]
-
-
-def summary_of(out: Path, labels: LabelStore, lost: Sequence[Failure], done: int, seconds: float) -> Summary:
-    """The summary of a finished run."""
-    attrs = labels.attrs
-    return Summary(
-        frames=attrs["frames"],
-        labelled=attrs["labelled"],
-        skipped=attrs["skipped"],
-        failures=attrs["failures"],
-        seconds=seconds,
-        out=out,
-        done_now=done - len(lost),
-        warnings=tuple(attrs["warnings"]),
-    )

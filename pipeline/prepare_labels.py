@@ -13,24 +13,25 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from ..data.datasets import hand_sides, path_or_none
 from ..data.failures import write_failures
 from ..data.frame import CameraSequence, Failure
 from ..data.labels import LabelStore
 from ..labeling.renderers import make_renderer
 from .cluster import check_cluster, connect, run_tasks
-from .label_sequence import Job, hand_sides, label_sequence, path_or_none
-from .label_settings import LabelSettings, checked, identity, listed
+from .label_sequence import Job, label_sequence
+from .label_settings import LabelSettings, find_sequences, identity, resolve_settings
 from .label_sheet import write_sheet
-from .label_summary import Summary, failures_of, finish_labels, summary_of
+from .label_summary import LabelSummary, all_failures, finish_labels
 
 log = logging.getLogger(__name__)
 
 
-def prepare_labels(settings: LabelSettings) -> Summary:
+def prepare_labels(settings: LabelSettings) -> LabelSummary:
     """Label every annotated frame of a split. InputError for bad input (nothing written); failures are counted."""
     started = time.monotonic()
-    settings = checked(settings)
-    sequences = listed(settings)
+    settings = resolve_settings(settings)
+    sequences = find_sequences(settings)
     job = _job(settings, sequences)
     check_cluster(settings.workers, settings.scheduler)
     labels = LabelStore.create(settings.out, identity(settings, sequences, job), settings.overwrite)
@@ -40,15 +41,15 @@ def prepare_labels(settings: LabelSettings) -> Summary:
         labels.store.await_finished({task.key for task in tasks} - {failure.path for failure in lost})
         labels.store.sweep()  # what killed workers left
         if not labels.is_current(sequence.key for sequence in sequences):
-            finish_labels(settings, labels, sequences, lost)
-        write_failures(settings.out, failures_of(labels, lost))
+            finish_labels(settings, job, labels, sequences, lost)
+        write_failures(settings.out, all_failures(labels, lost))
         if settings.json is not None:
             log.info("%d label files written below %s", labels.export_json(settings.json), settings.json)
         if settings.sheet is not None:
             write_sheet(Path(settings.sheet), labels, sequences, job)
     finally:
         labels.close()
-    return summary_of(settings.out, labels, lost, len(tasks), time.monotonic() - started)
+    return LabelSummary.of(settings.out, labels, lost, len(tasks), time.monotonic() - started)
 
 
 def _job(settings: LabelSettings, sequences: Sequence[CameraSequence]) -> Job:

@@ -13,8 +13,8 @@ import numpy as np
 from ...errors import InputError
 from ...hand.parts import LABELS
 from ..stores.clip_index import chunk_file
-from ..stores.clips import ClipStore
-from ..stores.sequences import SequenceStore, folder_of
+from ..stores.clips import ClipStore, MissingSequence
+from ..stores.sequences import folder_name
 from .crops import WHOLE_PHOTO
 
 
@@ -74,7 +74,7 @@ def clip_info(path: str | Path) -> ClipInfo:
     store = ClipStore.open(path)
     index, attrs = store.index, store.attrs
     occluded = index["occluded"]
-    sizes = store.remote.sizes() if store.remote else [entry.stat().st_size for entry in _files(store.path)]
+    sizes = store.sequences.sizes()
     return ClipInfo(
         path=str(path),
         dataset=attrs["dataset"],
@@ -108,9 +108,7 @@ def verify(path: str | Path) -> list[str]:
     """
     try:
         store = ClipStore.open(path)
-    except InputError as error:
-        if "of the index" not in str(error):
-            raise
+    except MissingSequence as error:
         return [str(error)]
     return [*_sequence_problems(store), *_column_problems(store)]
 
@@ -119,7 +117,7 @@ def _sequence_problems(store: ClipStore) -> Iterator[str]:
     for entry in store.entries:
         key = entry["key"]
         try:
-            found = _verified(store, key)
+            found = store.sequences.verify(key)
         except (InputError, OSError, ValueError) as error:
             yield f"sequence {key}: {error}"
             continue
@@ -127,18 +125,10 @@ def _sequence_problems(store: ClipStore) -> Iterator[str]:
             yield f"sequence {key}: is not the one the index was made from; run build-clips again"
     if store.remote is not None:
         return
-    known = {folder_of(entry["key"]) for entry in store.entries}
+    known = {folder_name(entry["key"]) for entry in store.entries}
     for found in sorted(entry.name for entry in os.scandir(store.path / "sequences") if entry.is_dir()):
         if found not in known and not found.startswith("."):
             yield f"sequence {found}: is in the store but not in its index; run build-clips again"
-
-
-def _verified(store: ClipStore, key: str) -> str:
-    if store.remote is not None:
-        return store.remote.verify(key)
-    sequences = SequenceStore(store.path)
-    sequences.verify(key)
-    return sequences.read(key)[1]["sha256"]
 
 
 def _column_problems(store: ClipStore) -> Iterator[str]:
@@ -173,11 +163,3 @@ def _gaps(store: ClipStore) -> int:
     sequence, frame = store.index["sequence_id"], store.index["frame"]
     inside = sequence[1:] == sequence[:-1]
     return int(np.maximum(np.diff(frame)[inside] - 1, 0).sum())
-
-
-def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    for entry in os.scandir(folder):
-        if entry.is_dir():
-            yield from _files(Path(entry.path))
-        elif entry.name != ".lock":
-            yield entry

@@ -1,7 +1,7 @@
 """The index of a clips.zarr: flat arrays over all frames, each one uncompressed Zarr chunk, written once and mapped.
 
 An uncompressed chunk is the raw little-endian bytes of its array: it can be written by appending and read by mapping,
-and is plain Zarr all the same. What the columns mean is `data/clip_store.py`.
+and is still plain Zarr. `stores/clips.py` says what the columns mean.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ...errors import InputError
 from .records import Rows, rows_length
 
 
-class Columns(Mapping[str, np.ndarray]):
-    """The flat arrays of a clip index, memory-mapped read-only when first asked for."""
+class ClipIndex(Mapping[str, np.ndarray]):
+    """The columns of a clip index by name, each mapped read-only when first asked for."""
 
     def __init__(self, path: Path, columns: Mapping[str, Any]) -> None:
         self.path = path
@@ -59,8 +59,8 @@ def chunk_file(array: Path, dimensions: int) -> Path:
     return array.joinpath("c", *["0"] * dimensions)
 
 
-class Sequences(Protocol):
-    """Where the rows of finished sequences come from, and the folder that gets the index: `SequenceStore`, for one."""
+class IndexSource(Protocol):
+    """Where the rows of finished sequences come from, and the folder that gets the index (`SequenceStore`, say)."""
 
     path: Path
 
@@ -69,7 +69,7 @@ class Sequences(Protocol):
         ...
 
 
-def write_index(store: Sequences, keys: Iterable[str], attrs: Mapping[str, Any]) -> int:
+def write_index(store: IndexSource, keys: Iterable[str], attrs: Mapping[str, Any]) -> int:
     """Write the flat arrays over the given finished sequences, atomically; returns the number of frames.
 
     Every column is one uncompressed chunk, that is the raw little-endian bytes: they are appended sequence by
@@ -101,9 +101,7 @@ def write_index(store: Sequences, keys: Iterable[str], attrs: Mapping[str, Any])
 
 
 class _Column:
-    """One column on its way to disk: raw bytes first, Zarr's description of them afterwards, when the length is
-    known.
-    """
+    """One column being written: the raw bytes first, then Zarr's description of them, when the length is known."""
 
     def __init__(self, path: Path, values: np.ndarray) -> None:
         self.dtype, self.row = values.dtype.newbyteorder("<"), values.shape[1:]

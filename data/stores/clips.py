@@ -1,8 +1,8 @@
-"""clips.zarr: the hands of one dataset split, cut out and ready for training, on top of `data/store.py`.
+"""clips.zarr: the hands of one dataset split, cut out and ready for training, on top of `stores/sequences.py`.
 
     <store>/zarr.json                 attrs: schema, schema_version, dataset, split, labels, rules, margin, codec, ...
     <store>/sequences/<key>/jpeg      uint8 (nbytes,), the frames' JPEGs one after the other in one plain chunk
-    <store>/sequences/<key>/rows      the sequence's columns, packed (data/columns.py); the index is made from these
+    <store>/sequences/<key>/rows      the sequence's columns, packed (stores/records.py); the index is made from these
     <store>/index/<column>            flat arrays over all frames, each **one uncompressed chunk**: memory-mapped, so
                                       that opening costs nothing and all processes of a machine share the pages
 
@@ -24,15 +24,16 @@ import numpy as np
 
 from ...errors import InputError
 from ..photos import BadPhoto, decode
-from .clip_index import Columns
-from .records import group_attributes
+from .attributes import group_attributes
+from .clip_index import ClipIndex
+from .records import Sequences
 from .remote import RemoteStore, is_url
-from .sequences import SequenceStore, folder_of
+from .sequences import SequenceStore, folder_name
 
 SCHEMA = "h2onet-clips"
 SCHEMA_VERSION = 1
 
-LABEL_COLUMNS = (
+COPIED_COLUMNS = (
     "frame",
     "dataset_index",
     "labelled",
@@ -51,8 +52,12 @@ LABEL_COLUMNS = (
     "root",
     "object_id",
 )
-"""Columns copied from labels.zarr, plus `vertices` where it has them; `box` is worked out anew (data/crops.py)."""
+"""Columns copied from labels.zarr, plus `vertices` where it has them; `box` is worked out anew (loading/crops.py)."""
 PICTURE_COLUMNS = {"offset": "i8", "length": "i4", "crop": "i2", "photo": "i2", "box": "f4", "box_rule": "u1"}
+
+
+class MissingSequence(InputError):
+    """A sequence of the index is not in the store."""
 
 
 class ClipStore:
@@ -66,15 +71,17 @@ class ClipStore:
         path: Path,
         attrs: dict[str, Any],
         entries: list[dict[str, Any]],
-        columns: Columns,
+        columns: ClipIndex,
         remote: RemoteStore | None = None,
     ) -> None:
         self.path, self.attrs, self.entries, self.index, self.remote = path, attrs, entries, columns, remote
-        self._folders = [str(path / "sequences" / folder_of(entry["key"])) for entry in entries]
+        self._folders = [str(path / "sequences" / folder_name(entry["key"])) for entry in entries]
 
     @classmethod
     def open(cls, path: str | Path) -> ClipStore:
-        """InputError when the store is missing, unfinished, of another version, or lacks a sequence of its index.
+        """Open a finished store; InputError when it is missing, unfinished or of another version.
+
+        MissingSequence when it lacks a sequence of its index.
 
         `path` may be a URL; then the index is downloaded once per machine and pictures are read by byte ranges.
         """
@@ -86,19 +93,19 @@ class ClipStore:
             raise InputError(f"{path}: has no index, its build was interrupted; run build-clips again to finish it")
         entries = index["sequences"]
         there = {entry.name for entry in os.scandir(store.path / "sequences")}
-        missing = [entry["key"] for entry in entries if folder_of(entry["key"]) not in there]
+        missing = [entry["key"] for entry in entries if folder_name(entry["key"]) not in there]
         if missing:
-            raise InputError(
+            raise MissingSequence(
                 f"{path}: sequences {missing[0]!r}{f' and {len(missing) - 1} more' if missing[1:] else ''} of the index"
                 " are missing; copy the store again, or run build-clips again"
             )
-        return cls(store.path, {**store.attrs, **index}, entries, Columns(store.path / "index", index["columns"]))
+        return cls(store.path, {**store.attrs, **index}, entries, ClipIndex(store.path / "index", index["columns"]))
 
     @classmethod
     def _open_remote(cls, remote: RemoteStore) -> ClipStore:
         attrs = remote.check(SCHEMA, SCHEMA_VERSION)
         folder, index = remote.index_folder()
-        columns = Columns(folder, index["columns"])
+        columns = ClipIndex(folder, index["columns"])
         return cls(folder, {**attrs, **index}, index["sequences"], columns, remote)
 
     def __str__(self) -> str:
@@ -106,6 +113,11 @@ class ClipStore:
 
     def __len__(self) -> int:
         return int(self.attrs["frames"])
+
+    @property
+    def sequences(self) -> Sequences:
+        """The store's sequences, wherever they lie."""
+        return self.remote or SequenceStore(self.path)
 
     @property
     def dataset(self) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zarr
@@ -21,6 +21,31 @@ from ...errors import InputError
 Rows = dict[str, np.ndarray]
 _CHUNK_ROWS = 65536
 _CHUNK_BYTES = 16 << 20
+
+
+class Sequences(Protocol):
+    """Finished camera sequences, in a folder or on an object store: what readers of either may use."""
+
+    @property
+    def token(self) -> str | None:
+        """Random id of this store: workers of an old run must not commit to a new one."""
+        ...
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Attributes of every finished sequence by key, in sorted order of the keys."""
+        ...
+
+    def read(self, key: str) -> tuple[Rows, dict[str, Any]]:
+        """Per-frame arrays and attributes of a finished sequence; InputError when it is not finished."""
+        ...
+
+    def verify(self, key: str) -> str:
+        """Compare a finished sequence with its checksum and return that; InputError when a byte differs."""
+        ...
+
+    def sizes(self) -> list[int]:
+        """Bytes of every file of the store."""
+        ...
 
 
 def pack_rows(rows: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[list[Any]]]:
@@ -43,11 +68,12 @@ def unpack_rows(packed: np.ndarray, fields: list[list[Any]]) -> Rows:
 
 
 def record(fields: list[list[Any]]) -> np.dtype:
+    """The structured type of one frame's record."""
     return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in fields])
 
 
-class Index(Mapping[str, np.ndarray]):
-    """The flat arrays of a store by name, each read when first asked for."""
+class Columns(Mapping[str, np.ndarray]):
+    """The flat columns of a store's index by name, each read through Zarr when first asked for."""
 
     def __init__(self, path: Path, attrs: dict[str, Any]) -> None:
         self.attrs, self._path = attrs, path
@@ -77,28 +103,13 @@ class Index(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def group_attributes(folder: Path) -> dict[str, Any] | None:
-    """Attributes of a Zarr v3 group, None when there is none.
-
-    Read as plain JSON: opening 8000 groups through Zarr takes seconds.
-    """
-    try:
-        text = (folder / "zarr.json").read_text("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        return json.loads(text).get("attributes", {})
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{folder / 'zarr.json'}: not readable JSON ({error}); delete {folder.name} and run again"
-        ) from None
-
-
 def rows_length(rows: Mapping[str, np.ndarray]) -> int:
+    """Number of frames in per-frame arrays of equal length."""
     return len(next(iter(rows.values()))) if rows else 0
 
 
 def digest_of(packed: np.ndarray, fields: list[list[Any]], blobs: Mapping[str, np.ndarray]) -> str:
+    """Checksum of one sequence: its packed records, their fields and its blobs."""
     digest = hashlib.sha256(json.dumps(fields).encode())
     digest.update(packed.tobytes())
     for name in sorted(blobs):
@@ -108,6 +119,7 @@ def digest_of(packed: np.ndarray, fields: list[list[Any]], blobs: Mapping[str, n
 
 
 def write_one_chunk(group: zarr.Group, name: str, values: np.ndarray) -> None:
+    """Write a 1-D array as one uncompressed chunk: readable by position from its file."""
     # Written even when all zero: a chunk that equals the fill value would otherwise have no file to map.
     array = group.create_array(
         name,
@@ -121,6 +133,7 @@ def write_one_chunk(group: zarr.Group, name: str, values: np.ndarray) -> None:
 
 
 def append_column(group: zarr.Group, name: str, values: np.ndarray, start: int) -> None:
+    """Append frames to a column of the index, which is made with the first ones; `start` is its length so far."""
     if name not in group:
         row_bytes = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=np.int64)))
         rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // row_bytes))

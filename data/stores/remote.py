@@ -23,9 +23,10 @@ import fsspec
 import numpy as np
 
 from ...errors import InputError
+from .attributes import check_attributes, check_settings, write_empty_store
 from .index_cache import cached_folder
 from .records import Rows, digest_of, unpack_rows
-from .sequences import SequenceStore, folder_of
+from .sequences import folder_name
 
 DONE = "_DONE.json"
 
@@ -38,7 +39,7 @@ def is_url(path: str | Path) -> bool:
 class RemoteStore:
     """Sequences below a URL. Holds no connection: clients are made per process, since none of them survives a fork.
 
-    With a `token`, nothing is published in another store that took this one's place, as in `SequenceStore`.
+    With a `token`, nothing is published in a store that replaced the one it names, as in `SequenceStore`.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
@@ -70,45 +71,36 @@ class RemoteStore:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def create(self, settings: Mapping[str, Any], overwrite: bool, *, schema: str, version: int) -> None:
-        """Make the store or resume it, with the checks of `SequenceStore.create`."""
-        if overwrite and self._json("zarr.json") is not None:
-            self.check(schema, None)
+        """Make the store, or resume it when its settings are equal; errors as `SequenceStore.create`."""
+        wanted = json.loads(json.dumps(settings))
+        attrs = self._attributes()
+        if attrs is not None and not overwrite:
+            check_attributes(self.url, attrs, schema, version)
+            check_settings(self.url, attrs, wanted)
+            return
+        if attrs is not None:
+            check_attributes(self.url, attrs, schema, None)
             self.fs.rm(self._root, recursive=True)
         self.fs.invalidate_cache()
         with tempfile.TemporaryDirectory() as folder:
-            # The rules of what may be resumed are those of the local store: ask it about this store's own description.
-            local = Path(folder) / "store"
-            found = self._json("zarr.json")
-            if found is not None:
-                (local / "sequences").mkdir(parents=True)
-                (local / "zarr.json").write_text(json.dumps(found), "utf-8")
-            try:
-                SequenceStore.create(local, settings, schema=schema, version=version).close()
-            except InputError as error:
-                raise InputError(str(error).replace(str(local), self.url)) from None
-            if found is None:
-                for name in ("zarr.json", "sequences/zarr.json"):
-                    self.fs.pipe_file(self._path(name), (local / name).read_bytes())
+            write_empty_store(Path(folder), wanted, schema, version)
+            for name in ("zarr.json", "sequences/zarr.json"):
+                self.fs.pipe_file(self._path(name), (Path(folder) / name).read_bytes())
+
+    def _attributes(self) -> dict[str, Any] | None:
+        group = self._json("zarr.json")
+        return None if group is None else group.get("attributes", {})
 
     @property
     def token(self) -> str | None:
-        """What tells this store from another one at the same address."""
-        return (self._json("zarr.json") or {}).get("attributes", {}).get("token")
+        """Random id of this store: workers of an old run must not commit to a new one."""
+        return (self._attributes() or {}).get("token")
 
     def check(self, schema: str, version: int | None) -> dict[str, Any]:
         """The store's attributes; InputError when it is missing, something else, or of another version."""
-        found = (self._json("zarr.json") or {}).get("attributes")
-        if found is None:
-            raise InputError(f"{self.url}: does not exist or is no Zarr store; check the address")
-        if found.get("schema") != schema:
-            raise InputError(f"{self.url}: schema is {found.get('schema')!r}, expected {schema!r}; check the address")
-        if version is not None and found["schema_version"] != version:
-            age = "older" if found["schema_version"] < version else "newer"
-            raise InputError(
-                f"{self.url}: schema_version is {found['schema_version']}, {age} than this program's {version};"
-                " build it again with --overwrite, or use the matching h2onet"
-            )
-        return found
+        attrs = self._attributes()
+        check_attributes(self.url, attrs, schema, version)
+        return attrs or {}
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """Attributes of every finished sequence by key."""
@@ -118,8 +110,8 @@ class RemoteStore:
         return {attrs["key"]: attrs for attrs in sorted(found, key=lambda attrs: attrs["key"])}
 
     def upload(self, key: str, folder: Path, attrs: Mapping[str, Any]) -> bool:
-        """Publish a locally committed sequence; False when another attempt was first (this one is removed again)."""
-        return self._publish(("sequences", folder_of(key)), folder, attrs, replace=False)
+        """Publish a locally committed sequence; False (and nothing is left) when another attempt was first."""
+        return self._publish(("sequences", folder_name(key)), folder, attrs, replace=False)
 
     def upload_index(self, folder: Path, attrs: Mapping[str, Any]) -> None:
         """Publish a locally written index, replacing the one that counted so far."""
@@ -145,8 +137,10 @@ class RemoteStore:
         return True
 
     def _check_upload(self, parts: list[str], sizes: Mapping[str, int]) -> None:
-        """InputError unless an attempt lies there whole, in the store it was made for: another run may sweep or replace
-        what is still being uploaded."""
+        """InputError unless an attempt lies there whole, in the store it was made for.
+
+        Another run may sweep or replace what is still being uploaded.
+        """
         self.fs.invalidate_cache()
         prefix = self._path(*parts)
         there = self.fs.find(prefix, detail=True).items()
@@ -159,33 +153,33 @@ class RemoteStore:
             raise InputError(f"{self.url}: {what} while this run was writing; let one run at a time write a store")
 
     def remove(self, key: str) -> None:
-        """Take a finished sequence back: its `_DONE.json` first."""
-        self.fs.rm_file(self._path("sequences", folder_of(key), DONE))
+        """Remove a finished sequence, its `_DONE.json` first."""
+        self.fs.rm_file(self._path("sequences", folder_name(key), DONE))
         self.sweep([key])
 
     def sweep(self, keys: Iterable[str]) -> None:
         """Remove everything of sequences that are not finished: what killed attempts left."""
         self.fs.invalidate_cache()
         there = {path.rstrip("/").rsplit("/", 1)[-1] for path in self.fs.ls(self._path("sequences"), detail=False)}
-        for folder in sorted({folder_of(key) for key in keys} & there):
+        for folder in sorted({folder_name(key) for key in keys} & there):
             self.fs.rm(self._path("sequences", folder), recursive=True)
 
     def put(self, name: str, data: bytes) -> None:
-        """Write one file beside or in the store (failures.jsonl, attributes)."""
-        self.fs.pipe_file(name if "://" in name else self._path(name), data)
+        """Write one file of the store (failures.jsonl, zarr.json)."""
+        self.fs.pipe_file(self._path(name), data)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def read(self, key: str, attrs: Mapping[str, Any] | None = None) -> tuple[Rows, dict[str, Any]]:
-        """Per-frame arrays and attributes of a finished sequence."""
-        attrs = attrs or self._json("sequences", folder_of(key), DONE)
+        """Per-frame arrays and attributes of a finished sequence; `attrs` where they are known already."""
+        attrs = attrs or self._json("sequences", folder_name(key), DONE)
         if attrs is None:
             raise InputError(f"{self.url}: sequence {key!r} is not finished; run the command that builds it again")
         packed = np.frombuffer(self.fs.cat_file(self._chunk(key, attrs["attempt"], "rows")), np.uint8)
         return unpack_rows(packed, attrs["fields"]), dict(attrs)
 
     def verify(self, key: str) -> str:
-        """Compare a sequence with its checksum and return it; InputError when a byte differs."""
+        """Compare a sequence with its checksum and return that; InputError when a byte differs."""
         _, attrs = self.read(key)
         files = [self._chunk(key, attrs["attempt"], name) for name in ("rows", "jpeg")]
         rows, jpeg = (np.frombuffer(self.fs.cat_file(file), np.uint8) for file in files)
@@ -194,7 +188,7 @@ class RemoteStore:
         return attrs["sha256"]
 
     def _chunk(self, key: str, attempt: str, name: str) -> str:
-        return self._path("sequences", folder_of(key), attempt, name, "c", "0")
+        return self._path("sequences", folder_name(key), attempt, name, "c", "0")
 
     def ranges(self, key: str, attempt: str, starts: list[int], ends: list[int]) -> list[bytes]:
         """Byte ranges of a sequence's pictures."""

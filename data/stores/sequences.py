@@ -1,8 +1,8 @@
 """A Zarr v3 store of camera sequences that survives `kill -9`: finished sequences are whole, others are not there.
 
-    <store>/zarr.json          attrs: schema, schema_version, settings
+    <store>/zarr.json          attrs: schema, schema_version, token, settings
     <store>/sequences/<key>/   one group per finished sequence ("/" in the key becomes "__"); attrs: key, n_frames,
-                               fields, sha256, state="complete", ...; `rows` uint8 = packed records (columns.py);
+                               fields, sha256, state="complete", ...; `rows` uint8 = packed records (records.py);
                                further 1-D uint8 arrays ("blobs"), each one uncompressed chunk, readable by byte ranges
     <store>/index/             flat arrays over all frames, written once at the end; attrs: the list of sequences
 
@@ -16,7 +16,6 @@ import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,12 @@ import zarr
 
 from ... import durable
 from ...errors import InputError
+from .attributes import check_attributes, check_settings, group_attributes, write_empty_store
 from .records import (
-    Index,
+    Columns,
     Rows,
     append_column,
     digest_of,
-    group_attributes,
     pack_rows,
     record,
     rows_length,
@@ -43,7 +42,7 @@ PATIENCE_S = 90.0
 """How long a network file system may show one machine what another one has changed already (NFS: up to a minute)."""
 
 
-def folder_of(key: str) -> str:
+def folder_name(key: str) -> str:
     """The folder name of a sequence key: "SUBJECT/SEQ/SERIAL" -> "SUBJECT__SEQ__SERIAL"."""
     return key.replace("/", "__")
 
@@ -59,10 +58,10 @@ def _within(seconds: float, holds: Callable[[], bool]) -> bool:
 
 
 class SequenceStore:
-    """`SequenceStore(path)` is enough to commit from a worker; `create` and `open` check what is there first.
+    """A store in a folder: `SequenceStore(path)` is enough to commit from a worker, `create` and `open` check first.
 
-    With the `token` of the store that a task was made for, nothing is committed to another store that took its place:
-    workers of a stopped run may still be at work when its store is made anew with other settings.
+    With the `token` of the store that a task was made for, nothing is committed to a store that replaced it: workers of
+    a stopped run may still be running when its store is made anew with other settings.
     """
 
     def __init__(self, path: str | Path, token: str | None = None) -> None:
@@ -84,9 +83,9 @@ class SequenceStore:
         store = cls(path)
         wanted: dict[str, Any] = json.loads(json.dumps(settings))
         if store.path.exists():
-            store._check_schema(schema, None if overwrite else version)
+            store._check(schema, None if overwrite else version)
             if not overwrite:
-                store._check_settings(wanted)
+                check_settings(store.path, store.attrs, wanted)
                 store._lock.acquire()
                 store.sweep()
                 durable.sweep_retired(store.path)
@@ -94,11 +93,7 @@ class SequenceStore:
             store._retire()
         store.path.parent.mkdir(parents=True, exist_ok=True)
         with durable.building(store.path) as temporary:
-            group = zarr.open_group(temporary, mode="a", zarr_format=3)
-            (temporary / "sequences").mkdir()
-            zarr.open_group(temporary / "sequences", mode="w", zarr_format=3)
-            token = uuid.uuid4().hex
-            group.attrs.update({"schema": schema, "schema_version": version, "token": token, "settings": wanted})
+            write_empty_store(temporary, wanted, schema, version)
             made = durable.publish(temporary, store.path)
         if not made:  # another run was quicker: its store is to be resumed or refused like any other
             return cls.create(path, settings, schema=schema, version=version)
@@ -110,11 +105,11 @@ class SequenceStore:
     def open(cls, path: str | Path, *, schema: str, version: int) -> SequenceStore:
         """Open an existing store for reading. InputError when it is missing, something else, or of another version."""
         store = cls(path)
-        store._check_schema(schema, version)
+        store._check(schema, version)
         return store
 
     def close(self) -> None:
-        """Let another run write."""
+        """Release the writer's lock."""
         self._lock.release()
 
     @property
@@ -124,35 +119,12 @@ class SequenceStore:
 
     @property
     def token(self) -> str | None:
-        """What tells this store from another one at the same path; None for stores of early versions."""
+        """Random id of this store: workers of an old run must not commit to a new one."""
         return self.attrs.get("token")
 
-    def _check_schema(self, schema: str, version: int | None) -> None:
-        attrs = group_attributes(self.path)
-        if attrs is None:
-            what = "is no Zarr store" if self.path.exists() else "does not exist"
-            raise InputError(f"{self.path}: {what}; expected a {schema} store: check the path")
-        found = attrs.get("schema")
-        if found != schema:
-            raise InputError(f"{self.path}: schema is {found!r}, expected {schema!r}; give another path")
-        stored = attrs.get("schema_version")
-        if version is None or stored == version:
-            return
-        newer = isinstance(stored, int) and stored > version
-        advice = "update h2onet" if newer else "build it again with --overwrite"
-        age = "newer" if newer else "older"
-        raise InputError(
-            f"{self.path}: schema_version is {stored}, {age} than this program's {version} ({schema}); {advice}"
-        )
-
-    def _check_settings(self, settings: dict[str, Any]) -> None:
-        stored = self.attrs.get("settings", {})
-        for name in [*settings, *(name for name in stored if name not in settings)]:
-            if stored.get(name) != settings.get(name):
-                raise InputError(
-                    f"{self.path}: made with {name}={stored.get(name)!r}, now {name}={settings.get(name)!r};"
-                    " use the same setting to resume, --overwrite to start anew, or another --out"
-                )
+    def _check(self, schema: str, version: int | None) -> None:
+        absent = "is no Zarr store" if self.path.exists() else "does not exist"
+        check_attributes(self.path, group_attributes(self.path), schema, version, absent)
 
     def _retire(self) -> None:
         """Rename the store away; it is deleted when its successor is there (`durable.sweep_retired`)."""
@@ -163,7 +135,7 @@ class SequenceStore:
     # -- sequences --------------------------------------------------------------------------------------------------
 
     def _folder(self, key: str) -> Path:
-        return self.path / "sequences" / folder_of(key)
+        return self.path / "sequences" / folder_name(key)
 
     def sweep(self) -> int:
         """Remove what interrupted attempts left; returns how many leftovers there were."""
@@ -179,10 +151,6 @@ class SequenceStore:
             if attrs is not None and attrs.get("state") == "complete":
                 found[attrs["key"]] = attrs
         return dict(sorted(found.items()))
-
-    def done(self) -> set[str]:
-        """Keys of the finished sequences."""
-        return set(self.finished())
 
     def commit(
         self,
@@ -227,7 +195,7 @@ class SequenceStore:
 
         InputError when they stay away: then the machines do not share the folder.
         """
-        expected = {folder_of(key) for key in keys}
+        expected = {folder_name(key) for key in keys}
         folder = self.path / "sequences"
         if not _within(PATIENCE_S, lambda: expected <= set(os.listdir(folder))):
             missing = sorted(expected - set(os.listdir(folder)))
@@ -262,8 +230,8 @@ class SequenceStore:
             )
         return unpack_rows(packed, attrs["fields"]), attrs
 
-    def verify(self, key: str) -> None:
-        """Compare a finished sequence with its checksum; InputError when a byte differs."""
+    def verify(self, key: str) -> str:
+        """Compare a finished sequence with its checksum and return that; InputError when a byte differs."""
         _, attrs = self.read(key)
         group = zarr.open_group(self._folder(key), mode="r")
         arrays = {name: np.asarray(array[:]) for name, array in group.arrays()}
@@ -271,6 +239,12 @@ class SequenceStore:
             raise InputError(
                 f"{self._folder(key)}: checksum differs; the disk or a copy damaged it: delete it and run again"
             )
+        return attrs["sha256"]
+
+    def sizes(self) -> list[int]:
+        """Bytes of every file of the store, its lock left out."""
+        files = (Path(folder) / name for folder, _, names in os.walk(self.path) for name in names if name != ".lock")
+        return [file.stat().st_size for file in files]
 
     # -- index ------------------------------------------------------------------------------------------------------
 
@@ -297,11 +271,11 @@ class SequenceStore:
         return attrs is not None and attrs.get("state") == "complete"
 
     @property
-    def index(self) -> Index:
+    def index(self) -> Columns:
         """The index, read lazily; InputError when the store was never finished."""
         attrs = group_attributes(self.path / "index")
         if attrs is None or attrs.get("state") != "complete":
             raise InputError(
                 f"{self.path}: has no index, its run was interrupted; run the same command again to finish it"
             )
-        return Index(self.path / "index", attrs)
+        return Columns(self.path / "index", attrs)

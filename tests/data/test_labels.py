@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from h2onet.data.labels import COLUMNS, LabelStore, empty_columns, image_pattern, refuse_inside
+from h2onet.data.datasets import refuse_inside
+from h2onet.data.frame import image_pattern
+from h2onet.data.labels import COLUMNS, LabelStore, empty_columns
 from h2onet.errors import InputError
 from h2onet.hand.parts import LABELS
 
@@ -100,7 +102,7 @@ def test_columns_are_held_to_the_schema(tmp_path):
     del rows["cause"]
     with pytest.raises(ValueError, match="cause"):
         labels.commit("k", rows, {})
-    assert labels.store.done() == set()
+    assert labels.store.finished() == {}
 
 
 def test_nothing_goes_into_a_dataset(tmp_path):

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from h2onet.data.labels import LabelStore, empty_columns, image_pattern
+from h2onet.data.frame import image_pattern
+from h2onet.data.labels import LabelStore, empty_columns
 from h2onet.data.stores.clip_index import write_index
 from h2onet.data.stores.clips import SCHEMA, SCHEMA_VERSION
 from h2onet.data.stores.sequences import SequenceStore

@@ -72,7 +72,7 @@ def start(tree: Path, out: Path, workers: int, *limit: str) -> subprocess.Popen:
 def wait_for(out: Path, count: int, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        if (out / "sequences").is_dir() and len(SequenceStore(out).done()) >= count:
+        if (out / "sequences").is_dir() and len(SequenceStore(out).finished()) >= count:
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
@@ -91,7 +91,7 @@ def assert_equal_stores(a: Path, b: Path) -> None:
         assert first[name].tobytes() == second[name].tobytes(), name
     assert first.attrs == second.attrs
     assert first.store.finished() == second.store.finished()
-    for key in second.store.done():
+    for key in second.store.finished():
         second.store.verify(key)
     assert not list(b.rglob(".tmp-*"))
 
@@ -121,7 +121,7 @@ def test_a_killed_run_is_resumed(tree, undisturbed, tmp_path, workers):
         wait_for(out, count, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    done = len(SequenceStore(out).done())
+    done = len(SequenceStore(out).finished())
     assert 9 <= done < SEQUENCES and not SequenceStore(out).has_index
     summary = prepare_labels(LabelSettings("dexycb", tree, "train", "standin", out, workers=1))
     assert summary.done_now == SEQUENCES - done
@@ -137,7 +137,7 @@ def test_ctrl_c_stops_quietly_and_can_be_resumed(tree, undisturbed, tmp_path, wo
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err and "the same command goes on from here" in err
-    assert 3 <= len(SequenceStore(out).done()) < SEQUENCES
+    assert 3 <= len(SequenceStore(out).finished()) < SEQUENCES
     prepare_labels(LabelSettings("dexycb", tree, "train", "standin", out, workers=1))
     assert_equal_stores(undisturbed, out)
 

@@ -68,7 +68,7 @@ def test_what_goes_in_comes_out(store):
     for name, values in rows(5).items():
         np.testing.assert_array_equal(back[name], values)
     assert (attrs["key"], attrs["n_frames"], attrs["note"], attrs["state"]) == ("A/B/C", 5, "x", "complete")
-    assert store.done() == {"A/B/C"}
+    assert set(store.finished()) == {"A/B/C"}
     # An all-zero chunk has a file, too: pictures are read from it by position.
     assert (store.path / "sequences/A__B__C/jpeg/c/0").read_bytes() == bytes(9)
     store.verify("A/B/C")
@@ -100,7 +100,7 @@ def test_a_second_attempt_changes_nothing(store):
 
 def test_empty_sequences_are_finished_too(store):
     assert store.commit("k", rows(0), {"skipped": 4})
-    assert store.read("k")[0]["pose"].shape == (0, 4, 3) and store.done() == {"k"}
+    assert store.read("k")[0]["pose"].shape == (0, 4, 3) and set(store.finished()) == {"k"}
 
 
 def test_the_index_is_blocks_in_order_and_replaces_the_old_one(store):
@@ -129,7 +129,7 @@ def test_resuming_keeps_and_sweeps(tmp_path):
     (first.path / ".tmp-index-1").mkdir()
     first.close()
     again = create(tmp_path / "s.zarr", json.loads(json.dumps(SETTINGS)))
-    assert again.done() == {"k"}
+    assert set(again.finished()) == {"k"}
     assert not list(again.path.rglob(".tmp-*"))
 
 
@@ -151,7 +151,7 @@ def test_other_settings_are_refused_by_name(store, settings, message):
 def test_overwrite_starts_anew_but_never_removes_a_strangers_folder(tmp_path, store):
     store.commit("k", rows(1), {})
     store.close()
-    assert create(store.path, {"split": "other"}, overwrite=True).done() == set()
+    assert create(store.path, {"split": "other"}, overwrite=True).finished() == {}
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(InputError, match="is no Zarr store"):
@@ -170,7 +170,7 @@ def test_workers_of_a_stopped_run_write_nothing_into_the_store_that_took_its_pla
     other = create(store.path, {"split": "other"}, overwrite=True)
     with pytest.raises(InputError, match="not the store of this run"):
         straggler.commit("k", rows(3), {})
-    assert other.done() == set()
+    assert other.finished() == {}
     other.close()
     shutil.rmtree(store.path)
     with pytest.raises(InputError, match="not the store of this run"):
@@ -259,7 +259,7 @@ def test_damage_is_named(store):
     with pytest.raises(InputError, match="'nowhere' is not finished"):
         store.read("nowhere")
     store.discard("k")
-    assert store.done() == {"with"} and store.commit("k", rows(3), {})
+    assert set(store.finished()) == {"with"} and store.commit("k", rows(3), {})
 
 
 _WRITER = """
@@ -285,10 +285,10 @@ def test_killed_at_any_moment_only_whole_sequences_are_there(store):
             process.wait(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        for key in store.done():
+        for key in store.finished():
             store.verify(key)
             assert (store.read(key)[0]["x"] == int(key[1:])).all()
-    assert store.done()
+    assert store.finished()
     store.sweep()
     assert all(not path.name.startswith(".") for path in (store.path / "sequences").iterdir())
 
@@ -315,7 +315,7 @@ def test_a_full_disk_leaves_nothing_half_written(store):
     lines = result.stdout.splitlines()
     assert len(lines) == 2 and all("what was finished is kept" in line for line in lines), result
     assert "sequences/large" in lines[0] and "index" in lines[1]
-    assert store.done() == {"small"} and not store.has_index
+    assert set(store.finished()) == {"small"} and not store.has_index
     assert not list(store.path.rglob(".tmp-*"))
 
 
@@ -331,7 +331,7 @@ def test_a_really_full_disk(tmp_path):
         store.commit("small", rows(3), {})
         with pytest.raises(DiskFull, match="No space left"):
             store.commit("large", rows(9000), {})
-        assert store.done() == {"small"} and not list(store.path.rglob(".tmp-*"))
+        assert set(store.finished()) == {"small"} and not list(store.path.rglob(".tmp-*"))
         store.close()
     finally:
         subprocess.run(["umount", str(place)], check=True)
