@@ -11,6 +11,7 @@ with: what such an attempt writes afterwards lands in a new folder without one, 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 TEMPORARY = ".tmp-"
 RETIRED = ".old-"
 _MARK = ".unpublished"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -113,23 +115,39 @@ def publish(temporary: Path, target: Path) -> bool:
     return True
 
 
-def replace(temporary: Path, target: Path) -> None:
-    """Like `publish`, for a target that may exist: the old one is renamed away first, then removed.
+def replace(temporary: Path, target: Path, aside: Path | None = None) -> None:
+    """Like `publish`, for a target that may exist: the two change names in one system call (`exchange`).
 
-    A crash between the two renames leaves no target at all, never a mixture.
+    Where that cannot be done, the old one is first renamed to `aside` (None: a name that `sweep` removes); a crash
+    between the two renames then leaves no target at all, never a mixture.
     """
     _unmark(temporary, target)
     fsync_tree(temporary)
-    retired = retire(target)
-    os.rename(temporary, target)
+    aside = aside or _retired_sibling(target)
+    if not exchange(temporary, target):  # otherwise the old one is now at `temporary`, which `building` removes
+        if target.exists():
+            _delete(aside)
+            os.rename(target, aside)
+        os.rename(temporary, target)
     fsync_path(target.parent)
-    if retired is not None:
-        _delete(retired)
+    _delete(aside)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two existing paths change names atomically; False where the system or the file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0
+
+
+def _retired_sibling(target: Path) -> Path:
+    return target.parent / f"{RETIRED}{target.name}-{uuid.uuid4().hex}"
 
 
 def retire(target: Path) -> Path | None:
     """Rename a folder or file away, so that it is gone at once and can be deleted at leisure; None without one."""
-    retired = target.parent / f"{RETIRED}{target.name}-{uuid.uuid4().hex}"
+    retired = _retired_sibling(target)
     try:
         os.rename(target, retired)
     except FileNotFoundError:
@@ -146,7 +164,7 @@ def remove(target: Path) -> bool:
 
 
 def _delete(retired: Path) -> None:
-    if retired.is_dir():
+    if retired.is_dir() and not retired.is_symlink():
         shutil.rmtree(retired, ignore_errors=True)  # another sweep may be at it as well
     else:
         retired.unlink(missing_ok=True)
@@ -167,9 +185,18 @@ def sweep(folder: Path) -> int:
 
 def sweep_retired(target: Path) -> int:
     """Remove what an interrupted deletion of `target` left beside it, in a folder that may hold anything else."""
+    return _sweep_beside(target, RETIRED)
+
+
+def sweep_attempts(target: Path) -> int:
+    """Remove unfinished attempts at `target` beside it; only for targets that one process at a time writes."""
+    return _sweep_beside(target, TEMPORARY)
+
+
+def _sweep_beside(target: Path, prefix: str) -> int:
     if not os.access(target.parent, os.R_OK):
         return 0
-    leftover = re.compile(rf"{re.escape(RETIRED + target.name)}-[0-9a-f]{{32}}")
+    leftover = re.compile(rf"{re.escape(prefix + target.name)}-[0-9a-f]{{32}}")
     found = [entry for entry in target.parent.iterdir() if leftover.fullmatch(entry.name)]
     for entry in found:
         _delete(entry)

@@ -2,8 +2,8 @@
 
 Three things make them equal. Losses divide by the counts of the whole batch (`training.stages.Counts`), so that the
 average of gradients that DistributedDataParallel takes is the gradient of the mean. Batch normalisation uses the
-statistics of the whole batch: torch's SyncBatchNorm on GPUs, `SharedBatchNorm` here elsewhere, because torch's exists
-for GPUs only. And a step is skipped, or the run left, by all processes or by none.
+statistics of the whole batch: torch's SyncBatchNorm on GPUs and `SharedBatchNorm` elsewhere, because torch's exists
+for GPUs only. And either all processes skip a step, or stop, or none does.
 """
 
 import inspect
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of the run: its number, how many there are, its number on this machine."""
+    """This process among those of the run: its rank, how many there are, its rank on this machine."""
 
     rank: int = 0
     world: int = 1
@@ -50,8 +50,8 @@ def from_environment() -> Processes:
 
 
 @contextmanager
-def joined(processes: Processes, device: torch.device) -> Iterator[None]:
-    """Join the process group for the length of the block: nccl on GPUs, gloo elsewhere. One process: nothing."""
+def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
+    """Be in the process group for the length of the block: nccl on GPUs, gloo elsewhere. One process: nothing."""
     if processes.world == 1 or dist.is_initialized():
         yield
         return
@@ -63,7 +63,7 @@ def joined(processes: Processes, device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def summed(values: Tensor, processes: Processes) -> Tensor:
+def all_reduce_sum(values: Tensor, processes: Processes) -> Tensor:
     """Element-wise sum over all processes (no gradient); `values` unchanged for one process."""
     if processes.world == 1:
         return values
@@ -72,17 +72,19 @@ def summed(values: Tensor, processes: Processes) -> Tensor:
     return total
 
 
-def agreed(flag: bool, processes: Processes, device: torch.device) -> bool:
+def any_process(flag: bool, processes: Processes, device: torch.device) -> bool:
     """Whether any process raises the flag."""
-    return flag if processes.world == 1 else bool(summed(torch.tensor(float(flag), device=device), processes) > 0)
+    if processes.world == 1:
+        return flag
+    return bool(all_reduce_sum(torch.tensor(float(flag), device=device), processes) > 0)
 
 
-def together(processes: Processes, device: torch.device) -> None:
-    """Wait here until every process is here: what the first one wrote before, all can read after."""
-    agreed(False, processes, device)
+def barrier(processes: Processes, device: torch.device) -> None:
+    """Wait until every process has come here: what the first one wrote before, all can read afterwards."""
+    any_process(False, processes, device)
 
 
-def gathered(value: T, processes: Processes) -> list[T]:
+def all_gather(value: T, processes: Processes) -> list[T]:
     """One value of every process, in rank order."""
     if processes.world == 1:
         return [value]
@@ -91,15 +93,15 @@ def gathered(value: T, processes: Processes) -> list[T]:
     return values
 
 
-def shared_network(network: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
-    """The network wrapped for several processes; itself for one. Its batch normalisation must be shared already.
+def wrap_network(network: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
+    """The network in DistributedDataParallel; for one process the network itself.
 
-    Every parameter that is trained must get a gradient in every step, as in all stages of this network: the wrapper
-    waits for each.
+    Its batch normalisation must be shared already (`share_batch_norm`). Every parameter that is trained must get a
+    gradient in every step, as in all stages of this network: the wrapper waits for each.
     """
     if processes.world == 1:
         return network
-    _plain_pointwise(network)
+    _make_pointwise_contiguous(network)
     kind: Any = nn.parallel.DistributedDataParallel
     # Shared batch normalisation keeps the statistics equal: no need to send the first process's before every step.
     # The option for that has another name since torch 2.13.
@@ -113,7 +115,7 @@ def shared_network(network: nn.Module, processes: Processes, device: torch.devic
 
 
 @torch.no_grad()
-def _plain_pointwise(network: nn.Module) -> None:
+def _make_pointwise_contiguous(network: nn.Module) -> None:
     # The weight (O, I, 1, 1) of a pointwise convolution is the same memory in both layouts, but converting to
     # channels-last leaves other strides on it than its gradients have, and the wrapper then copies each of them.
     for parameter in network.parameters():
@@ -122,9 +124,7 @@ def _plain_pointwise(network: nn.Module) -> None:
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over all processes; as every process's loss depends on the sum, so does its gradient on all their
-    gradients.
-    """
+    """Sum over all processes; every process's loss depends on it, hence its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -139,8 +139,7 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-def sum_over_processes(values: Tensor) -> Tensor:
-    """Element-wise sum over all processes, differentiable: (...) -> (...)."""
+def _differentiable_sum(values: Tensor) -> Tensor:
     total = _Sum.apply(values)
     assert isinstance(total, Tensor)
     return total
@@ -158,8 +157,10 @@ def share_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation by the mean and variance of all processes' batches, differentiable through both, on any
-    backend."""
+    """Batch normalisation by the mean and variance of all processes' batches, on any backend.
+
+    Gradients flow through both, as in torch's SyncBatchNorm.
+    """
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
@@ -173,20 +174,20 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         shape = [1, -1] + [1] * (input.dim() - 2)
         wide = input if input.dtype == torch.float64 else input.float()
         sums = torch.cat([wide.sum(axes), wide.new_full((1,), input.numel() / input.shape[1])])
-        sums = sum_over_processes(sums)
+        sums = _differentiable_sum(sums)
         count = sums[-1].detach()
         mean = sums[:-1] / count
         # A second pass instead of E[x^2] - E[x]^2, which cancels where the mean is large.
         centred = wide - mean.view(shape)
-        variance = sum_over_processes(centred.square().sum(axes)) / count
-        self._follow(mean.detach(), variance.detach(), count)
+        variance = _differentiable_sum(centred.square().sum(axes)) / count
+        self._update_statistics(mean.detach(), variance.detach(), count)
         normal = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             normal = normal * self.weight.view(shape) + self.bias.view(shape)
         return normal.to(input.dtype)
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+    def _update_statistics(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)

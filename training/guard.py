@@ -1,9 +1,8 @@
-"""The guard: a step whose loss or gradient is not finite changes nothing, is written down, and too many of them end
-the run.
+"""The guard: a step whose loss or gradient is not finite changes nothing; too many in a row end the run.
 
-A non-finite batch harms more than the weights: its forward pass has already mixed NaN into the running statistics of
-batch normalisation, from which no later step recovers. So buffers are remembered before each step and put back with a
-skip.
+Such a batch harms more than the weights: its forward pass has already mixed NaN into the running statistics of batch
+normalisation, from which no later step recovers. So they are copied before each step and put back when it is skipped.
+Every skipped step is written down.
 """
 
 import json
@@ -28,9 +27,8 @@ class TrainingStopped(InputError):
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """One skipped step: what broke (loss terms, or "gradient"), the terms' values, and the frames of its batch by
-    name."""
+class SkippedStep:
+    """One skipped step: what broke (loss terms, or "gradient"), values of the terms, names of the batch's frames."""
 
     step: int
     epoch: int
@@ -41,31 +39,31 @@ class Skipped:
 
 
 class Guard:
-    """Watches the steps of one run; writes skipped steps to `path`, one JSON object a line."""
+    """Watches the steps of one run; writes skipped steps to `path`, one JSON object per line."""
 
     def __init__(self, model: nn.Module, path: Path, limit: int) -> None:
         self.path, self.limit = path, limit
         self.in_a_row = 0
         self.skipped = 0
-        self._buffers = [buffer for _, buffer in model.named_buffers() if _moves(buffer)]
+        self._buffers = [buffer for _, buffer in model.named_buffers() if _is_statistic(buffer)]
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._parameters = list(model.parameters())
-        self._remembered = [buffer.clone() for buffer in self._buffers]
+        self._copies = [buffer.clone() for buffer in self._buffers]
 
     def remember(self) -> None:
-        """Keep the running statistics as they are before a step's forward pass."""
+        """Copy the running statistics; to be called before a step's forward pass."""
         with torch.no_grad():
-            for kept, buffer in zip(self._remembered, self._buffers, strict=True):
-                kept.copy_(buffer)
+            for copy, buffer in zip(self._copies, self._buffers, strict=True):
+                copy.copy_(buffer)
 
     def restore(self) -> None:
-        """Put the running statistics back to `remember`."""
+        """Put the running statistics back to what they were at `remember`."""
         with torch.no_grad():
-            for buffer, kept in zip(self._buffers, self._remembered, strict=True):
-                buffer.copy_(kept)
+            for buffer, copy in zip(self._buffers, self._copies, strict=True):
+                buffer.copy_(copy)
 
-    def passed(self) -> None:
-        """A step was taken."""
+    def accept(self) -> None:
+        """Note that a step was taken: it ends a row of skipped ones."""
         self.in_a_row = 0
 
     def broken_parameters(self, most: int = 5) -> tuple[str, ...]:
@@ -73,8 +71,8 @@ class Guard:
         broken = [p for p in self._parameters if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
         return tuple(self._names[id(p)] for p in broken[:most])
 
-    def skip(self, record: Skipped, write: bool = True) -> None:
-        """Undo a broken step's traces, write it down, and raise TrainingStopped when it is one too many in a row."""
+    def skip(self, record: SkippedStep, write: bool = True) -> None:
+        """Undo what a broken step has changed and write it down; TrainingStopped when it is one too many in a row."""
         self.restore()
         self.in_a_row += 1
         self.skipped += 1
@@ -85,12 +83,12 @@ class Guard:
                 "step %d skipped: %s not finite; frames %s",
                 record.step,
                 ", ".join(record.broken),
-                _short(record.frames),
+                _list_some(record.frames),
             )
         if self.in_a_row >= self.limit:
             raise TrainingStopped(self._diagnosis(record))
 
-    def _diagnosis(self, record: Skipped) -> str:
+    def _diagnosis(self, record: SkippedStep) -> str:
         where = f" (first in {record.parameters[0]})" if record.parameters else ""
         return (
             f"training stopped at step {record.step}: {self.in_a_row} steps in a row without a finite loss and "
@@ -100,7 +98,7 @@ class Guard:
         )
 
     def state_dict(self) -> dict[str, int]:
-        """What a resumed run must know."""
+        """The counts that a resumed run goes on with."""
         return {"in_a_row": self.in_a_row, "skipped": self.skipped}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
@@ -114,17 +112,17 @@ def broken_terms(values: Mapping[str, float], gradient_norm: float) -> tuple[str
     return broken or (() if math.isfinite(gradient_norm) else (GRADIENT,))
 
 
-def readable(values: Mapping[str, float]) -> dict[str, str]:
+def format_values(values: Mapping[str, float]) -> dict[str, str]:
     """Values as text: JSON knows neither NaN nor infinity."""
     return {name: f"{value:.6g}" for name, value in values.items()}
 
 
-def _moves(buffer: Tensor) -> bool:
+def _is_statistic(buffer: Tensor) -> bool:
     # Running means and variances are vectors, batch counters scalars. Tables (faces, spirals, up-sampling) never
     # change.
     return buffer.dim() <= 1
 
 
-def _short(frames: Sequence[Any], most: int = 4) -> str:
+def _list_some(frames: Sequence[Any], most: int = 4) -> str:
     shown = ", ".join(str(frame) for frame in frames[:most])
     return shown + (f" and {len(frames) - most} more" if len(frames) > most else "")

@@ -1,5 +1,4 @@
-"""What a run is given: clips, the hand that makes their ground truth, initial weights. Refuses what does not fit the
-recipe.
+"""What a run is given (clips, network, initial weights), and the refusal of what does not fit the recipe.
 
 Everything here runs before the run folder is touched, and every refusal is one line that names the file, what was
 expected, what was found and what to do.
@@ -27,7 +26,7 @@ BACKBONE_FILE = "densestack"
 
 
 def paths_of(clips: Clips | None) -> list[str]:
-    """Store paths as a list, whatever way they were given."""
+    """One store path, several or none, as a list."""
     if clips is None:
         return []
     return [str(clips)] if isinstance(clips, str | Path) else [str(path) for path in clips]
@@ -44,8 +43,9 @@ def training_clips(recipe: Recipe, clips: Clips) -> ClipDataset:
 
 
 def validation_clips(recipe: Recipe, val_clips: Clips | None, clips: Clips) -> ClipDataset | None:
-    """The samples that choose the best checkpoint, as stored. InputError for test data unless the recipe asks for
-    it.
+    """The samples that choose the best checkpoint, as stored; None without `val_clips`.
+
+    InputError for test data, unless the recipe asks for it.
     """
     paths = paths_of(val_clips)
     if not paths:
@@ -62,8 +62,8 @@ def validation_clips(recipe: Recipe, val_clips: Clips | None, clips: Clips) -> C
     return ClipDataset(paths, frames=_windows(recipe, paths, train=False), require_pose=True)
 
 
-def shown_clips(recipe: Recipe, clips: Clips) -> ClipDataset:
-    """Training samples without augmentation, for the sample pictures of a run without validation clips."""
+def picture_clips(recipe: Recipe, clips: Clips) -> ClipDataset:
+    """Training samples without augmentation, for the pictures of a run without validation clips."""
     paths = paths_of(clips)
     return ClipDataset(paths, frames=_windows(recipe, paths, train=False), require_pose=True)
 
@@ -81,8 +81,9 @@ def frame_names(paths: Sequence[str], batch: Mapping[str, Tensor]) -> tuple[str,
 
 
 def fresh_network(recipe: Recipe, hand: HandModel, hierarchy: str | Path | None) -> H2ONet:
-    """An untrained network of the recipe's shape over the hand's mesh; without `hierarchy` one is built from the
-    mesh.
+    """An untrained network of the recipe's shape over the hand's mesh.
+
+    hierarchy: transform.pkl; None builds one from the mesh.
     """
     config = NetworkConfig(
         frames=recipe.frames,
@@ -97,7 +98,7 @@ def fresh_network(recipe: Recipe, hand: HandModel, hierarchy: str | Path | None)
     return build_network(config, hand, load_hierarchy(hierarchy))
 
 
-def start_weights(
+def load_initial_weights(
     network: H2ONet, recipe: Recipe, init: str | Path | None, hierarchy: str | Path | None = None
 ) -> dict[str, object]:
     """Load initial weights into the network; the report says what was found, for the log and the checkpoints.
@@ -106,18 +107,20 @@ def start_weights(
     InputError for weights of another width or mesh, and for an official file without the authors' `hierarchy`.
     """
     if init is None:
-        if recipe.init != "none" and recipe.init != "nothing":
-            log.warning("starts from random weights; %s is meant to start from %s (--init)", recipe.name, recipe.init)
+        if recipe.starts_from:
+            log.warning(
+                "starts from random weights; %s is meant to start from %s (--init)", recipe.name, recipe.starts_from
+            )
         return {"init": None}
     path = Path(init)
     backbone = path.name.startswith(BACKBONE_FILE)
     if path.is_file() and not backbone and hierarchy is None and find_folder(path) is None:
-        # Its spiral convolutions would fit by shape, and mean other vertices.
+        # Its spiral convolutions would fit by shape, but for other vertices.
         raise InputError(
             f"{path}: an official checkpoint belongs to the authors' mesh; give their transform.pkl as hierarchy"
         )
     report = load_backbone(path, network) if backbone else initialise(network, path)
-    if backbone:  # `initialise` says so itself
+    if backbone:  # `initialise` logs its report itself
         log.info("%s", report.summary())
     return {"init": str(path), "found": len(report.found), "missing": len(report.missing), "unused": len(report.unused)}
 

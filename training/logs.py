@@ -1,4 +1,4 @@
-"""What a run says while it goes: one progress bar on stderr, metrics.jsonl, TensorBoard.
+"""What a run reports while it trains: one progress bar on stderr, metrics.jsonl, TensorBoard.
 
 The bar counts samples and shows the loss and `wait`, the share of the time that the step waited for the loader:
 above a tenth, loading is the bottleneck and more workers or a faster disk help, not a faster GPU.
@@ -39,9 +39,7 @@ class Stopwatch:
 
 
 class RunLog:
-    """Bar, lines and TensorBoard of one run. A log of `enabled=False` (other processes of a shared run) says
-    nothing.
-    """
+    """Bar, lines and TensorBoard of one run; with `enabled=False` (all processes but the first) it says nothing."""
 
     def __init__(
         self,
@@ -54,7 +52,7 @@ class RunLog:
         name: str,
         enabled: bool = True,
     ) -> None:
-        """total, done: samples of the whole run and of its part before this start; step: where TensorBoard goes on."""
+        """total, done: samples of the whole run, and of its part before this start; step: where TensorBoard goes on."""
         self.enabled = enabled
         self._file = metrics.open("a") if enabled else None
         self._bar = tqdm(
@@ -80,11 +78,11 @@ class RunLog:
         self._bar.set_postfix_str(f"epoch {epoch}, loss {loss:.4f}, wait {wait_share:.0%}", refresh=False)
         self._bar.update(samples)
 
-    def write(self, kind: str, step: int, values: Mapping[str, Any], board: Mapping[str, float] | None = None) -> None:
-        """One line of metrics.jsonl; `board` (or the numbers of `values`) also goes to TensorBoard under `kind/`."""
+    def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """One line of metrics.jsonl; its numbers also go to TensorBoard under `kind/`."""
         if not self._file:
             return
-        # JSON knows neither NaN nor infinity, and other readers than Python's stop at them: a skipped step has null.
+        # JSON has no NaN or infinity, and readers other than Python's stop at them: a skipped step has null.
         line = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in values.items()
@@ -92,8 +90,7 @@ class RunLog:
         self._file.write(json.dumps({"kind": kind, "step": step, **line}, allow_nan=False) + "\n")
         self._file.flush()
         if self._board:
-            numbers = values if board is None else board
-            for name, value in numbers.items():
+            for name, value in values.items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     self._board.add_scalar(f"{kind}/{name}", value, step)
 

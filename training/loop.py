@@ -1,7 +1,7 @@
 """`train`: one stage from clips to checkpoints. It checks and opens everything, then hands over to `training.run`.
 
-Read this first: the parts it calls are one module each. The run folder is training/runfolder.py's, what it is given
-and what it refuses training/inputs.py's, the loop training/run.py's, one step training/steps.py's.
+Read this first; each part it calls is a module of its own: the run folder is training/runfolder.py, what a run is
+given and what is refused training/inputs.py, the loop training/run.py, one step training/steps.py.
 """
 
 from pathlib import Path
@@ -11,9 +11,9 @@ from ..errors import InputError
 from ..evaluation.truth import truth_hand
 from ..network.checkpoint import load_checkpoint, load_training_state
 from . import inputs, machine
-from .distributed import from_environment, joined, together
+from .distributed import barrier, from_environment, process_group
 from .recipe import Recipe
-from .run import Run, Setting, TrainResult
+from .run import Run, TrainResult
 from .runfolder import RunFolder
 from .signals import StopSignals
 
@@ -31,14 +31,13 @@ def train(
     hierarchy: str | Path | None = None,
     overwrite: bool = False,
 ) -> TrainResult:
-    """Train one stage of the network on clips.zarr stores into a run folder; under torchrun, as one of several
-    processes.
+    """Train one stage on clips.zarr stores into a run folder; under torchrun, as one of several processes.
 
-    val_clips choose the best checkpoint (without them the training loss does, which is said in the checkpoint).
-    init: weights only, from a checkpoint folder, an official .pth or densestack.pth. resume: go on where `out/last`
-    stands, from the start when there is no checkpoint yet. mano: where the hand of the clips lies now, checked by
-    its hash. hierarchy: transform.pkl instead of one built from the hand's mesh. Raises InputError for input that
-    does not fit, TrainingStopped by the guard; SIGTERM and Ctrl-C checkpoint and return.
+    val_clips choose the best checkpoint; without them the training loss does (the checkpoint says which).
+    init: weights only, from a checkpoint folder, an official .pth or densestack.pth. resume: go on from `out/last`,
+    or start where there is no checkpoint yet. mano: where the hand of the clips lies now, checked by its hash.
+    hierarchy: transform.pkl, instead of one built from the hand's mesh. Raises InputError for input that does not
+    fit, TrainingStopped by the guard; SIGTERM and Ctrl-C save a checkpoint and return.
     """
     processes = from_environment()
     chosen = machine.pick_device(device, processes.local_rank)
@@ -65,16 +64,25 @@ def train(
     state = load_training_state(folder.last) if resumed else None
     if state is None:
         network = inputs.fresh_network(recipe, hand, hierarchy)
-        provenance = inputs.start_weights(network, recipe, init, hierarchy)
+        provenance = inputs.load_initial_weights(network, recipe, init, hierarchy)
     else:
         network, provenance = load_checkpoint(folder.last), state["provenance"]
-    with joined(processes, chosen), StopSignals() as signals:
-        together(processes, chosen)  # all have looked at the folder before the first changes it
+    with process_group(processes, chosen), StopSignals() as signals:
+        barrier(processes, chosen)  # all have looked at the folder before the first changes it
         if processes.first:
             folder.start(recipe, resume_step=state["step"] if state else None)
-        setting = Setting(recipe, folder, hand.to(chosen), batches, validation, chosen, dtype, processes, provenance)
-        run = Run(setting, network)
+        run = Run(
+            recipe=recipe,
+            folder=folder,
+            hand=hand.to(chosen),
+            batches=batches,
+            validation=validation,
+            device=chosen,
+            dtype=dtype,
+            processes=processes,
+            provenance=provenance,
+            network=network,
+        )
         if state is not None:
             run.restore(state)
-        with run.open_log():
-            return run.go(signals)
+        return run.run(signals)

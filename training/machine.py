@@ -1,24 +1,23 @@
-"""The machine a run stands on: device, number format, threads, memory allocator, seeds and random states."""
+"""The machine that a run uses: device, number format, threads, memory allocator, seeds and random states."""
 
-import logging
 import os
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..errors import InputError
 from ..network.allocator import keep_freed_memory
-from ..network.device import chosen_device
+from ..network.device import choose_device
 from .recipe import Recipe
-
-log = logging.getLogger(__name__)
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """`network.device.chosen_device`, except that under torchrun every process takes a GPU of its own."""
-    device = chosen_device(name)
+    """`network.device.choose_device`, except that under torchrun every process takes a GPU of its own."""
+    device = choose_device(name)
     if device.type != "cuda":
         return device
     index = local_rank if device.index is None else device.index
@@ -54,6 +53,16 @@ def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     if amp == "fp16" and device.type != "cuda":
         raise InputError("amp = fp16 needs a CUDA device (its gradients need a loss scaler); use amp=bf16 or amp=off")
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+
+
+def to_device(batch: Mapping[str, Tensor], device: torch.device, channels_last: bool = True) -> dict[str, Tensor]:
+    """The batch on the device; images (B, [T,] 3, H, W) laid out so that their flattened form is channels-last."""
+    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+    if channels_last:
+        images = moved["images"]
+        flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
+        moved["images"] = flat.unflatten(0, images.shape[:-3])
+    return moved
 
 
 def worker_count(recipe: Recipe, device: torch.device, processes: int = 1) -> int:

@@ -15,9 +15,9 @@ from ..hand.draw import BLUE, ORANGE, from_the_back, overlay_mesh, overlay_skele
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS, UNKNOWN
 from ..network.h2onet import H2ONet
+from .machine import to_device
 from .recipe import Recipe
 from .stages import make_targets
-from .validation import to_device
 
 SIDE, FACTOR = 256, 2
 CAPTION = 24

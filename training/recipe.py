@@ -6,12 +6,15 @@ epochs, steps.
 """
 
 import dataclasses
+import json
 import tomllib
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from ..errors import InputError
 
@@ -28,56 +31,54 @@ FREE_ON_RESUME = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. Source: the authors' final release (docs/training.md).
+    """One training run: every key with its type and its meaning, which `describe_keys` hands on.
 
-    `frames` is 1 or 3; `stage` 1 trains the shape in the canonical orientation, 2 adds the orientation losses.
-    `batch_size` counts samples per process; with `scale_lr` the learning rate grows linearly with batch_size *
-    processes / reference_batch. `amp` "auto" is bf16 on GPUs that know it and off elsewhere. `num_workers` -1 and
-    `threads` 0 choose by the machine. `max_steps` 0 means no limit. `jitter` moves the past frames of training
-    windows as the authors do.
+    Source of the defaults: the authors' final release (docs/training.md).
     """
 
-    name: str
-    dataset: str
-    frames: int
-    stage: int
-    epochs: int
-    batch_size: int
-    lr: float
-    milestones: tuple[int, ...]
-    init: str = (
-        "none"  # what the run is meant to start from: words for the reader and for the warning when --init is missing
-    )
+    name: Annotated[str, "name of the run in messages; a file that does not say has its own name"]
+    dataset: Annotated[str, "datasets whose clips it takes: dexycb, ho3d (v2 and v3) or any"]
+    frames: Annotated[int, "pictures per sample: 1, or 3 for a frame and two past ones"]
+    stage: Annotated[int, "1 learns the shape in the canonical orientation, 2 adds the orientation losses"]
+    epochs: Annotated[int, "passes over the training samples"]
+    batch_size: Annotated[int, "samples per step and process, at least 2"]
+    lr: Annotated[float, "learning rate of Adam in the first epoch"]
+    milestones: Annotated[tuple[int, ...], "list of epochs after which the learning rate is multiplied by gamma"]
+    starts_from: Annotated[str, "the weights that --init is meant to give, in words for a warning; empty: none"] = ""
     # network
-    width: float = 1.0
-    occlusion_joint_order: str = "official"
+    width: Annotated[float, "channels relative to the paper's network, in steps of 0.125 up to 4"] = 1.0
+    occlusion_joint_order: Annotated[
+        str, "joints that the occlusion classifier takes for a finger: official (the authors') or corrected"
+    ] = "official"
     # optimiser
-    gamma: float = 0.1
-    clip_norm: float = 0.1
-    scale_lr: bool = False
-    reference_batch: int = 32
+    gamma: Annotated[float, "factor on the learning rate at each milestone"] = 0.1
+    clip_norm: Annotated[float, "norm above which the gradient of a step is scaled down to it"] = 0.1
+    scale_lr: Annotated[bool, "multiply lr by batch_size x processes / reference_batch"] = False
+    reference_batch: Annotated[int, "samples per step that lr is meant for; only scale_lr asks for it"] = 32
     # windows and augmentation (training only)
-    jitter: bool = True
-    scale_range: float = 0.25
-    rotation_degrees: float = 30.0
-    rotation_probability: float = 0.6
-    colour_gain: float = 0.2
+    jitter: Annotated[bool, "vary how far back the past frames of a training window lie, as the authors do"] = True
+    scale_range: Annotated[float, "crops are scaled by 1 - this to 1 + this"] = 0.25
+    rotation_degrees: Annotated[float, "standard deviation of the crops' rotation, degrees; at most twice that"] = 30.0
+    rotation_probability: Annotated[float, "share of the samples that are rotated, 0 to 1"] = 0.6
+    colour_gain: Annotated[float, "colour channels are multiplied by 1 - this to 1 + this"] = 0.2
     # machine
-    seed: int = 0
-    num_workers: int = -1
-    amp: str = "auto"
-    deterministic: bool = False
-    channels_last: bool = True
-    threads: int = 0
+    seed: Annotated[int, "seed of weights, order and augmentation, 0 or more"] = 0
+    num_workers: Annotated[int, "loader processes; -1: up to 8 beside a GPU, none on a CPU"] = -1
+    amp: Annotated[
+        str, "number format of the forward pass: auto (bf16 on GPUs that compute in it, else off), off, bf16, fp16"
+    ] = "auto"
+    deterministic: Annotated[bool, "use torch's deterministic algorithms where there are any"] = False
+    channels_last: Annotated[bool, "keep feature maps in channels-last layout, which is faster"] = True
+    threads: Annotated[int, "CPU threads of torch; 0: as many as torch chooses"] = 0
     # keeping the run
-    max_steps: int = 0
-    checkpoint_every: int = 500
-    log_every: int = 20
-    pictures: int = 6
-    tensorboard: bool = True
-    val_batch_size: int = 48
-    skip_limit: int = 10
-    select_on_test: bool = False
+    max_steps: Annotated[int, "stop after so many steps; 0: no limit"] = 0
+    checkpoint_every: Annotated[int, "steps from one checkpoint to the next; the end of an epoch also writes one"] = 500
+    log_every: Annotated[int, "steps from one line of metrics.jsonl to the next"] = 20
+    pictures: Annotated[int, "samples in the picture drawn after every epoch; 0: no picture"] = 6
+    tensorboard: Annotated[bool, "write tensorboard/ too"] = True
+    val_batch_size: Annotated[int, "samples per batch of the validation"] = 48
+    skip_limit: Annotated[int, "skipped steps in a row (loss or gradient not finite) that end the run"] = 10
+    select_on_test: Annotated[bool, "let --val-clips be the test split, as the authors did"] = False
 
     def __post_init__(self) -> None:
         checks = [
@@ -108,6 +109,15 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
+def describe_keys() -> list[tuple[str, str, str]]:
+    """Key, default and meaning of every setting, in order; the default as in a TOML file, or "required"."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    return [
+        (key, "required" if default is dataclasses.MISSING else _write(default), _MEANINGS[key])
+        for key, default in defaults.items()
+    ]
+
+
 def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe of a preset name or of a TOML file, with `key=value` overrides of the field's own type applied.
 
@@ -117,31 +127,33 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     if not path.is_file():
         raise InputError(f"recipe {name}: no such preset or file; presets are {', '.join(preset_names())}")
     try:
-        values = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML ({error})") from None
-    values.setdefault("name", path.stem)
-    return override(_from_values(values, str(path)), overrides)
+    values = _convert({"name": path.stem} | content, str(path))
+    missing = [key for key, default, _ in describe_keys() if default == "required" and key not in values]
+    if missing:
+        raise InputError(f"{path}: missing {', '.join(missing)}")
+    return override(Recipe(**values), overrides)
 
 
 def override(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with `key=value` texts applied; values are read as TOML (true, 1e-4, [10, 20]) or, for text fields,
-    as is.
+    """The recipe with `key=value` texts applied.
+
+    Values are read as TOML (true, 1e-4, [10, 20]); for text fields, what is no TOML is taken as it is.
     """
     changes: dict[str, Any] = {}
     for text in overrides:
         key, separator, value = text.partition("=")
-        key = key.strip()
         if not separator:
             raise InputError(f"--set {text}: expected key=value, for example epochs=5")
-        _known(key, f"--set {text}")
-        changes[key] = _typed(key, _read(value.strip()), f"--set {text}")
+        changes |= _convert({key.strip(): _read(value.strip())}, f"--set {text}")
     return dataclasses.replace(recipe, **changes)
 
 
 def to_toml(recipe: Recipe) -> str:
     """The recipe as TOML text that `load_recipe` reads back to an equal record."""
-    return "".join(f"{field.name} = {_write(getattr(recipe, field.name))}\n" for field in dataclasses.fields(recipe))
+    return "".join(f"{key} = {_write(value)}\n" for key, value in dataclasses.asdict(recipe).items())
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
@@ -150,20 +162,45 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
     return [f"{k}: {getattr(old, k)!r} -> {getattr(new, k)!r}" for k in keys if getattr(old, k) != getattr(new, k)]
 
 
-def _from_values(values: dict[str, Any], where: str) -> Recipe:
-    for key in values:
-        _known(key, where)
-    required = [f.name for f in dataclasses.fields(Recipe) if f.default is dataclasses.MISSING]
-    missing = [key for key in required if key not in values]
-    if missing:
-        raise InputError(f"{where}: missing {', '.join(missing)}")
-    return Recipe(**{key: _typed(key, value, where) for key, value in values.items()})
+def learning_rate(recipe: Recipe, epoch: int, processes: int = 1) -> float:
+    """The learning rate of an epoch (from 0): torch's MultiStepLR.
+
+    With `scale_lr` it is linear in the batch of all processes (Goyal et al., 2017).
+    """
+    scale = recipe.batch_size * processes / recipe.reference_batch if recipe.scale_lr else 1.0
+    return recipe.lr * scale * recipe.gamma ** sum(milestone <= epoch for milestone in recipe.milestones)
 
 
-def _known(key: str, where: str) -> None:
-    names = [field.name for field in dataclasses.fields(Recipe)]
-    if key not in names:
-        raise InputError(f"{where}: unknown key {key!r}; known keys are {', '.join(names)}")
+_TYPES = typing.get_type_hints(Recipe)
+_MEANINGS = {key: hint.__metadata__[0] for key, hint in typing.get_type_hints(Recipe, include_extras=True).items()}
+_EXPECTED = {
+    float: "a number",
+    int: "an integer",
+    str: "text",
+    bool: "true or false",
+    tuple[int, ...]: "a list of integers",
+}
+
+
+def _convert(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The values in their fields' types. InputError, naming `where`, for an unknown key or a value of another type."""
+    converted = {}
+    for key, value in values.items():
+        # Files written before the key had its present name: `init`, with a word for random weights.
+        if key == "init":
+            key, value = "starts_from", "" if value in ("none", "nothing") else value
+        if key not in _TYPES:
+            raise InputError(f"{where}: unknown key {key!r}; known keys are {', '.join(_TYPES)}")
+        kind, given = _TYPES[key], value
+        if kind is str and type(value) in (int, float):  # --set name=7
+            given = str(value)
+        elif kind == tuple[int, ...] and type(value) is int:  # --set milestones=30
+            given = [value]
+        try:
+            converted[key] = msgspec.convert(given, kind)
+        except msgspec.ValidationError:
+            raise InputError(f"{where}: {key} = {value!r}, expected {_EXPECTED[kind]}") from None
+    return converted
 
 
 def _read(text: str) -> Any:
@@ -173,30 +210,6 @@ def _read(text: str) -> Any:
         return text
 
 
-def _typed(key: str, value: Any, where: str) -> Any:
-    kind = typing.get_type_hints(Recipe)[key]
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind is str and isinstance(value, str | int | float) and not isinstance(value, bool):
-        return str(value)
-    if kind is bool and isinstance(value, bool):
-        return value
-    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple | int) and not isinstance(value, bool):
-        items = (value,) if isinstance(value, int) else tuple(value)
-        if all(isinstance(item, int) and not isinstance(item, bool) for item in items):
-            return items
-    names = {float: "a number", int: "an integer", str: "text", bool: "true or false"}
-    raise InputError(f"{where}: {key} = {value!r}, expected {names.get(kind, 'a list of integers')}")
-
-
 def _write(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    if isinstance(value, tuple):
-        return f"[{', '.join(str(item) for item in value)}]"
-    return repr(value)
+    # Numbers, truth values, lists of numbers and quoted text are the same in JSON and in TOML.
+    return json.dumps(value, ensure_ascii=False)

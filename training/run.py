@@ -1,43 +1,42 @@
-"""The loop of a run: epochs of steps, and between them validation, the best checkpoint, pictures and lines in the
-log.
+"""The loop of a run: epochs of steps, and after each epoch validation, the best checkpoint and a picture.
 
 What a checkpoint holds beside the weights (`Run.state`) is all that the next step depends on, so that a resumed run
 continues bit for bit where data, recipe and machine are the same.
 """
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..data.clips import ClipDataset, ClipStore
+from ..data.clips import ClipDataset
 from ..data.loading.batches import ClipLoader
 from ..hand.draw import write_picture
 from ..hand.mano import HandModel
 from ..network.checkpoint import save_checkpoint
 from ..network.h2onet import H2ONet
 from . import inputs, machine
-from .distributed import Processes, agreed, gathered, share_batch_norm, shared_network, together
+from .distributed import Processes, all_gather, any_process, barrier, share_batch_norm, wrap_network
 from .guard import Guard
 from .logs import RunLog, Stopwatch
 from .pictures import draw_samples
-from .recipe import Recipe
+from .recipe import Recipe, learning_rate
 from .runfolder import RunFolder
 from .signals import StopSignals
 from .steps import Stepper, StepResult
 from .validation import SCORE, validate
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run came to. best_score: mm (PA-MPJPE + PA-MPVPE) with validation clips, else the mean training loss."""
+    """Result of a training run.
+
+    best_score: mm (PA-MPJPE + PA-MPVPE) with validation clips, else the mean training loss.
+    """
 
     out: Path
     steps: int
@@ -58,49 +57,49 @@ class TrainResult:
         return f"{self.out}: {self.steps} steps, {self.epochs} epochs, {score}{skipped}; {speed}{left}"
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What a run has from the start: recipe, folder, hand of the ground truth, data, device, autocast dtype,
-    processes.
+@dataclass(eq=False)
+class Run:
+    """One training run: what it is given, the state that moves, and the loop."""
 
-    provenance: where the first weights came from, kept in every checkpoint.
-    """
-
+    # what the run is given
     recipe: Recipe
     folder: RunFolder
-    hand: HandModel
+    hand: HandModel  # makes the ground truth; on `device`
     batches: ClipLoader
     validation: ClipDataset | None
     device: torch.device
-    dtype: torch.dtype | None
+    dtype: torch.dtype | None  # of autocast; None for float32
     processes: Processes
-    provenance: dict[str, Any]
+    provenance: dict[str, Any]  # where the first weights came from; kept in every checkpoint
+    network: H2ONet
 
+    # what a checkpoint keeps of it, beside weights, optimiser and random states
+    step: int = 0
+    epoch: int = 0
+    validated_step: int = 0  # the step after which the last validation ran
+    best: float | None = None
+    sums: dict[str, float] = field(default_factory=dict)  # loss and terms over the steps "taken" in this epoch
 
-class Run:
-    """The moving state of one training run and its loop."""
+    # what belongs to this start
+    since_start: Stopwatch = field(default_factory=Stopwatch)
+    since_log: Stopwatch = field(default_factory=Stopwatch)
+    guard: Guard = field(init=False)
+    stepper: Stepper = field(init=False)
+    log: RunLog = field(init=False)  # open while `run` is at work
 
-    def __init__(self, setting: Setting, network: H2ONet) -> None:
-        self.recipe, self.folder, self.hand = setting.recipe, setting.folder, setting.hand
-        self.batches, self.validation = setting.batches, setting.validation
-        self.device, self.processes, self.provenance = setting.device, setting.processes, setting.provenance
-        self.step, self.epoch = 0, 0
-        self.judged = 0  # the step after which the last validation was
-        self.best: float | None = None
-        self.sums: dict[str, float] = {}
-        self.watch, self.span = Stopwatch(), Stopwatch()
-        self.network = network.train().to(self.device)
+    def __post_init__(self) -> None:
+        self.network.train().to(self.device)
         if self.recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if self.processes.world > 1:
             share_batch_norm(self.network, self.device)
         self.guard = Guard(self.network, self.folder.skipped, self.recipe.skip_limit)
         self.stepper = Stepper(
-            shared_network(self.network, self.processes, self.device),
+            wrap_network(self.network, self.processes, self.device),
             self.hand,
             self.recipe,
             self.guard,
-            dtype=setting.dtype,
+            dtype=self.dtype,
             device=self.device,
             processes=self.processes,
             name_frames=lambda batch: inputs.frame_names(self.batches.dataset.paths, batch),
@@ -119,35 +118,13 @@ class Run:
         steps = self.recipe.epochs * len(self.batches)
         return min(steps, self.recipe.max_steps) if self.recipe.max_steps else steps
 
-    def open_log(self) -> RunLog:
-        """Bar and files of this start."""
-        size = self.recipe.batch_size * self.processes.world
-        self.log = RunLog(
-            self.folder.metrics,
-            self.folder.tensorboard if self.recipe.tensorboard else None,
-            total=self.last_step * size,
-            done=self.step * size,
-            step=self.step,
-            name=self.recipe.name,
-            enabled=self.processes.first,
-        )
-        return self.log
-
-    def go(self, signals: StopSignals) -> TrainResult:
+    def run(self, signals: StopSignals) -> TrainResult:
         """Train to the end, or to a signal that reaches any of the processes."""
-        begun = time.perf_counter()
-        if self.step == 0:
-            self.save_last()
-        stopped = False
-        while not stopped and (self.step < self.last_step or self.judged < self.step):
-            stopped = self.train_epoch(signals)
-            if stopped:
-                self.save_last()
-            else:
-                self.end_epoch()
-                stopped = agreed(signals.name is not None, self.processes, self.device)
-        names = gathered(signals.name, self.processes) if stopped else []
-        together(self.processes, self.device)  # the next stage of a chain reads what this one wrote
+        with self._open_log() as self.log:
+            begun = time.perf_counter()
+            stopped = self._run_epochs(signals)
+        names = all_gather(signals.name, self.processes) if stopped else []
+        barrier(self.processes, self.device)  # the next stage of a chain reads what this one wrote
         return TrainResult(
             out=self.folder.path,
             steps=self.step,
@@ -157,13 +134,38 @@ class Run:
             skipped_steps=self.guard.skipped,
             interrupted=next(filter(None, names), None),
             seconds=time.perf_counter() - begun,
-            samples_per_second=self.watch.rate,
-            wait_share=self.watch.wait_share,
+            samples_per_second=self.since_start.rate,
+            wait_share=self.since_start.wait_share,
         )
 
+    def _open_log(self) -> RunLog:
+        size = self.recipe.batch_size * self.processes.world
+        return RunLog(
+            self.folder.metrics,
+            self.folder.tensorboard if self.recipe.tensorboard else None,
+            total=self.last_step * size,
+            done=self.step * size,
+            step=self.step,
+            name=self.recipe.name,
+            enabled=self.processes.first,
+        )
+
+    def _run_epochs(self, signals: StopSignals) -> bool:
+        if self.step == 0:
+            self.save_last()
+        stopped = False
+        while not stopped and (self.step < self.last_step or self.validated_step < self.step):
+            stopped = self.train_epoch(signals)
+            if stopped:
+                self.save_last()
+            else:
+                self.end_epoch()
+                stopped = any_process(signals.name is not None, self.processes, self.device)
+        return stopped
+
     def train_epoch(self, signals: StopSignals) -> bool:
-        """The steps of one epoch, or what is left of it, up to the last step or a signal; whether it was a signal."""
-        if self.step >= self.last_step:  # broken off in the validation after the last step
+        """The steps of one epoch, or the rest of them, up to the last step or a signal; True after a signal."""
+        if self.step >= self.last_step:  # Resumed after being interrupted during the final validation.
             return False
         self.stepper.set_rate(learning_rate(self.recipe, self.epoch, self.processes.world))
         for batch, waited in self._timed(iter(self.batches)):
@@ -175,17 +177,17 @@ class Run:
                 self._log_step(result)
             done = self.step >= self.last_step
             whole = self.batches.batch == len(self.batches)
-            # Also before the validation of an epoch: who is killed in it has lost no step.
+            # Save before validating: a kill during validation then loses no step.
             if self.step % max(self.recipe.checkpoint_every, 1) == 0 or done or whole:
                 self.save_last()
-            if agreed(signals.name is not None, self.processes, self.device):
+            if any_process(signals.name is not None, self.processes, self.device):
                 return True
             if done:
                 break
         return False
 
     def end_epoch(self) -> None:
-        """Validate, keep the best, draw pictures, and save. An epoch that `max_steps` cut short counts as it is."""
+        """Validate, keep the best, draw a picture, and save; also after an epoch that `max_steps` cut short."""
         # The loader stands at 0 once its epoch is used up, and at its length when the run ended with the last batch.
         whole = self.batches.batch in (0, len(self.batches))
         taken = self.sums.get("taken", 0.0)
@@ -199,7 +201,7 @@ class Run:
         better = score is not None and (self.best is None or score < self.best)
         if better:
             self.best = score
-            self._save(self.folder.best.name, None)
+            self._save(self.folder.best, None)
         shown = f", score {score:.2f} mm" if self.validation is not None and score is not None else ""
         loss = means.get("loss", float("nan"))
         self.log.say(
@@ -209,7 +211,7 @@ class Run:
             "val" if self.validation is not None else "epoch", self.step, {"epoch": self.epoch + 1, **values}
         )
         self._draw()
-        self.judged = self.step
+        self.validated_step = self.step
         if whole:
             self.epoch += 1
             self.sums = {}
@@ -221,7 +223,7 @@ class Run:
         return {
             "step": self.step,
             "epoch": self.epoch,
-            "judged": self.judged,
+            "judged": self.validated_step,  # its name in saved states
             "best": self.best,
             "sums": dict(self.sums),
             "optimiser": self.stepper.optimiser.state_dict(),
@@ -235,7 +237,7 @@ class Run:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`. InputError where the data are not those of the run."""
         self.step, self.epoch, self.best = state["step"], state["epoch"], state["best"]
-        self.judged = state.get("judged", self.step)  # checkpoints before it was kept: as if validated
+        self.validated_step = state["judged"]
         self.sums = dict(state["sums"])
         self.batches.load_state_dict(state["loader"])
         self.stepper.optimiser.load_state_dict(state["optimiser"])
@@ -245,23 +247,24 @@ class Run:
         machine.restore_random_states(state["random"])
 
     def save_last(self) -> None:
-        """Replace `last/` by the present weights and state."""
-        self._save(self.folder.last.name, self.state())
+        """Replace `last/` by the current weights and state."""
+        self._save(self.folder.last, self.state())
 
-    def _save(self, name: str, state: Mapping[str, Any] | None) -> None:
+    def _save(self, folder: Path, state: Mapping[str, Any] | None) -> None:
         if not self.processes.first:
             return
+        samples = self.batches.dataset
         metadata = {
             "recipe": asdict(self.recipe),
             "step": self.step,
             "epoch": self.epoch,
             "best_score": self.best,
             "chosen_on": self.chosen_on,
-            "clips": {path: ClipStore.open(path).fingerprint for path in self.batches.dataset.paths},
+            "clips": dict(zip(samples.paths, samples.fingerprints, strict=True)),
             "mano_sha256": self.hand.arrays.sha256,
             "provenance": self.provenance,
         }
-        self.folder.save(name, lambda folder: save_checkpoint(folder, self.network, state, metadata))
+        save_checkpoint(folder, self.network, state, metadata)
 
     def _timed(self, batches: Iterator[dict[str, Tensor]]) -> Iterator[tuple[dict[str, Tensor], float]]:
         while True:
@@ -273,12 +276,12 @@ class Run:
 
     def _count(self, result: StepResult, waited: float, worked: float) -> None:
         size = self.recipe.batch_size * self.processes.world
-        for watch in (self.watch, self.span):
+        for watch in (self.since_start, self.since_log):
             watch.add(waited, worked, size)
         if result.taken:
             for name, value in {"loss": result.loss, "taken": 1.0, **result.terms}.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
-        self.log.advance(size, result.loss, self.watch.wait_share, self.epoch + 1)
+        self.log.advance(size, result.loss, self.since_start.wait_share, self.epoch + 1)
 
     def _log_step(self, result: StepResult) -> None:
         values = {
@@ -287,25 +290,17 @@ class Run:
             **result.terms,
             "gradient_norm": result.gradient_norm,
             "lr": self.stepper.optimiser.param_groups[0]["lr"],
-            "samples_per_s": self.span.rate,
-            "wait_share": self.span.wait_share,
+            "samples_per_s": self.since_log.rate,
+            "wait_share": self.since_log.wait_share,
             "skipped": self.guard.skipped,
         }
         self.log.write("train", self.step, values)
-        self.span = Stopwatch()
+        self.since_log = Stopwatch()
 
     def _draw(self) -> None:
         if not self.recipe.pictures or not self.processes.first:
             return
-        shown = self.validation or inputs.shown_clips(self.recipe, self.batches.dataset.paths)
-        picture = draw_samples(self.network, shown, self.hand, self.recipe, self.device)
+        samples = self.validation or inputs.picture_clips(self.recipe, self.batches.dataset.paths)
+        picture = draw_samples(self.network, samples, self.hand, self.recipe, self.device)
         write_picture(self.folder.samples / f"epoch-{self.epoch + 1:04d}.png", picture)
         self.log.picture("samples", picture, self.step)
-
-
-def learning_rate(recipe: Recipe, epoch: int, processes: int = 1) -> float:
-    """The rate of an epoch (from 0): torch's MultiStepLR, and linear in the effective batch with `scale_lr` (Goyal
-    2017).
-    """
-    scale = recipe.batch_size * processes / recipe.reference_batch if recipe.scale_lr else 1.0
-    return recipe.lr * scale * recipe.gamma ** sum(milestone <= epoch for milestone in recipe.milestones)

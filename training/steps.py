@@ -6,6 +6,7 @@ the host a step brings back the loss terms and the gradient norm together, on wh
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 
 from ..hand.mano import HandModel
 from . import losses
-from .distributed import Processes, agreed, gathered, summed
-from .guard import GRADIENT, Guard, Skipped, broken_terms, readable
+from .distributed import Processes, all_gather, all_reduce_sum, any_process
+from .guard import GRADIENT, Guard, SkippedStep, broken_terms, format_values
+from .machine import to_device
 from .recipe import Recipe
 from .stages import WEIGHTS, Counts, loss_terms, make_targets, weighted_sum
-from .validation import to_device
 
 NameFrames = Callable[[Mapping[str, Tensor]], tuple[str, ...]]
 
@@ -32,8 +33,15 @@ class StepResult:
     taken: bool
 
 
+class Broken(NamedTuple):
+    """What is not finite in one process's part of a step: the frames of its batch by name, and the terms."""
+
+    frames: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
+
+
 class Stepper:
-    """What a step needs besides its batch. `network` is the one to call, its parameters are those to train."""
+    """What a step needs besides its batch: `network` is called, and its parameters are trained."""
 
     def __init__(
         self,
@@ -47,11 +55,15 @@ class Stepper:
         processes: Processes,
         name_frames: NameFrames,
     ) -> None:
-        """dtype: of autocast, None for float32. name_frames: readable names of a batch's frames, for the guard's
-        record.
-        """
-        self.network, self.hand, self.recipe, self.guard = network, hand, recipe, guard
-        self.dtype, self.device, self.processes, self.name_frames = dtype, device, processes, name_frames
+        """dtype: of autocast, None for float32. name_frames: names of a batch's frames, for the guard's record."""
+        self.network = network
+        self.hand = hand
+        self.recipe = recipe
+        self.guard = guard
+        self.dtype = dtype
+        self.device = device
+        self.processes = processes
+        self.name_frames = name_frames
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         # Fused: one kernel over all tensors; the same update rule, less time.
         self.optimiser = torch.optim.Adam(self.parameters, lr=recipe.lr, fused=True)
@@ -64,10 +76,10 @@ class Stepper:
             group["lr"] = rate
 
     def step(self, batch: Mapping[str, Tensor], number: int, epoch: int) -> StepResult:
-        """Train on one batch from the loader. A step that is not finite leaves weights, statistics and optimiser as
-        they were.
+        """Train on one batch from the loader.
 
-        Raises TrainingStopped when the guard has seen too many of them.
+        A step that is not finite leaves weights, statistics and optimiser as they were; TrainingStopped when the guard
+        has seen too many of them.
         """
         self.guard.remember()
         self.optimiser.zero_grad(set_to_none=True)
@@ -79,14 +91,13 @@ class Stepper:
         named = dict(zip(terms, values, strict=True))
         broken = broken_terms(named, norm_value)
         overflow = broken == (GRADIENT,) and self.scaler.is_enabled() and self.scaler.get_scale() >= 1
-        taken = not agreed(bool(broken), self.processes, self.device)
+        taken = not any_process(bool(broken), self.processes, self.device)
         if taken:
             self.scaler.step(self.optimiser)
-            self.guard.passed()
-        elif agreed(bool(broken) and not overflow, self.processes, self.device):
+            self.guard.accept()
+        elif any_process(bool(broken) and not overflow, self.processes, self.device):
             self._skip(batch, number, epoch, broken, named, norm_value)
-        # fp16 only: an overflow at a high loss scale is no fault; the scaler lowers its scale and the next step goes
-        # on.
+        # fp16 only: an overflow at a high loss scale is no fault; the scaler lowers its scale for the next step.
         self.scaler.update()
         means = self._mean(named)
         return StepResult(sum(WEIGHTS[name] * value for name, value in means.items()), means, norm_value, taken)
@@ -95,7 +106,7 @@ class Stepper:
         moved = to_device(batch, self.device, self.recipe.channels_last)
         truth = make_targets(moved, self.hand)
         labels = losses.known_labels(truth.occluded)
-        whole = summed(torch.stack([labels.new_tensor(len(truth.rotation)), labels]).double(), self.processes)
+        whole = all_reduce_sum(torch.stack([labels.new_tensor(len(truth.rotation)), labels]).double(), self.processes)
         shares = (whole.clamp_min(1) / self.processes.world).float().unbind()
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             prediction = self.network(moved["images"])
@@ -112,27 +123,25 @@ class Stepper:
         norm: float,
     ) -> None:
         parameters = self.guard.broken_parameters()
-        mine = (self.name_frames(batch), broken) if broken else ((), ())
-        # Every process skips; only those with something broken of their own name frames. A gradient that is not
-        # finite reaches all of them through the averaging, so the frames of a process whose terms are finite are no
-        # suspects.
-        all_mine = gathered(mine, self.processes)
-        culprits = [one for one in all_mine if any(term != GRADIENT for term in one[1])] or all_mine
-        record = Skipped(
+        mine = Broken(self.name_frames(batch), broken) if broken else Broken()
+        # Every process skips, but only those whose own terms broke name their frames: a gradient that is not finite
+        # reaches all processes through the averaging, and says nothing about the frames of those with finite terms.
+        everyone = all_gather(mine, self.processes)
+        culprits = [process for process in everyone if any(term != GRADIENT for term in process.terms)] or everyone
+        record = SkippedStep(
             step=number,
             epoch=epoch,
-            broken=tuple(dict.fromkeys(term for one in culprits for term in one[1])),
-            values=readable({**values, "gradient_norm": norm}),
+            broken=tuple(dict.fromkeys(term for process in culprits for term in process.terms)),
+            values=format_values({**values, "gradient_norm": norm}),
             parameters=parameters,
-            frames=tuple(frame for one in culprits for frame in one[0]),
+            frames=tuple(frame for process in culprits for frame in process.frames),
         )
         self.guard.skip(record, write=self.processes.first)
 
     def _mean(self, values: dict[str, float]) -> dict[str, float]:
         if self.processes.world == 1:
             return values
-        # Each process's term is its share times the number of processes: the mean of them is the term of the whole
-        # batch.
+        # Each process's term is its share times the number of processes: their mean is the term of the whole batch.
         table = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
-        means = (summed(table, self.processes) / self.processes.world).tolist()
+        means = (all_reduce_sum(table, self.processes) / self.processes.world).tolist()
         return dict(zip(values, means, strict=True))

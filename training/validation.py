@@ -1,12 +1,9 @@
-"""Validation during training: the errors that choose the best checkpoint, on samples as stored (no augmentation, no
-jitter).
+"""Validation during training: the errors that choose the best checkpoint.
 
-Scores are the field's: PA-MPJPE + PA-MPVPE in mm is what the authors choose by. Procrustes alignment
-removes the rotation, so that the score means the same in both stages. Reports in mm; of the current frame of a
-window.
+Samples are as stored (no augmentation, no jitter); of a window, the current frame is scored. The authors choose by
+PA-MPJPE + PA-MPVPE; Procrustes alignment removes the rotation, so that the score means the same in both stages.
+Reports in mm.
 """
-
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -19,7 +16,8 @@ from ..hand.mano import HandModel
 from ..hand.parts import FINGERS, UNKNOWN
 from ..network.h2onet import H2ONet, Prediction
 from . import losses
-from .distributed import Processes, summed
+from .distributed import Processes, all_reduce_sum
+from .machine import to_device
 from .recipe import Recipe
 from .stages import Counts, Targets, loss_terms, make_targets, weighted_sum
 
@@ -30,8 +28,7 @@ MM = 1000.0
 def validate(
     network: H2ONet, samples: ClipDataset, hand: HandModel, recipe: Recipe, device: torch.device, processes: Processes
 ) -> dict[str, float]:
-    """Mean errors over the samples, shared among the processes: {"score", "val_loss", "pa_mpjpe_mm", "pa_mpvpe_mm",
-    ...}.
+    """Mean errors over the samples, which the processes share: "score", "val_loss", "pa_mpjpe_mm", "pa_mpvpe_mm" ...
 
     Stage 2 adds root-relative mpjpe_mm, mpvpe_mm; the multi-frame network adds occlusion_accuracy over known finger
     labels. A prediction that is not finite scores infinity.
@@ -51,23 +48,13 @@ def validate(
     network.train(training)
     names = sorted(totals)
     table = torch.tensor(np.stack([totals[name] for name in names]), dtype=torch.float64, device=device)
-    values = summed(table, processes).cpu().numpy()
+    values = all_reduce_sum(table, processes).cpu().numpy()
     means = {name: float(total / count) for name, (total, count) in zip(names, values, strict=True) if count}
     return {SCORE: means["pa_mpjpe_mm"] + means["pa_mpvpe_mm"], **means}
 
 
-def to_device(batch: Mapping[str, Tensor], device: torch.device, channels_last: bool = True) -> dict[str, Tensor]:
-    """The batch on the device; images (B, [T,] 3, H, W) laid out so that their flattened form is channels-last."""
-    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    if channels_last:
-        images = moved["images"]
-        flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
-        moved["images"] = flat.unflatten(0, images.shape[:-3])
-    return moved
-
-
 def _sums(prediction: Prediction, truth: Targets, faces: Tensor, recipe: Recipe) -> dict[str, np.ndarray]:
-    """(sum, count) of every figure over one batch."""
+    """(sum, count) of every figure, over one batch."""
     frames = len(truth.rotation)
     labels = max(int(losses.known_labels(truth.occluded)), 1)
     terms = loss_terms(prediction, truth, faces, recipe.stage, Counts(frames, labels))

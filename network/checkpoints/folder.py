@@ -1,18 +1,16 @@
 """Where a checkpoint folder lies, and how one replaces another without a moment at which neither is there.
 
-A folder cannot be replaced in one step on every file system. So the old one is first renamed to `.NAME.previous`, then
-the new one takes its place; `find_folder` falls back to the previous one, should a process have died between the two.
+Where the file system cannot exchange two folders in one step (`durable.exchange`), the old one is first renamed to
+`.NAME.previous`; `find_folder` falls back to it, should a process have died before the new one took its place.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from ...durable import building, replace, sweep_attempts
 from ...errors import InputError
 
 CONFIG = "config.json"
@@ -23,8 +21,9 @@ def _previous(target: Path) -> Path:
 
 
 def find_folder(path: Path) -> Path | None:
-    """The checkpoint folder at `path`, or None where `path` is a file or nothing. Raises InputError for other
-    folders.
+    """The checkpoint folder at `path`, or None where `path` is a file or nothing.
+
+    Raises InputError for other folders.
     """
     if (path / CONFIG).is_file():
         return path
@@ -39,9 +38,9 @@ def find_folder(path: Path) -> Path | None:
     return None
 
 
-@contextlib.contextmanager
+@contextmanager
 def replace_folder(target: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `target`; on leaving without an error it is synced to disk and becomes `target`.
+    """A temporary folder beside `target` for the block to fill; when the block ends well it becomes `target`.
 
     Raises InputError where `target` exists and is no checkpoint folder. After an error nothing of it remains.
     """
@@ -49,29 +48,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
         raise InputError(
             f"{target}: expected a checkpoint folder or nothing, found something else; choose another --out"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in target.parent.glob(f".tmp-{target.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)  # of a process that died; one process writes a run folder
-    temporary = target.parent / f".tmp-{target.name}-{uuid.uuid4().hex}"
-    temporary.mkdir()
-    try:
+    sweep_attempts(target)  # of a process that died; one process writes a run folder
+    with building(target) as temporary:
         yield temporary
-        for path in (*temporary.iterdir(), temporary):
-            _sync(path)
-        previous = _previous(target)
-        if target.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            target.rename(previous)
-        temporary.rename(target)
-        _sync(target.parent)
-        shutil.rmtree(previous, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        replace(temporary, target, aside=_previous(target))

@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 sys.path.insert(0, {tests!r})
 from two_processes import gradients
-from h2onet.training.distributed import from_environment, joined
+from h2onet.training.distributed import from_environment, process_group
 torch.set_num_threads(1)
 processes = from_environment()
-with joined(processes, torch.device("cpu")):
+with process_group(processes, torch.device("cpu")):
     found = gradients(processes)
     if processes.first:
         torch.save(found, {out!r} + "/gradients.pt")

@@ -6,11 +6,11 @@ import re
 import pytest
 import torch
 from h2onet.network.checkpoint import load_checkpoint, load_training_state
-from h2onet.training.guard import Guard, Skipped, TrainingStopped, broken_terms
+from h2onet.training.guard import Guard, SkippedStep, TrainingStopped, broken_terms
 from h2onet.training.loop import train
 from h2onet.training.steps import Stepper
 
-RECORD = Skipped(1, 0, ("rotation",), {"rotation": "nan"}, (), ("a/000001",))
+RECORD = SkippedStep(1, 0, ("rotation",), {"rotation": "nan"}, (), ("a/000001",))
 
 
 def _plant(monkeypatch, steps: set[int], field: str, value: float = float("nan")) -> None:
@@ -114,7 +114,7 @@ def test_single_skips_do_not_add_up(tmp_path) -> None:
     guard = Guard(torch.nn.BatchNorm1d(2), tmp_path / "skipped.jsonl", limit=2)
     for _ in range(5):
         guard.skip(RECORD)
-        guard.passed()
+        guard.accept()
     guard.skip(RECORD)
     with pytest.raises(TrainingStopped, match="2 steps in a row"):
         guard.skip(RECORD)

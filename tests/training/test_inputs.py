@@ -1,13 +1,23 @@
 """What does not fit is refused before anything is written, in one line that says what, where and what to do."""
 
+import dataclasses
+import itertools
 import shutil
+from pathlib import Path
 
 import pytest
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_arrays
 from h2onet.hand.standin.arrays import write_mano_pickles
-from h2onet.training.chains import train_all
+from h2onet.network.checkpoint import read_metadata
+from h2onet.training import chains
+from h2onet.training import recipe as recipe_module
+from h2onet.training.chains import Stage, train_all
 from h2onet.training.loop import train
+from h2onet.training.recipe import PRESETS
+from h2onet.training.run import TrainResult
+
+RESULT = TrainResult(Path("run"), 1, 1, None, "training loss", 0, None, 1.0, 1.0, 0.0)
 
 
 def _refused(match: str, recipe, clips, out, **options) -> None:
@@ -92,13 +102,43 @@ def test_chains_initialise_each_stage_from_the_best_before(clips, val_clips, tmp
     results = train_all("demo-multi", clips, tmp_path, val_clips=val_clips, overrides=tiny, device="cpu")
     names = [result.out.name for result in results]
     assert names == ["demo-single-stage1", "demo-single-stage2", "demo-multi-stage2"]
-    from h2onet.network.checkpoint import read_metadata
-
     for name, before in zip(names[1:], names, strict=False):
         provenance = read_metadata(tmp_path / name / "last")["provenance"]
         assert provenance["init"] == str(tmp_path / before / "best") and provenance["found"] > 100
     # The same command again has nothing left to do.
     assert train_all("demo-multi", clips, tmp_path, val_clips=val_clips, overrides=tiny, device="cpu") == []
+
+
+def test_what_a_stage_does_stands_in_the_chain_and_not_in_names(tmp_path, monkeypatch) -> None:
+    calls = []
+
+    def train(recipe, clips, out, *, val_clips, init, **rest):
+        calls.append((recipe.name, clips, out.name, val_clips, init))
+        return dataclasses.replace(RESULT, out=out)
+
+    chain = (Stage("x-warmup"), Stage("demo-single-stage1", clips="warmup"), Stage("demo-single-stage2", start="last"))
+    presets = tmp_path / "presets"
+    presets.mkdir()
+    for name in ("demo-single-stage1", "demo-single-stage2"):
+        shutil.copy(PRESETS / f"{name}.toml", presets)
+    shutil.copy(PRESETS / "demo-single-stage1.toml", presets / "x-warmup.toml")
+    monkeypatch.setattr(recipe_module, "PRESETS", presets)
+    monkeypatch.setattr(chains, "train", train)
+    monkeypatch.setitem(chains.CHAINS, "mine", chain)
+    given = {"val_clips": "val", "warmup_clips": "other", "init": "start.pth"}
+    train_all("mine", "clips", tmp_path, **given, overrides=["name=y-warmup"])
+    assert calls == [
+        ("y-warmup", "clips", "x-warmup", "val", "start.pth"),
+        ("y-warmup", "other", "demo-single-stage1", None, tmp_path / "x-warmup/best"),
+        ("y-warmup", "clips", "demo-single-stage2", "val", tmp_path / "demo-single-stage1/last"),
+    ]
+
+
+def test_the_authors_warm_up_trains_on_dexycb_and_hands_on_its_last_weights() -> None:
+    for name, stages in chains.CHAINS.items():
+        assert any(stage.clips == "warmup" for stage in stages) == name.startswith("ho3d")
+        for before, stage in itertools.pairwise(stages):
+            assert stage.start == ("last" if before.clips == "warmup" else "best")
 
 
 def test_chains_refuse_what_they_lack(clips, tmp_path) -> None:

@@ -1,5 +1,6 @@
-"""bf16 on the CPU, which processors with matrix units (AMX) gain from: close to float32, exact to resume, and its
-checkpoints are float32.
+"""bf16 on the CPU: close to float32, exact to resume, float32 in checkpoints.
+
+Processors with matrix units (AMX) gain from it.
 """
 
 import json

@@ -1,13 +1,23 @@
 """Recipes: presets say what the authors ran, overrides are typed, unknown keys are errors, TOML reads back."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 from h2onet.errors import InputError
 from h2onet.training.chains import CHAINS
-from h2onet.training.recipe import PRESETS, Recipe, differences, load_recipe, override, preset_names, to_toml
-from h2onet.training.run import learning_rate
+from h2onet.training.recipe import (
+    PRESETS,
+    Recipe,
+    describe_keys,
+    differences,
+    learning_rate,
+    load_recipe,
+    override,
+    preset_names,
+    to_toml,
+)
 
 # The authors' configurations: epochs, batch, lr, milestones.
 AUTHORS = {
@@ -42,7 +52,8 @@ def test_presets_are_the_authors_configurations(name: str, expected: tuple) -> N
 
 def test_chains_name_presets_and_start_with_the_single_frame_stage() -> None:
     for stages in CHAINS.values():
-        assert set(stages) <= set(preset_names()) and stages[0].endswith("single-stage1")
+        assert {stage.preset for stage in stages} <= set(preset_names())
+        assert stages[0].preset.endswith("single-stage1")
 
 
 def test_overrides_take_the_fields_type() -> None:
@@ -102,9 +113,27 @@ def test_files_with_unknown_or_missing_keys_are_refused(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_toml_reads_back_equal(name: str, tmp_path) -> None:
-    recipe = override(load_recipe(name), ["lr=0.00031", 'init=a "quoted" word'])
+    recipe = override(load_recipe(name), ["lr=0.00031", 'starts_from=a "quoted" word'])
     (tmp_path / "config.toml").write_text(to_toml(recipe))
     assert load_recipe(tmp_path / "config.toml") == recipe
+
+
+def test_files_from_before_a_key_was_renamed_still_load(tmp_path) -> None:
+    path, recipe = tmp_path / "config.toml", load_recipe("demo-single-stage1")
+    for word in ("nothing", "none"):
+        path.write_text(to_toml(recipe).replace('starts_from = ""', f'init = "{word}"'))
+        assert load_recipe(path) == recipe
+    later = load_recipe("demo-single-stage2")
+    path.write_text(to_toml(later).replace("starts_from = ", "init = "))
+    assert differences(load_recipe(path), later) == []
+
+
+def test_every_key_has_a_default_and_a_meaning() -> None:
+    keys = describe_keys()
+    assert [key for key, _, _ in keys] == [field.name for field in dataclasses.fields(Recipe)]
+    assert all(len(meaning.split()) > 2 for _, _, meaning in keys)
+    defaults = {key: default for key, default, _ in keys}
+    assert (defaults["lr"], defaults["clip_norm"], defaults["amp"]) == ("required", "0.1", '"auto"')
 
 
 def test_only_harmless_keys_may_change_on_resuming() -> None:

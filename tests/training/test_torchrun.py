@@ -1,5 +1,7 @@
-"""`torchrun ... -m h2onet.cli train`, as the page on training shows it: two processes make the run of one, end in good
-order on signals that reach every process at once, go on from there, and say a mistake once.
+"""`torchrun ... -m h2onet.cli train`, as docs/training.md shows it.
+
+Two processes make the run of one, end in good order on signals that reach every process at once, go on from there, and
+report a mistake once.
 """
 
 import json

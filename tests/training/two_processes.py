@@ -1,13 +1,11 @@
-"""One training step of the multi-frame network in float64 on a fixed batch, shared among the processes; run by its
-test.
-"""
+"""One training step of the multi-frame network in float64 on a fixed batch that the processes share."""
 
 from pathlib import Path
 
 import torch
 from h2onet.hand.mano import load_hand
 from h2onet.network.h2onet import NetworkConfig, build_network
-from h2onet.training.distributed import Processes, share_batch_norm, shared_network
+from h2onet.training.distributed import Processes, share_batch_norm, wrap_network
 from h2onet.training.guard import Guard
 from h2onet.training.recipe import load_recipe
 from h2onet.training.steps import Stepper
@@ -24,7 +22,7 @@ def gradients(processes: Processes) -> dict[str, torch.Tensor]:
     if processes.world > 1:
         share_batch_norm(network, torch.device("cpu"))
     stepper = Stepper(
-        shared_network(network, processes, torch.device("cpu")),
+        wrap_network(network, processes, torch.device("cpu")),
         hand,
         recipe,
         Guard(network, Path("unused"), 1),
