@@ -1,8 +1,8 @@
-"""ONNX export: a single-frame network as one file, a multi-frame one as backbone + fusion, so that a stream encodes
-frames once.
+"""ONNX export: a single-frame network as one file; a multi-frame one as two, so that a stream encodes frames once.
 
-Inputs and outputs carry the names and shapes of `network.prediction` (metres, OpenCV axes, RGB in [0, 1]), the first
-axis ("batch") is free. Every file is run with onnxruntime and compared with PyTorch before it appears under its name.
+Those two are the backbone and the fusion. Inputs and outputs carry the names and shapes of `network.prediction`
+(metres, OpenCV axes, RGB in [0, 1]); the first axis ("batch") is free. Every graph is run with onnxruntime and compared
+with PyTorch before any file is written.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import importlib.util
 import io
 import json
 import logging
-import os
-import uuid
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -23,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..durable import writing_file
 from ..errors import InputError
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from ..network.h2onet import IMAGE_SIZE, H2ONet
@@ -39,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Graph:
-    """One file to write: a module, its inputs by name for a given batch size, and the names of its outputs."""
+    """One file to write: a module, its inputs by name as a function of the batch size, and the names of its outputs."""
 
     module: nn.Module
     inputs: Callable[[int], dict[str, Tensor]]
@@ -47,13 +46,12 @@ class _Graph:
 
 
 def export_onnx(checkpoint: str | Path, out: str | Path, hierarchy: str | Path | None = None) -> list[Path]:
-    """Writes a checkpoint (folder or official file, which needs `hierarchy`) as ONNX; returns the paths written.
+    """Write a checkpoint (folder or official file, which needs `hierarchy`) as ONNX; returns the paths written.
 
     Single-frame: `out`, images (batch, 3, 128, 128) to vertices, canonical_vertices, joints, joints_2d, rotation.
     Multi-frame: NAME.backbone.onnx, images to a frame's features, and NAME.fusion.onnx, stacked features (batch, T,
-    ...), current frame first, to vertices, canonical_vertices (of the current frame), joints. The files appear whole or
-    not at all. Raises InputError for bad checkpoints, a name without .onnx, missing packages or a torch too old to
-    export.
+    ...), current frame first, to vertices, canonical_vertices (of the current frame), joints. Raises InputError for bad
+    checkpoints, a name without .onnx, missing packages or a torch too old to export.
     """
     path = Path(out)
     _check_environment(path)
@@ -65,19 +63,14 @@ def export_onnx(checkpoint: str | Path, out: str | Path, hierarchy: str | Path |
         "network": asdict(reference.config),
         "images": "RGB in [0, 1]",
     }
-    graphs, wanted = _graphs(model, path), _graphs(reference, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = {target: target.with_name(f".tmp-{uuid.uuid4().hex}-{target.name}") for target in graphs}
-    try:
-        for target, graph in graphs.items():
-            _write(graph, temporary[target], facts)
-            _compare(wanted[target], temporary[target], target)
-        for target, written in temporary.items():
-            os.replace(written, target)
-    finally:
-        for written in temporary.values():
-            written.unlink(missing_ok=True)
-    return list(graphs)
+    graphs, references = _build_graphs(model, path), _build_graphs(reference, path)
+    files = {target: _to_onnx(graph, facts) for target, graph in graphs.items()}
+    for target, content in files.items():
+        _compare(references[target], content, target)
+    for target, content in files.items():
+        with writing_file(target) as file:
+            file.write(content)
+    return list(files)
 
 
 def _check_environment(path: Path) -> None:
@@ -115,10 +108,10 @@ class _Fusion(nn.Module):
         self.model, self.names = model, names
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        given = dict(zip(self.names, tensors, strict=True))
-        # Fusion only hands the 2D joints through; asking a stream to pass them would be an input that nothing reads.
+        named = dict(zip(self.names, tensors, strict=True))
+        # Fusion only passes the 2D joints through: as an input of the graph they would never be read.
         prediction = self.model.predict_window(
-            FrameFeatures(joints_2d=given["canonical_vertices"][:, :, :21, :2], **given)
+            FrameFeatures(joints_2d=named["canonical_vertices"][:, :, :21, :2], **named)
         )
         return prediction.vertices, prediction.canonical_vertices[:, 0], prediction.joints
 
@@ -127,7 +120,7 @@ def _pictures(batch: int) -> Tensor:
     return torch.rand(batch, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(batch))
 
 
-def _graphs(model: H2ONet, path: Path) -> dict[Path, _Graph]:
+def _build_graphs(model: H2ONet, path: Path) -> dict[Path, _Graph]:
     return _multi_frame(model, path) if model.config.frames > 1 else {path: _single_frame(model)}
 
 
@@ -146,25 +139,25 @@ def _multi_frame(model: H2ONet, path: Path) -> dict[Path, _Graph]:
     @torch.no_grad()
     def window(batch: int) -> dict[str, Tensor]:
         seen = model.encode(_pictures(batch * model.config.frames)).unstack(model.config.frames).tensors()
-        # Random pictures leave hands visible; the comparison has to see every mixture of hidden fingers and hands.
+        # Hands look visible in random pictures; the comparison needs every mixture of hidden fingers and hands.
         seen["occlusion_logits"] = torch.randn(
             seen["occlusion_logits"].shape, generator=torch.Generator().manual_seed(batch)
         )
         seen["occlusion_logits"][batch // 2, 0, 1] += 10.0
         return {name: seen[name] for name in names}
 
-    # An ONNX graph's inputs and outputs share one space of names: the fused mesh needs its own.
+    # An ONNX graph's inputs and outputs share one namespace: the fused mesh needs a name of its own.
     fusion = _Graph(_Fusion(model, names).eval(), window, ("vertices", "fused_canonical_vertices", "joints"))
     return {path.with_suffix(".backbone.onnx"): backbone, path.with_suffix(".fusion.onnx"): fusion}
 
 
-def _write(graph: _Graph, path: Path, facts: dict[str, object]) -> None:
+def _to_onnx(graph: _Graph, facts: dict[str, object]) -> bytes:
     import onnx
 
     inputs = graph.inputs(2)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else four warnings about torchvision, which is not used
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else four warnings about torchvision, which is unused
     batch = torch.export.Dim("batch", min=1, max=4096)
-    # The exporter talks to stdout, which is for results; its warnings are about torchvision and its own version.
+    # The exporter prints to stdout, which is for results; its warnings are about torchvision and its own version.
     with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -173,7 +166,7 @@ def _write(graph: _Graph, path: Path, facts: dict[str, object]) -> None:
             input_names=list(inputs),
             output_names=list(graph.outputs),
             opset_version=OPSET,
-            dynamic_shapes=_dynamic(graph.module, len(inputs), batch),
+            dynamic_shapes=_dynamic_shapes(graph.module, len(inputs), batch),
             dynamo=True,
             verbose=False,
         )
@@ -181,20 +174,20 @@ def _write(graph: _Graph, path: Path, facts: dict[str, object]) -> None:
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {"h2onet": json.dumps(facts)})
     onnx.checker.check_model(proto)
-    path.write_bytes(proto.SerializeToString())
+    return proto.SerializeToString()
 
 
-def _dynamic(module: nn.Module, inputs: int, batch: object) -> tuple[object, ...]:
+def _dynamic_shapes(module: nn.Module, inputs: int, batch: object) -> tuple[object, ...]:
     # A *args signature takes one tuple of specifications for all of its tensors.
     each = tuple({0: batch} for _ in range(inputs))
     return (each,) if isinstance(module, _Fusion) else each
 
 
-def _compare(graph: _Graph, path: Path, target: Path) -> None:
-    """Raises RuntimeError where onnxruntime and PyTorch disagree at any of several batch sizes."""
+def _compare(graph: _Graph, content: bytes, target: Path) -> None:
+    """Raise RuntimeError where onnxruntime and PyTorch disagree at any of several batch sizes."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for batch in _BATCHES:
         inputs = graph.inputs(batch)
         with torch.no_grad():

@@ -3,30 +3,34 @@
 Boxes x0, y0, x1, y1 and joints (21, 2) are pixels of the picture.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .sources import Given
+from .sources import HandBox
 
 
-def numbered(hands: list[Given], sides: list[str], seen: list[NDArray | None]) -> list[int]:
-    """The number of every hand of a frame: that of the nearest followed hand of its side, a new one where none is left.
+def number_hands(
+    hands: Sequence[HandBox], sides: Mapping[int, str], last_joints: Mapping[int, NDArray | None]
+) -> list[int]:
+    """The number of every hand of a frame: that of the nearest followed hand of its side, or else a new one.
 
-    `sides` and `seen` (last joints, None where it was not found yet) are those of the hands followed so far, by number.
-    The nearest pair is taken first; hands without a box, or never seen, come last, in order.
+    `sides` and `last_joints` (None where it was not found yet) are those of the hands followed so far, by number from
+    0. The nearest pair is matched first; hands without a box, or never found, come last, in order.
     """
     pairs = sorted(
-        (distance(hand.box, seen[number]), place, number)
+        (distance(hand.box, last_joints[number]), place, number)
         for place, hand in enumerate(hands)
-        for number, side in enumerate(sides)
+        for number, side in sides.items()
         if side == hand.side
     )
-    found: dict[int, int] = {}
+    matched: dict[int, int] = {}
     for _, place, number in pairs:
-        if place not in found and number not in found.values():
-            found[place] = number
+        if place not in matched and number not in matched.values():
+            matched[place] = number
     new = iter(range(len(sides), len(sides) + len(hands)))
-    return [found[place] if place in found else next(new) for place in range(len(hands))]
+    return [matched[place] if place in matched else next(new) for place in range(len(hands))]
 
 
 def distance(box: NDArray | None, joints: NDArray | None) -> float:

@@ -78,7 +78,7 @@ def measure(
 def stages(
     network: H2ONet, device: torch.device, precision: str, picture: np.ndarray
 ) -> dict[str, Callable[[], object]]:
-    """The calls to time by name, for one prepared network and precision."""
+    """The calls to time, by name, of one network in one precision."""
     frames = network.config.frames
     image = torch.rand(1, 3, SIZE, SIZE, device=device)
     half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
@@ -119,7 +119,7 @@ def median_ms(call: Callable[[], object], wait: Callable[[], object], seconds: f
 
 
 def machine(device: torch.device) -> str:
-    """One line about what ran this."""
+    """One line about the machine that the timings are from."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     return f"CPU, {torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}"

@@ -1,8 +1,9 @@
 """Layers of a folded network in the form in which onnxruntime is fastest on CPUs; the numbers stay the same.
 
-Its convolutions keep maps in blocks of channels. An operator that does not know this layout makes it copy the map out
-and back in, 90 times a picture with the layers as they are; concatenations copy every map once more for each later unit
-of a dense block. The forms below leave twelve such copies, and the concatenations at the blocks' ends.
+Its convolutions keep maps in blocks of channels. An operator that does not know this layout makes it convert the map
+and convert it back, 90 times a picture with the layers as they are; concatenations copy every map once more for each
+later unit of a dense block. With the forms below twelve such copies are left, and the concatenations at the blocks'
+ends.
 """
 
 from __future__ import annotations
@@ -19,26 +20,27 @@ from ..network.layers import DenseBlock, MobileUnit
 
 
 class BlockedGate(nn.Module):
-    """A gate as pooling, 1x1 convolutions and a product with the gate enlarged to the map: (B, C, H, H) to the same."""
+    """A gate made of pooling, 1x1 convolutions and a product with the gate enlarged to the map's size."""
 
     def __init__(self, gate: FoldedGate) -> None:
         super().__init__()
         self.squeeze, self.excite = _as_convolution(gate.squeeze), _as_convolution(gate.excite)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, H, W), square; returns the same shape."""
+        """Gate a square map: x (B, C, H, H); returns the same shape."""
         size = x.shape[2]
         hidden = self.squeeze(functional.avg_pool2d(x, size)).clamp(0.0, 4.0)
         return x * functional.interpolate(self.excite(hidden).sigmoid(), scale_factor=size, mode="nearest")
 
 
 class SplitUnit(nn.Module):
-    """A mobile unit on the parts of a concatenation: the same as on the whole, for its 3x3 convolution is depthwise and
-    its 1x1 convolution a sum over channels.
+    """A mobile unit on the parts of a concatenation instead of the whole.
+
+    The result is the same, because its 3x3 convolution is depthwise and its 1x1 convolution is a sum over channels.
     """
 
     def __init__(self, unit: MobileUnit, sizes: list[int]) -> None:
-        """sizes: the channels of the parts, which make up the unit's input."""
+        """`sizes` are the channels of the parts, which together are the unit's input."""
         super().__init__()
         (depthwise,) = unit.depthwise
         assert isinstance(depthwise, FoldedConv) and isinstance(unit.pointwise, FoldedConv) and not unit.residual
@@ -54,13 +56,13 @@ class SplitUnit(nn.Module):
             self.pointwise.append(deep)
 
     def forward(self, parts: list[Tensor]) -> Tensor:
-        """parts (B, sizes[i], H, W); returns (B, c_out, H, W)."""
+        """Apply the unit: parts (B, sizes[i], H, W); returns (B, c_out, H, W)."""
         terms = (deep(wide(x).relu()) for x, wide, deep in zip(parts, self.depthwise, self.pointwise, strict=True))
         return reduce(torch.add, terms).relu()
 
 
 class SplitBlock(nn.Module):
-    """A dense block that concatenates nothing before its end."""
+    """A dense block that concatenates only at its end."""
 
     def __init__(self, block: DenseBlock) -> None:
         super().__init__()
@@ -74,7 +76,7 @@ class SplitBlock(nn.Module):
             sizes.append(len(unit.pointwise.weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, c_in, H, W); returns (B, c_out, H, W)."""
+        """Apply the block: x (B, c_in, H, W); returns (B, c_out, H, W)."""
         parts = [x]
         for unit in self.units:
             parts.append(unit(parts))
@@ -93,7 +95,7 @@ def _set(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> None:
 
 
 def suit_onnxruntime(model: nn.Module) -> None:
-    """Replaces gates and dense blocks of a model made by `for_inference`, in place."""
+    """Replace gates and dense blocks of a model made by `for_inference`, in place."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, FoldedGate):

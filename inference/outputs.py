@@ -1,7 +1,7 @@
 """What `h2o predict` writes: overlays per frame or one video, a mesh file per hand, and the folder of a whole run.
 
-A run's files are written aside and appear in the output folder together when it ends well, in the place of an earlier
-run's: a folder never holds some frames of one run and some of another.
+A run's files are written aside and appear in the output folder together when it ends well, replacing those of an
+earlier run: a folder never holds some frames of one run and some of another.
 """
 
 import os
@@ -22,7 +22,7 @@ from ..hand.mesh_files import mesh_bytes
 from ..hand.parts import OUTPUTS
 from .placement import NEAREST
 from .predictor import HandResult, Predictor
-from .sources import Still
+from .sources import InputFrame
 
 COLOURS = (BLUE, ORANGE)
 CHIP = 15  # px, height of a line of text
@@ -31,8 +31,8 @@ RUN = "run.json"
 OWN = ("overlays", "meshes", "overlay.mp4", "predictions.jsonl", "failures.jsonl", RUN)
 
 
-def check_folder(out: Path, images: Path | None, video: Path | None) -> None:
-    """InputError where outputs would mix with the pictures that are read, or replace what no `h2o predict` wrote."""
+def check_output_folder(out: Path, images: Path | None, video: Path | None) -> None:
+    """InputError where outputs would mix with the input pictures, or replace files that `h2o predict` did not write."""
     place = out.resolve()
     if images is not None and images.resolve() in (place, *place.parents):
         raise InputError(
@@ -53,8 +53,9 @@ def _is_run(path: Path) -> bool:
 
 @contextmanager
 def whole_run(out: Path) -> Iterator[Path]:
-    """A folder to write a run's files (`OWN`) to. When the block ends well they replace an earlier run's in `out`;
-    otherwise `out` stays as it was.
+    """A temporary folder for a run's files (`OWN`), which replace an earlier run's in `out` when the block ends well.
+
+    Otherwise `out` stays as it was.
     """
     made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def whole_run(out: Path) -> Iterator[Path]:
     try:
         yield unfinished
         earlier.mkdir()
-        # run.json goes first and comes last: a folder without it is seen to be unfinished.
+        # run.json is moved away first and put in place last: a folder without it is seen to be unfinished.
         for source, target, names in ((out, earlier, reversed(OWN)), (unfinished, out, OWN)):
             for name in names:
                 if (source / name).exists():
@@ -77,7 +78,7 @@ def whole_run(out: Path) -> Iterator[Path]:
 
 
 class Outputs:
-    """Writes frames as they come. `rate` frames per second makes one overlay.mp4 instead of a picture per frame."""
+    """Writes frames one by one: a picture each, or with a `rate` per second one overlay.mp4 of them all."""
 
     def __init__(self, out: Path, meshes: str, rate: float | None) -> None:
         self.out, self.meshes, self.rate = out, meshes, rate
@@ -93,22 +94,22 @@ class Outputs:
         if self._video is not None:
             self._video.release()
 
-    def add(self, still: Still, hands: list[tuple[int, HandResult, NDArray]], predictor: Predictor) -> None:
+    def add(self, frame: InputFrame, hands: list[tuple[int, HandResult, NDArray]], predictor: Predictor) -> None:
         """Draw and write one frame; every hand comes with its number and the camera to draw it with."""
-        assert still.picture is not None
-        picture = np.ascontiguousarray(still.picture)
+        assert frame.picture is not None
+        picture = np.ascontiguousarray(frame.picture)
         for number, result, camera in hands:
             faces = predictor.faces(result.side)
-            picture = overlay(picture, result, faces, camera, COLOURS[number % len(COLOURS)])
+            picture = draw_hand(picture, result, faces, camera, COLOURS[number % len(COLOURS)])
             if self.meshes != "none":
-                path = self._free("meshes", still.name, f"-{number}" if number or len(hands) > 1 else "", self.meshes)
-                placed = result.vertices if result.root is None else result.vertices + result.root
+                path = self._free("meshes", frame.name, f"-{number}" if number or len(hands) > 1 else "", self.meshes)
+                vertices = result.vertices if result.root is None else result.vertices + result.root
                 with writing_file(path) as file:
-                    file.write(mesh_bytes(placed, faces, self.meshes))
-        self._write(still.name, picture)
+                    file.write(mesh_bytes(vertices, faces, self.meshes))
+        self._write(frame.name, picture)
 
     def _free(self, folder: str, name: str, number: str, form: str) -> Path:
-        """Where the file of a picture goes: by its stem, or by its whole name where a.jpg was before a.png."""
+        """The path for a picture's file: by its stem, or by its whole name where that is taken (a.jpg, then a.png)."""
         path = self.out / folder / f"{Path(name).stem}{number}.{form}"
         if path in self._written:
             path = self.out / folder / f"{name}{number}.{form}"
@@ -128,14 +129,14 @@ class Outputs:
         self._video.write(np.ascontiguousarray(picture[..., ::-1]))
 
 
-def overlay(
+def draw_hand(
     picture: Picture, result: HandResult, faces: NDArray[np.int32], camera: NDArray, colour: tuple[int, int, int]
 ) -> Picture:
-    """The picture with mesh (where it stands before the camera), 2D joints, the box and the occlusion of fingers."""
+    """Draw the mesh (where it is before the camera), 2D joints, the box and the occlusion of fingers on a picture."""
     if result.root is not None:
-        placed = result.vertices + result.root
-        if placed[:, 2].min() > NEAREST:
-            picture = overlay_mesh(picture, placed, faces, camera, colours=colour, opacity=0.6)
+        vertices = result.vertices + result.root
+        if vertices[:, 2].min() > NEAREST:
+            picture = overlay_mesh(picture, vertices, faces, camera, colours=colour, opacity=0.6)
     drawn = overlay_skeleton(picture, result.joints_2d, thickness=max(1, round(min(picture.shape[:2]) / 320)))
     x0, y0, x1, y1 = (round(float(value)) for value in np.clip(result.box, -1e4, 1e4))
     cv2.rectangle(drawn, (x0, y0), (x1, y1), colour, 1, cv2.LINE_AA)

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-NEAREST, FARTHEST = 0.05, 10.0  # m: outside this a fit says nothing about a hand
+NEAREST, FARTHEST = 0.05, 10.0  # m: a wrist outside this range is not that of a hand in view
 TRIALS = 60
-EXACT = 1e-6  # of the focal length: a misfit that needs no explanation
+EXACT = 1e-6  # of the focal length: a smaller misfit is rounding
 ASSUMED_FOCAL = 1.2  # of the longer side, where no intrinsics are known: a horizontal view of about 45 degrees
 
 
@@ -14,7 +14,7 @@ def wrist_from_projection(joints: NDArray, joints_2d: NDArray, intrinsics: NDArr
 
     joints (21, 3) m relative to the wrist; joints_2d (21, 2) px; intrinsics (3, 3). From u = fx (X + x) / (Z + z) + cx
     follows fx x - (u - cx) z = (u - cx) Z - fx X, and the same for v: two equations per joint for 3 unknowns. Solved
-    for many fours of joints; the solution with the least median misfit says which joints to trust (Rousseeuw 1984).
+    for many sets of four joints; the solution with the least median misfit says which joints to trust (Rousseeuw 1984).
     """
     rays = np.linalg.solve(intrinsics, np.column_stack([joints_2d, np.ones(len(joints_2d))]).T).T
     rays = rays[:, :2] / rays[:, 2:]

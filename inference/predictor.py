@@ -1,4 +1,6 @@
-"""`Predictor`: a picture and a box to a hand, frame by frame; past features are kept, so each picture is encoded once.
+"""`Predictor` turns a picture and a box into a hand, frame by frame.
+
+It keeps the features of past frames, so that each picture is encoded once.
 
 Pictures are (H, W, 3) uint8 RGB. Results are metres in the OpenCV camera frame, relative to the wrist, in the hand's
 own side (left hands are mirrored for the network and back again); 2D is pixels of the picture. One predictor follows
@@ -15,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..data.loading.augment import NOTHING, patch, photo_affine
-from ..data.loading.crops import SIZE, crop_box, square_box, transform
+from ..data.loading.crops import FROM_JOINTS, SIZE, crop_box, square_box, transform
 from ..data.loading.windows import Window, window_of, window_positions
 from ..errors import InputError
 from ..network.checkpoint import load_checkpoint, read_metadata
@@ -51,7 +53,7 @@ class HandResult:
 
 
 class Predictor:
-    """Calls are frames of one hand in order of time.
+    """Predicts one hand; every call is the next frame in time.
 
     checkpoint: folder, official .pth (needs `hierarchy`) or a loaded network. window: how far back a multi-frame
     network looks (default: as in its training where the checkpoint says so, else 5 and 10 frames, DexYCB's). track:
@@ -83,7 +85,7 @@ class Predictor:
         self.reset()
 
     def faces(self, side: str) -> NDArray[np.int32]:
-        """(1538, 3) vertex ids of a side's mesh, outward."""
+        """The faces (1538, 3) of a side's mesh as vertex ids, wound to face outward."""
         return self._faces[side]
 
     def reset(self) -> None:
@@ -95,18 +97,18 @@ class Predictor:
         self._next = 0
 
     def skip(self) -> None:
-        """A frame passed that could not be used: time goes on, nothing is remembered of it."""
+        """Let a frame pass that cannot be used: time goes on, nothing of it is remembered."""
         self._next += 1
 
     @property
     def last_joints(self) -> NDArray | None:
-        """(21, 2) px where the hand was seen last, or None."""
+        """The joints (21, 2) px where the hand was last seen, or None."""
         return self._joints
 
     def __call__(
         self, frame: NDArray, box: NDArray | None = None, side: str = "right", *, intrinsics: NDArray | None = None
     ) -> HandResult:
-        """The hand of the next frame. frame (H, W, 3) uint8 RGB, or grey (H, W).
+        """Predict the hand in the next frame: frame (H, W, 3) uint8 RGB, or grey (H, W).
 
         box (4,) x0, y0, x1, y1 px, tight round the hand: it is squared and enlarged by half, as in training.
         intrinsics (3, 3) px. A change of side starts anew. InputError for another kind of picture, an empty box, a
@@ -124,7 +126,7 @@ class Predictor:
         with torch.inference_mode(), self.autocast:
             features = self.network.encode(torch.from_numpy(images[None]).to(self.device))
             seen = self._with_past(number, features)
-            prediction = self.network.fuse(*self._chosen(seen))
+            prediction = self.network.fuse(*self._select_window(seen))
         result = self._result(prediction, picture.shape[1], to_crop, square, source, intrinsics)
         self._past, self._joints, self._size = seen, result.joints_2d, picture.shape
         return result
@@ -133,10 +135,10 @@ class Predictor:
         height, width = picture.shape[:2]
         if box is not None:
             return given_square(np.asarray(box, np.float64), width, height), GIVEN
-        # Joints of a picture of another size say nothing about this one.
+        # Joints in a picture of another size cannot be followed.
         if self.track and self._joints is not None and picture.shape == self._size:
             square, rule = crop_box(self._joints, None, width, height)
-            if rule == 0 and min(square[2] - square[0], square[3] - square[1]) >= SMALLEST_BOX:
+            if rule == FROM_JOINTS and min(square[2] - square[0], square[3] - square[1]) >= SMALLEST_BOX:
                 return square, TRACKED
         whole = square_box(np.array([0.0, 0.0, width, height]), width, height)
         if whole is None:
@@ -149,10 +151,10 @@ class Predictor:
             return [(number, features)]
         edge = number - self.window.past[-1]
         before = sum(earlier < edge for earlier, _ in self._past)
-        # The last one before the window stands in where the frame at its edge was skipped.
+        # The last frame before the window stands in where the one at its edge was skipped.
         return [*self._past[max(before - 1, 0) :], (number, features)]
 
-    def _chosen(self, seen: list[tuple[int, FrameFeatures]]) -> list[FrameFeatures]:
+    def _select_window(self, seen: list[tuple[int, FrameFeatures]]) -> list[FrameFeatures]:
         """The window of the last of these frames: itself, then the past."""
         if self.window is None:
             return [seen[-1][1]]
@@ -203,7 +205,7 @@ def as_picture(frame: NDArray) -> NDArray[np.uint8]:
 
 
 def given_square(box: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
-    """The square that is cut out for a tight box x0, y0, x1, y1 px; InputError where the picture has nothing of it."""
+    """The square to cut out for a tight box x0, y0, x1, y1 px; InputError where the box lies outside the picture."""
     if box.shape != (4,) or not np.isfinite(box).all():
         raise InputError(f"box: expected 4 numbers x0, y0, x1, y1, found {box.tolist()}")
     x0, y0, x1, y1 = box.tolist()
@@ -227,10 +229,10 @@ def crop(picture: NDArray[np.uint8], square: NDArray, *, left: bool) -> tuple[ND
 
 
 def trained_window(checkpoint: str | Path) -> Window | None:
-    """How far back the frames lay that a checkpoint of `h2o train` was trained with; None where it does not say."""
+    """The window of past frames that a checkpoint of `h2o train` was trained with; None where it does not say."""
     folder = find_folder(Path(checkpoint))
     if folder is None:
-        return None  # an official file: those that are published were trained on DexYCB
+        return None  # an official file: the published ones were trained on DexYCB
     recipe = read_metadata(folder).get("recipe")
     if not isinstance(recipe, dict) or recipe.get("dataset") not in WINDOWS or recipe.get("frames") != 3:
         return None

@@ -1,7 +1,7 @@
 """What `h2o predict` reads: a folder of pictures or a video, frame by frame, and the files that say where hands are.
 
-A frame that cannot be read is a fact with a reason, not the end of the run. Boxes are x0, y0, x1, y1 px of the picture
-as it is shown: cameras' orientation tags are applied (the datasets' own readers, in `data`, ignore them).
+A frame that cannot be read is reported with a reason; the run continues. Boxes are x0, y0, x1, y1 px of the picture as
+a viewer shows it: cameras' orientation tags are applied (the datasets' own readers, in `data`, ignore them).
 """
 
 import csv
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from ..errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-TEXT = "utf-8-sig"  # with the mark that spreadsheet programs put first, or without
+TEXT = "utf-8-sig"  # UTF-8 with or without the byte order mark that spreadsheet programs write
 
 
 @dataclass(frozen=True)
-class Still:
-    """One frame: its name (file name, or frame number of a video) and its picture (H, W, 3) uint8 RGB, or why not."""
+class InputFrame:
+    """One frame: its name (a file name or a frame number) and its picture (H, W, 3) uint8 RGB, or why there is none."""
 
     name: str
     picture: NDArray[np.uint8] | None
@@ -32,14 +32,14 @@ class Still:
 
 
 @dataclass(frozen=True)
-class Given:
-    """One hand of a frame as a boxes file names it; no box means tracking or the whole picture."""
+class HandBox:
+    """One hand to look for in a frame: its side, and its box, or None to track it or take the whole picture."""
 
     box: NDArray[np.float64] | None
-    side: str | None
+    side: str
 
 
-def stills_of_folder(folder: Path) -> list[Path]:
+def list_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder by name; InputError where there are none."""
     if not folder.is_dir():
         raise InputError(f"--images {folder}: no such folder")
@@ -49,19 +49,19 @@ def stills_of_folder(folder: Path) -> list[Path]:
     return found
 
 
-def read_folder(folder: Path) -> Iterator[Still]:
-    """The pictures of a folder; one that cannot be decoded comes with the reason."""
-    for path in stills_of_folder(folder):
+def read_folder(folder: Path) -> Iterator[InputFrame]:
+    """The pictures of a folder in order of name; one that cannot be decoded comes with the reason."""
+    for path in list_pictures(folder):
         try:
-            picture = shown(path.read_bytes())
+            picture = decode_upright(path.read_bytes())
         except OSError as error:
-            yield Still(path.name, None, str(error))
+            yield InputFrame(path.name, None, str(error))
             continue
-        yield Still(path.name, picture, "" if picture is not None else "cannot be decoded as a picture")
+        yield InputFrame(path.name, picture, "" if picture is not None else "cannot be decoded as a picture")
 
 
-def shown(data: bytes) -> NDArray[np.uint8] | None:
-    """Pixels (H, W, 3) uint8 RGB of an encoded picture, turned as its orientation tag says; None for anything else."""
+def decode_upright(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode a picture to (H, W, 3) uint8 RGB and apply its orientation tag; None where it is not a picture."""
     if not data:
         return None
     try:
@@ -73,7 +73,7 @@ def shown(data: bytes) -> NDArray[np.uint8] | None:
 
 @dataclass
 class Video:
-    """An opened video: `frames` as its header says (0: it does not say), `rate` per second. Close it when done."""
+    """An opened video: `frames` as its header says (0: it does not say), `rate` per second; `read` closes it."""
 
     path: Path
     capture: cv2.VideoCapture
@@ -82,7 +82,7 @@ class Video:
 
     @classmethod
     def open(cls, path: Path) -> "Video":
-        """InputError for a missing file or one that OpenCV cannot read."""
+        """Open a video file. InputError where it is missing or OpenCV cannot read it."""
         if not path.is_file():
             raise InputError(f"--video {path}: no such file")
         capture = cv2.VideoCapture(str(path))
@@ -91,48 +91,48 @@ class Video:
         rate = capture.get(cv2.CAP_PROP_FPS)
         return cls(path, capture, max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))), rate if 1 <= rate <= 240 else 30)
 
-    def read(self) -> Iterator[Still]:
-        """Every frame; one more, without picture, when the video ends before its header says."""
+    def read(self) -> Iterator[InputFrame]:
+        """Yield every frame, and one more without a picture where the video ends before its header says."""
         number = 0
         try:
             while True:
                 there, picture = self.capture.read()
                 if not there:
                     break
-                yield Still(f"{number:06d}", np.asarray(picture, np.uint8)[..., ::-1])
+                yield InputFrame(f"{number:06d}", np.asarray(picture, np.uint8)[..., ::-1])
                 number += 1
         finally:
             self.capture.release()
         if number < self.frames:
-            yield Still(f"{number:06d}", None, f"the video ends after {number} of {self.frames} frames")
+            yield InputFrame(f"{number:06d}", None, f"the video ends after {number} of {self.frames} frames")
         elif number == 0:
-            yield Still(f"{number:06d}", None, "the video holds no frame that can be decoded")
+            yield InputFrame(f"{number:06d}", None, "the video holds no frame that can be decoded")
 
 
-def read_boxes(path: Path) -> dict[str, list[Given]]:
-    """Hands by frame name from JSON or CSV.
+def read_boxes(path: Path, side: str = "right") -> dict[str, list[HandBox]]:
+    """Read hands by frame name from JSON or CSV; `side` is that of hands whose side the file does not say.
 
     JSON: {name: [x0, y0, x1, y1]} or {name: {"box": [...], "side": "left"}} or a list of those (several hands; an
     empty list: no hand). CSV with the header name,x0,y0,x1,y1[,side]; a frame may have several rows. Names are file
-    names, or frame numbers of a video. InputError names the entry that is neither.
+    names, or frame numbers of a video. InputError names the entry that cannot be read.
     """
     if not path.is_file():
         raise InputError(f"--boxes {path}: no such file")
     if path.suffix.lower() == ".csv":
-        return _boxes_of_csv(path)
+        return _read_csv(path, side)
     try:
         content = json.loads(path.read_text(TEXT))
     except (ValueError, RecursionError) as error:
         raise InputError(f"--boxes {path}: not JSON ({error}); for CSV name it .csv") from error
     if not isinstance(content, dict):
         raise InputError(f"--boxes {path}: expected an object from names to boxes, found {type(content).__name__}")
-    found: dict[str, list[Given]] = {}
+    found: dict[str, list[HandBox]] = {}
     for name, value in content.items():
-        found.setdefault(frame_name(name), []).extend(_hands(path, name, value))
+        found.setdefault(frame_name(name), []).extend(_parse_hands(path, name, value, side))
     return found
 
 
-def _hands(path: Path, name: str, value: Any) -> list[Given]:
+def _parse_hands(path: Path, name: str, value: Any, default_side: str) -> list[HandBox]:
     several = isinstance(value, list) and (not value or not all(isinstance(x, int | float) for x in value))
     hands = []
     for entry in value if several else [value]:
@@ -142,12 +142,12 @@ def _hands(path: Path, name: str, value: Any) -> list[Given]:
             raise InputError(
                 f'--boxes {path}: {name}: expected [x0, y0, x1, y1] or {{"box": [...], "side": "left"}}, found {entry}'
             )
-        hands.append(Given(None if box is None else np.asarray(box, np.float64), side))
+        hands.append(HandBox(None if box is None else np.asarray(box, np.float64), side or default_side))
     return hands
 
 
-def _boxes_of_csv(path: Path) -> dict[str, list[Given]]:
-    found: dict[str, list[Given]] = {}
+def _read_csv(path: Path, default_side: str) -> dict[str, list[HandBox]]:
+    found: dict[str, list[HandBox]] = {}
     try:
         lines = path.read_text(TEXT).splitlines()
         rows = csv.DictReader(lines, skipinitialspace=True)
@@ -167,14 +167,14 @@ def _boxes_of_csv(path: Path) -> dict[str, list[Given]]:
             raise InputError(f"--boxes {path}: line {rows.line_num}: expected a name and four numbers, found {row}")
         if side not in (None, "left", "right"):
             raise InputError(f"--boxes {path}: line {rows.line_num}: side is {side!r}, expected left or right")
-        found.setdefault(frame_name(row["name"]), []).append(Given(box, side))
+        found.setdefault(frame_name(row["name"]), []).append(HandBox(box, side or default_side))
     return found
 
 
 def check_names(option: str, named: Mapping[str, object], pictures: Iterable[str] | None) -> list[str]:
-    """Names of a file that are none of the `pictures`; None stands for a video, whose frames are numbers.
+    """Return the names of a file that are none of the `pictures`; None stands for a video, whose frames are numbers.
 
-    InputError where no name is one: the file is of other pictures, or says their names in another way.
+    InputError where no name is one of them: the file is for other pictures, or writes their names in another way.
     """
     if pictures is None:
         strange = [name for name in named if not name.isdecimal()]
@@ -189,14 +189,15 @@ def check_names(option: str, named: Mapping[str, object], pictures: Iterable[str
 
 
 def frame_name(name: str) -> str:
-    """Frame numbers as the video reader writes them; file names composed (NFC), however a disk or an editor spells
-    accents.
+    """A frame's name in one spelling: numbers as the video reader writes them, file names composed (NFC).
+
+    Disks and editors may spell accents either way.
     """
     return f"{int(name):06d}" if name.strip().isdecimal() else unicodedata.normalize("NFC", name)
 
 
 def read_intrinsics(given: str | Path) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
-    """Camera matrix (3, 3) px, or one per frame name: "fx,fy,cx,cy", a .npy, a JSON matrix or {name: matrix}."""
+    """Read a camera matrix (3, 3) px, or one per frame name, from "fx,fy,cx,cy", a .npy file or a JSON file."""
     text = str(given)
     if text.count(",") == 3:
         try:

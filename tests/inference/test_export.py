@@ -163,7 +163,7 @@ def test_a_file_that_differs_from_pytorch_is_not_left_behind(untrained, tmp_path
     def disagree(*_: object) -> None:
         raise RuntimeError("differs")
 
-    monkeypatch.setattr(export, "_write", lambda graph, path, facts: path.write_bytes(b"half"))
+    monkeypatch.setattr(export, "_to_onnx", lambda graph, facts: b"half")
     monkeypatch.setattr(export, "_compare", disagree)
     with pytest.raises(RuntimeError, match="differs"):
         export_onnx(folder, tmp_path / "model.onnx")

@@ -1,8 +1,8 @@
 """Hands of a frame meet the hands that were followed: by side, then by place."""
 
 import numpy as np
-from h2onet.inference.following import numbered
-from h2onet.inference.sources import Given
+from h2onet.inference.following import number_hands
+from h2onet.inference.sources import HandBox
 
 HERE, THERE = np.array([0.0, 0.0, 40.0, 40.0]), np.array([100.0, 0.0, 140.0, 40.0])
 
@@ -13,28 +13,33 @@ def joints(box: np.ndarray) -> np.ndarray:
     return np.concatenate([around, [[-10, -10], [10, 10]]]) + (box[:2] + box[2:]) / 2
 
 
-def test_the_first_hands_are_numbered_in_order() -> None:
-    assert numbered([Given(HERE, "left"), Given(THERE, "right")], [], []) == [0, 1]
+def test_the_first_hands_are_number_hands_in_order() -> None:
+    assert number_hands([HandBox(HERE, "left"), HandBox(THERE, "right")], {}, {}) == [0, 1]
 
 
 def test_sides_never_change_places() -> None:
-    sides, seen = ["left", "right"], [joints(HERE), joints(THERE)]
-    left, right = Given(THERE, "left"), Given(HERE, "right")  # hands that crossed
-    assert numbered([right, left], sides, seen) == [1, 0]
-    assert numbered([right], sides, seen) == [1]
-    assert numbered([left], sides, seen) == [0]
-    assert numbered([left, right, Given(HERE, "left")], sides, seen) == [2, 1, 0]  # the nearer left hand is the old one
+    sides, seen = {0: "left", 1: "right"}, {0: joints(HERE), 1: joints(THERE)}
+    left, right = HandBox(THERE, "left"), HandBox(HERE, "right")  # hands that crossed
+    assert number_hands([right, left], sides, seen) == [1, 0]
+    assert number_hands([right], sides, seen) == [1]
+    assert number_hands([left], sides, seen) == [0]
+    assert number_hands([left, right, HandBox(HERE, "left")], sides, seen) == [
+        2,
+        1,
+        0,
+    ]  # the nearer left hand is the old one
 
 
 def test_hands_of_one_side_go_by_their_place() -> None:
-    sides, seen = ["right", "right"], [joints(HERE), joints(THERE)]
-    assert numbered([Given(THERE, "right"), Given(HERE, "right")], sides, seen) == [1, 0]
-    assert numbered([Given(THERE + 5, "right")], sides, seen) == [1]
-    assert numbered([Given(THERE, "right"), Given(THERE + 3, "right")], sides, seen) == [1, 0]
-    third = [Given(THERE, "right"), Given(HERE, "right"), Given(THERE + 90, "right")]
-    assert numbered(third, sides, seen) == [1, 0, 2]
+    sides, seen = {0: "right", 1: "right"}, {0: joints(HERE), 1: joints(THERE)}
+    assert number_hands([HandBox(THERE, "right"), HandBox(HERE, "right")], sides, seen) == [1, 0]
+    assert number_hands([HandBox(THERE + 5, "right")], sides, seen) == [1]
+    assert number_hands([HandBox(THERE, "right"), HandBox(THERE + 3, "right")], sides, seen) == [1, 0]
+    third = [HandBox(THERE, "right"), HandBox(HERE, "right"), HandBox(THERE + 90, "right")]
+    assert number_hands(third, sides, seen) == [1, 0, 2]
 
 
 def test_without_a_place_the_order_counts() -> None:
-    assert numbered([Given(None, "right"), Given(HERE, "right")], ["right", "right"], [None, None]) == [0, 1]
-    assert numbered([Given(None, "right")], ["right", "right"], [None, joints(HERE)]) == [0]
+    sides = {0: "right", 1: "right"}
+    assert number_hands([HandBox(None, "right"), HandBox(HERE, "right")], sides, {0: None, 1: None}) == [0, 1]
+    assert number_hands([HandBox(None, "right")], sides, {0: None, 1: joints(HERE)}) == [0]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from h2onet.errors import InputError
-from h2onet.inference.sources import Video, check_names, frame_name, read_boxes, read_folder, shown
+from h2onet.inference.sources import Video, check_names, decode_upright, frame_name, read_boxes, read_folder
 
 # What a viewer does with a picture of each orientation tag (EXIF 2.3, tag 274).
 ORIENTATIONS = {
@@ -41,12 +41,12 @@ def picture(height: int = 40, width: int = 60) -> np.ndarray:
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_pictures_are_read_as_they_are_shown(tmp_path: Path, orientation: int) -> None:
-    plain = shown(jpeg(picture()))
+def test_pictures_are_read_as_a_viewer_shows_them(tmp_path: Path, orientation: int) -> None:
+    plain = decode_upright(jpeg(picture()))
     assert plain is not None and np.abs(plain.astype(int) - picture()).mean() < 8  # RGB, not BGR
     (tmp_path / "a.jpg").write_bytes(jpeg(picture(), orientation))
-    (still,) = read_folder(tmp_path)
-    assert still.picture is not None and np.array_equal(still.picture, ORIENTATIONS[orientation](plain))
+    (frame,) = read_folder(tmp_path)
+    assert frame.picture is not None and np.array_equal(frame.picture, ORIENTATIONS[orientation](plain))
 
 
 def test_every_form_of_picture_becomes_three_bytes_a_pixel(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_every_form_of_picture_becomes_three_bytes_a_pixel(tmp_path: Path) -> No
     ):  # fmt: skip
         assert cv2.imwrite(str(tmp_path / name), values)
     (tmp_path / "notes.txt").write_text("no picture")
-    found = {still.name: still.picture for still in read_folder(tmp_path)}
+    found = {frame.name: frame.picture for frame in read_folder(tmp_path)}
     assert list(found) == ["a.TIFF", "a.bmp", "a.webp", "alpha.png", "deep.png", "grey.png"]
     assert all(
         values is not None and values.shape == (40, 60, 3) and values.dtype == np.uint8 for values in found.values()
@@ -69,9 +69,9 @@ def test_files_that_are_no_pictures_say_so(tmp_path: Path) -> None:
     whole = jpeg(picture(200, 300))
     for name, data in (("cut.jpg", whole[: len(whole) // 2]), ("empty.png", b""), ("text.jpg", b"<html>")):
         (tmp_path / name).write_bytes(data)
-    stills = list(read_folder(tmp_path))
-    assert [still.picture for still in stills] == [None] * 3
-    assert {still.reason for still in stills} == {"cannot be decoded as a picture"}
+    frames = list(read_folder(tmp_path))
+    assert [frame.picture for frame in frames] == [None] * 3
+    assert {frame.reason for frame in frames} == {"cannot be decoded as a picture"}
 
 
 def test_a_video_without_a_frame_says_so() -> None:
@@ -83,8 +83,8 @@ def test_a_video_without_a_frame_says_so() -> None:
             pass
 
     for frames, reason in ((0, "holds no frame"), (3, "ends after 0 of 3 frames")):
-        (still,) = Video(Path("v.mp4"), Nothing(), frames, 30.0).read()  # type: ignore[arg-type]
-        assert still.picture is None and reason in still.reason
+        (frame,) = Video(Path("v.mp4"), Nothing(), frames, 30.0).read()  # type: ignore[arg-type]
+        assert frame.picture is None and reason in frame.reason
 
 
 @pytest.mark.parametrize(
