@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from h2onet import durable
 from h2onet.errors import InputError
 from h2onet.network.checkpoint import (
     checkpoint_hash,
@@ -16,7 +17,6 @@ from h2onet.network.checkpoint import (
     read_metadata,
     save_checkpoint,
 )
-from h2onet.network.checkpoints import folder as checkpoint_folder
 from h2onet.network.h2onet import H2ONet
 from safetensors.torch import load_file, save_file
 
@@ -90,7 +90,7 @@ def test_loading_leaves_the_random_state_alone(saved: Path):
 
 def test_saving_replaces_and_leaves_nothing_else(build, saved: Path):
     other = build(seed=1, width=0.125)
-    (saved.parent / ".tmp-last-dead").mkdir()
+    (saved.parent / f".tmp-last-{'0' * 32}").mkdir()
     save_checkpoint(saved, other)
     assert same(load_checkpoint(saved), other)
     assert [path.name for path in saved.parent.iterdir()] == ["last"]
@@ -98,11 +98,10 @@ def test_saving_replaces_and_leaves_nothing_else(build, saved: Path):
         load_training_state(saved)
 
 
-@pytest.mark.parametrize("step", range(1, 9))
-def test_a_crash_at_any_moment_leaves_a_whole_checkpoint(build, saved: Path, monkeypatch, step: int):
-    """Every file operation of a save in turn kills it: a checkpoint, old or new, is always there; the next save cleans
-    up.
-    """
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("step", range(1, 11))
+def test_a_crash_at_any_moment_leaves_a_whole_checkpoint(build, saved: Path, monkeypatch, step: int, exchange: bool):
+    """Every file operation of a save in turn kills it: a checkpoint is always there, and the next save cleans up."""
     old, new = load_checkpoint(saved), build(seed=1, frames=3, width=0.125)
     done = 0
 
@@ -116,10 +115,11 @@ def test_a_crash_at_any_moment_leaves_a_whole_checkpoint(build, saved: Path, mon
 
         return wrapped
 
-    monkeypatch.setattr(checkpoint_folder, "_sync", dying(checkpoint_folder._sync))
-    monkeypatch.setattr(Path, "rename", dying(Path.rename))
+    monkeypatch.setattr(durable, "exchange", dying(durable.exchange if exchange else lambda first, second: False))
+    monkeypatch.setattr(durable, "fsync_path", dying(durable.fsync_path))
+    monkeypatch.setattr(durable.os, "rename", dying(durable.os.rename))
     # A killed process runs no clean-up either: the one in `finally` must not be what saves the day.
-    monkeypatch.setattr(checkpoint_folder.shutil, "rmtree", dying(checkpoint_folder.shutil.rmtree))
+    monkeypatch.setattr(durable.shutil, "rmtree", dying(durable.shutil.rmtree))
     try:
         save_checkpoint(saved, new)
     except KeyboardInterrupt:
