@@ -21,10 +21,11 @@ from .cli_options import (
     Scheduler,
     Workers,
     dataset_root,
+    exit_after_signal,
     finish,
     first_process,
-    let_the_first_speak,
     require_mano,
+    wait_for_rank_zero,
 )
 from .errors import InputError
 
@@ -48,7 +49,7 @@ def main() -> None:
     try:
         code = app(prog_name="h2o", standalone_mode=False)
     except InputError as error:
-        let_the_first_speak()
+        wait_for_rank_zero()
         print(f"h2o: {error}", file=sys.stderr)
         sys.exit(2)
     except USAGE_ERROR as error:
@@ -70,7 +71,7 @@ def _usage(error: Exception) -> int:
     command = context.command_path if context else "h2o"
     message = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
     if message:  # empty where the help text was the answer
-        let_the_first_speak()
+        wait_for_rank_zero()
         print(f"h2o: {message.rstrip('.')}; see `{command} --help`", file=sys.stderr)
     return 2
 
@@ -278,7 +279,9 @@ def demo(
     """All of it on a synthesized sample, ending in a page to look at."""
     from .demo import run_demo
 
-    print(run_demo(out, seed=seed, workers=workers, overwrite=overwrite))
+    result = run_demo(out, seed=seed, workers=workers, overwrite=overwrite)
+    print(result)
+    exit_after_signal(result.interrupted)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,23 @@
 """The `h2o` commands around a network: train, train-all, evaluate, compare, predict, benchmark, export."""
 
-import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_options import Clips, ClipsMano, Device, Hierarchy, Overrides, Overwrite, ValClips, finish, first_process
+from .cli_options import (
+    Clips,
+    ClipsMano,
+    Device,
+    Hierarchy,
+    Overrides,
+    Overwrite,
+    ValClips,
+    exit_after_signal,
+    finish,
+    first_process,
+)
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -34,8 +44,7 @@ def tell(results: "Sequence[TrainResult]", way_on: str, otherwise: str = "") -> 
     left = results[-1].interrupted if results else None
     if first_process():
         print("\n".join(str(result) for result in results) + (f", {way_on}" if left else "") or otherwise)
-    if left:
-        raise typer.Exit(128 + signal.Signals[left])
+    exit_after_signal(left)
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -104,71 +113,62 @@ def train_all(
     tell(results, "the same command goes on", f"{out}: every stage was finished before")
 
 
-def refuse_given(options: dict[str, object], beside: str, where: str) -> None:
-    """InputError for the first option that was given though this form of the command would not look at it."""
-    for option, value in options.items():
-        if value:
-            raise InputError(f"{option}: {where}, not with {beside}")
+CLIPS_PANEL, PREDICTIONS_PANEL = "Scoring a checkpoint on clips", "Scoring a HO3D pred.json"
+
+
+def panel(title: str, help_text: str, name: str | None = None) -> Any:
+    """An option of `h2o evaluate` that its help lists under `title`."""
+    return typer.Option(*([name] if name else []), help=help_text, rich_help_panel=title)
 
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for metrics.json, breakdown.json and the page.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder, or an official .pth file.")] = None,
-    clips: Annotated[str | None, typer.Option(help="clips.zarr to score on.")] = None,
-    hierarchy: Hierarchy = None,
-    ho3d_json: Annotated[Path | None, typer.Option(help="Also write HO3D's pred.json.")] = None,
-    dexycb_txt: Annotated[Path | None, typer.Option(help="Also write dex-ycb-toolkit's result text.")] = None,
+    checkpoint: Annotated[Path | None, panel(CLIPS_PANEL, "Checkpoint folder, or an official .pth file.")] = None,
+    clips: Annotated[str | None, panel(CLIPS_PANEL, "clips.zarr to score on.")] = None,
+    hierarchy: Annotated[Path | None, panel(CLIPS_PANEL, "transform.pkl, for the authors' .pth files.")] = None,
+    ho3d_json: Annotated[Path | None, panel(CLIPS_PANEL, "Also write HO3D's pred.json.")] = None,
+    dexycb_txt: Annotated[Path | None, panel(CLIPS_PANEL, "Also write dex-ycb-toolkit's result text.")] = None,
     predictions_out: Annotated[
-        Path | None, typer.Option(help="Also write joints and meshes of all frames: FILE.npz or FILE.parquet.")
+        Path | None, panel(CLIPS_PANEL, "Also write joints and meshes of all frames: FILE.npz or FILE.parquet.")
     ] = None,
-    meshes: Annotated[str | None, typer.Option(help="Also write OUT/meshes, predicted and true: obj or ply.")] = None,
+    meshes: Annotated[str | None, panel(CLIPS_PANEL, "Also write OUT/meshes, predicted and true: obj or ply.")] = None,
     mesh_frames: Annotated[
         str | None,
-        typer.Option(
-            help="best:N, worst:N, every:N, with commas, or a file of SEQUENCE/FRAME (default: best:10,worst:10)."
+        panel(
+            CLIPS_PANEL,
+            "best:N, worst:N, every:N, with commas, or a file of SEQUENCE/FRAME (default: best:10,worst:10).",
         ),
     ] = None,
     curves: Annotated[
         list[Path] | None,
-        typer.Option(help="Run folder whose training curves the page shows (repeat; default: the checkpoint's)."),
+        panel(CLIPS_PANEL, "Run folder whose training curves the page shows (repeat; default: the checkpoint's)."),
     ] = None,
-    predictions: Annotated[Path | None, typer.Option(help="Score this pred.json instead.")] = None,
-    ground_truth: Annotated[Path | None, typer.Option(help="Folder with evaluation_xyz/verts.json.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="ho3d-v2 or ho3d-v3, with --predictions.")] = None,
-    frames: Annotated[Path | None, typer.Option(help="SEQ/NNNN of every prediction, if not all.")] = None,
+    mano: Annotated[
+        str | None,
+        panel(CLIPS_PANEL, "Where the hand of the clips lies now (default: where it was, then $MANO_DIR).", "--mano"),
+    ] = None,
+    predictions: Annotated[Path | None, panel(PREDICTIONS_PANEL, "Score this pred.json instead.")] = None,
+    ground_truth: Annotated[Path | None, panel(PREDICTIONS_PANEL, "Folder with evaluation_xyz/verts.json.")] = None,
+    dataset: Annotated[str | None, panel(PREDICTIONS_PANEL, "ho3d-v2 or ho3d-v3.")] = None,
+    frames: Annotated[Path | None, panel(PREDICTIONS_PANEL, "SEQ/NNNN of every prediction, if not all.")] = None,
     device: Device = "auto",
-    mano: ClipsMano = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
 ) -> None:
     """Score a checkpoint on clips, or a HO3D pred.json against the released ground truth."""
-    from .evaluation.evaluate import evaluate_clips, evaluate_predictions
-    from .evaluation.meshes import FRAMES
-    from .evaluation.page.tables import metrics_table
-    from .network.allocator import keep_freed_memory
-
-    of_clips = {
-        "--checkpoint": checkpoint, "--clips": clips, "--hierarchy": hierarchy, "--ho3d-json": ho3d_json,
-        "--dexycb-txt": dexycb_txt, "--predictions-out": predictions_out, "--meshes": meshes,
-        "--mesh-frames": mesh_frames, "--curves": curves, "--mano": mano,
-    }  # fmt: skip
-    of_predictions = {"--ground-truth": ground_truth, "--dataset": dataset, "--frames": frames}
     if predictions is not None:
-        refuse_given(of_clips, "--predictions", "goes with --checkpoint FILE --clips clips.zarr")
-        if ground_truth is None or dataset is None:
-            raise InputError("--predictions needs --ground-truth DIR and --dataset ho3d-v2|ho3d-v3")
-        scores = evaluate_predictions(predictions, ground_truth, dataset, out, frames=frames)
-        print("\n".join(f"{name}: {value:f}" for name, value in scores.items()))
+        refuse_panel(context, CLIPS_PANEL, "--predictions", "goes with --checkpoint FILE --clips clips.zarr")
+        score_predictions(predictions, ground_truth, dataset, out, frames)
         return
     if checkpoint is None or clips is None:
         raise InputError(
             "give --checkpoint FILE --clips clips.zarr, or --predictions pred.json --ground-truth DIR --dataset NAME"
         )
-    refuse_given(of_predictions, "--checkpoint", "goes with --predictions pred.json")
+    refuse_panel(context, PREDICTIONS_PANEL, "--checkpoint", "goes with --predictions pred.json")
     if mesh_frames is not None and meshes is None:
         raise InputError("--mesh-frames: says whose meshes to write; give --meshes obj or --meshes ply too")
-    keep_freed_memory()
-    metrics = evaluate_clips(
+    score_clips(
         checkpoint,
         clips,
         out,
@@ -177,13 +177,43 @@ def evaluate(
         dexycb_txt=dexycb_txt,
         predictions_out=predictions_out,
         meshes=meshes,
-        mesh_frames=mesh_frames or FRAMES,
+        mesh_frames=mesh_frames,
         curves=curves,
         mano=mano,
         device=device,
         batch_size=batch_size,
     )
+
+
+def refuse_panel(context: typer.Context, title: str, beside: str, where: str) -> None:
+    """InputError for an option of the panel `title` that was given though `beside` means the other form."""
+    for option in context.command.params:
+        if getattr(option, "rich_help_panel", None) == title and context.params.get(option.name or ""):
+            raise InputError(f"{option.opts[0]}: {where}, not with {beside}")
+
+
+def score_clips(checkpoint: Path, clips: str, out: Path, *, mesh_frames: str | None, **options: Any) -> None:
+    """Run `evaluate_clips` and print its table."""
+    from .evaluation.evaluate import evaluate_clips
+    from .evaluation.meshes import FRAMES
+    from .evaluation.page.tables import metrics_table
+    from .network.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    metrics = evaluate_clips(checkpoint, clips, out, mesh_frames=mesh_frames or FRAMES, **options)
     print(metrics_table(metrics))
+
+
+def score_predictions(
+    predictions: Path, ground_truth: Path | None, dataset: str | None, out: Path, frames: Path | None
+) -> None:
+    """Run `evaluate_predictions` and print the official scores."""
+    from .evaluation.evaluate import evaluate_predictions
+
+    if ground_truth is None or dataset is None:
+        raise InputError("--predictions needs --ground-truth DIR and --dataset ho3d-v2|ho3d-v3")
+    scores = evaluate_predictions(predictions, ground_truth, dataset, out, frames=frames)
+    print("\n".join(f"{name}: {value:f}" for name, value in scores.items()))
 
 
 @app.command()

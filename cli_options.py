@@ -1,6 +1,7 @@
 """Options that several `h2o` commands share, and how their defaults are found."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from .data.frame import DATASETS
 from .errors import InputError
 
 PATIENCE = 10.0  # s
-DATASETS = ("dexycb", "ho3d-v2", "ho3d-v3")
 ROOT_VARIABLES = {"dexycb": "DEX_YCB_DIR", "ho3d-v2": "HO3D_DIR", "ho3d-v3": "HO3D_DIR"}
 
 Dataset = Annotated[str, typer.Option(help="dexycb, ho3d-v2 or ho3d-v3.")]
@@ -60,12 +61,19 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def let_the_first_speak() -> None:
-    """Under torchrun every process meets the same mistake: the first on this machine says it, and torchrun ends the
-    others while they wait here. Who is still there afterwards has a trouble of its own, and says it.
+def wait_for_rank_zero() -> None:
+    """Let the first process on this machine report a mistake that under torchrun every process meets.
+
+    Other ranks wait PATIENCE s; if torchrun has not ended them by then, they report their own error.
     """
     if os.environ.get("LOCAL_RANK", "0") != "0":
         time.sleep(PATIENCE)
+
+
+def exit_after_signal(name: str | None) -> None:
+    """Leave with 128 + its number where a signal ("SIGTERM") ended the work, as shells expect."""
+    if name:
+        raise typer.Exit(128 + signal.Signals[name])
 
 
 def finish(failures: int, where: Path | str | None = None) -> None:

@@ -50,8 +50,12 @@ class DemoResult:
     page: Path
     metrics: dict
     seconds: dict[str, float]
+    interrupted: str | None = None
+    """The signal that stopped training; there is no page then."""
 
     def __str__(self) -> str:
+        if self.interrupted:
+            return "the same command goes on from there"
         spent = ", ".join(f"{name} {value:.0f} s" for name, value in self.seconds.items())
         return f"{metrics_table(self.metrics)}\n\n{spent}\nopen {self.page}"
 
@@ -94,11 +98,10 @@ def run_demo(
     results = step("train", lambda: train_stages(out, overrides))
     for result in results:
         print(result)
-    if any(result.interrupted for result in results):
-        print("the same command goes on from there")
-        raise KeyboardInterrupt
-    metrics = step("evaluate", lambda: score(out))
-    return DemoResult(out / "report.html", metrics, seconds)
+    page, interrupted = out / "report.html", results[-1].interrupted if results else None
+    if interrupted:
+        return DemoResult(page, {}, seconds, interrupted)
+    return DemoResult(page, step("evaluate", lambda: score(out)), seconds)
 
 
 def prepare_folder(out: Path, sample: str, overwrite: bool) -> None:
@@ -165,7 +168,7 @@ def score(out: Path) -> dict:
         ),
     ]
     # Not `best`: that is chosen by the aligned error, as the authors do, which says nothing about the orientation.
-    runs = [out / "runs" / stage for stage in CHAINS[CHAIN]]
+    runs = [out / "runs" / stage.preset for stage in CHAINS[CHAIN]]
     return evaluate_clips(runs[-1] / "last", out / "test" / "clips.zarr", out, extra=sections, curves=runs)
 
 

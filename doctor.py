@@ -66,7 +66,8 @@ def examine(dataset: str | None = None, root: Path | None = None, mano: str | No
 
 
 def installation() -> Iterator[Finding]:
-    """Python, packages, accelerator, OpenGL."""
+    """This program, Python, packages, accelerator, OpenGL."""
+    yield Finding("ok", f"h2onet {installed('h2onet')}")
     yield Finding("ok", f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
     for name in PACKAGES:
         version = installed(name) or (installed("opencv-python") if name.startswith("opencv") else None)
@@ -95,7 +96,7 @@ def installed(package: str) -> str | None:
 
 def opengl() -> Finding:
     """Whether pyrender can draw off-screen, tried in a process of its own because a bad driver may take it down."""
-    code = "import h2onet.labeling.gl as gl; gl.check_opengl()"
+    code = "from h2onet.labeling.gl import GlRenderer; GlRenderer().close()"
     tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     if tried.returncode == 0:
         return Finding("ok", "OpenGL through EGL (--renderer pyrender)")

@@ -34,8 +34,10 @@ _NO_GL = (
 
 
 class GlRenderer:
-    """pyrender's offscreen renderer behind `labeling.raster.Renderer`; raises InputError naming the packages it
-    lacks."""
+    """pyrender's offscreen renderer behind `labeling.raster.Renderer`.
+
+    Raises InputError naming the packages it lacks.
+    """
 
     name = "pyrender"
 

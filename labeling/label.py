@@ -31,7 +31,7 @@ from .occlusion import (
     silhouette_iou,
 )
 from .pose import Hands, Posed, pose_frames, problem_of
-from .raster import NEAR, Mesh, PartImage, Renderer, View
+from .raster import NEAR, Mesh, Renderer, View
 
 BATCH = 64
 """Frames posed at once: large enough for the hand model, small enough for the cache (and 30 MB)."""
@@ -108,7 +108,7 @@ def label_frames(
                 problems[row] = f"hand: expected it {NEAR} m or more before the camera, found it behind"
                 continue
             if "h2onet" in rules and frame.hand_mask is not None:
-                _, label = label_authors(frame, posed, i, hands, renderer)
+                label = label_authors(frame, posed, i, hands, renderer)
                 arrays["labelled"][row] = True
                 arrays["occluded"][row] = label.occluded
                 arrays["visible_vertices"][row] = label.visible_vertices
@@ -131,9 +131,7 @@ def _write_depth(arrays: dict[str, np.ndarray], row: int, label: DepthLabel) -> 
     arrays["joint_visible"][row] = label.joint_visible
 
 
-def label_authors(
-    frame: Frame, posed: Posed, i: int, hands: Hands, renderer: Renderer
-) -> tuple[PartImage, AuthorsLabel]:
+def label_authors(frame: Frame, posed: Posed, i: int, hands: Hands, renderer: Renderer) -> AuthorsLabel:
     """Render and label one frame by the rule "h2onet"; i: the frame's place in `posed`. The frame must have a mask."""
     if frame.hand_mask is None:
         raise InputError(f"{frame.image}: hand mask: expected the dataset's segmentation, found none")
@@ -141,14 +139,16 @@ def label_authors(
     view = View(frame.intrinsics, frame.width, frame.height, viewport_of(points, frame.width, frame.height))
     parts = hands.right.parts
     image = renderer.parts(Mesh(posed.authors[i], hands.right.faces, points), parts.face, view)
-    return image, authors_rule(points, parts.vertex, image, frame.hand_mask)
+    return authors_rule(points, parts.vertex, image, frame.hand_mask)
 
 
 def label_depth(
     frame: Frame, posed: Posed, i: int, hands: Hands, objects: ObjectLibrary, renderer: Renderer
 ) -> tuple[DepthLabel, float, list[str]]:
-    """Label one frame by the rule "depth"; returns also the mask agreement (NaN without a mask) and the objects without
-    a mesh, which the label then does not know about."""
+    """Label one frame by the rule "depth".
+
+    Returns also the mask agreement (NaN without a mask) and the objects without a mesh, which the label then ignores.
+    """
     model = hands.own(frame.side)
     points, vertices, joints = posed.own_2d[i], posed.own[i], posed.joints[i]
     all_points = np.concatenate([points, posed.joints_2d[i]])

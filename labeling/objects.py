@@ -72,10 +72,9 @@ def _load(path: Path) -> ObjectMesh:
 
 
 class ObjectLibrary:
-    """Meshes in a folder laid out as DexYCB's `models/`: `<NAME>/textured_simple.obj`. Picklable; files are read on
-    demand.
+    """Meshes in a folder laid out as DexYCB's `models/`: `<NAME>/textured_simple.obj`.
 
-    folder: None when there are no meshes at all: then every object is missing.
+    Picklable; files are read on demand. folder: None when there are no meshes at all: then every object is missing.
     """
 
     def __init__(self, folder: str | Path | None):

@@ -148,8 +148,11 @@ def camera_facing(vertices: np.ndarray, faces: np.ndarray, sense: float = 1.0) -
     cache=True,
 )
 def _look(points, z, below_hand, hand, objects, left, top, width, height, tolerance, out):
-    """State of every point, a code of CAUSES. The first surface at the point's pixel hides the point when it is the
-    object's and more than `tolerance` nearer, or the hand's and more than `below_hand` nearer."""
+    """State of every point, a code of CAUSES.
+
+    The first surface at the point's pixel hides the point when it is the object's and more than `tolerance` nearer, or
+    the hand's and more than `below_hand` nearer.
+    """
     for i in range(points.shape[0]):
         u, v = points[i, 0], points[i, 1]
         if not (z[i] > NEAR and 0.0 <= u < width and 0.0 <= v < height):

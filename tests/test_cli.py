@@ -253,6 +253,15 @@ def test_doctor_looks_only_and_tells_by_its_exit_code(dexycb, mano, tmp_path):
         assert broken.code == 1 and "missing MANO right hand" in " ".join(broken.out.split())
 
 
+def test_stderr_is_progress_and_our_own_words(dexycb, tmp_path):
+    options = ("--dataset", "dexycb", "--root", dexycb, "--split", "train", "--mano", "standin", "--workers", 2)
+    done = h2o_process("prepare-labels", *options, "--out", tmp_path / "labels.zarr")
+    assert done.code == 0, done
+    bar = re.compile(r"labels: +\d+%\|.*frame/?s?.*\]")
+    others = [line for line in re.split(r"[\r\n]+", done.err) if line and not bar.match(line)]
+    assert bar.search(done.err) and all(re.match(r"(INFO|WARNING) h2onet\.", line) for line in others), others
+
+
 # -- failures and resuming ----------------------------------------------------------------------------------------
 
 

@@ -1,26 +1,17 @@
 """`h2o demo` in a smallest form: everything from the synthesized sample to the page; interrupted, it goes on."""
 
 import functools
-import importlib.util
 import json
 import os
 import re
 import signal
-import sys
-from pathlib import Path
 
 import pytest
+from cli_trees import h2o, untouched
 from h2onet import demo
 from h2onet.network.checkpoint import read_metadata
 from h2onet.training.chains import CHAINS
 from h2onet.training.steps import Stepper
-
-_spec = importlib.util.spec_from_file_location("cli_trees", Path(__file__).with_name("cli_trees.py"))
-assert _spec and _spec.loader
-if "cli_trees" not in sys.modules:
-    sys.modules["cli_trees"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["cli_trees"])
-h2o, untouched = sys.modules["cli_trees"].h2o, sys.modules["cli_trees"].untouched
 
 # One recording of one camera for each split of setup s0.
 SIZE = demo.DemoSize(sequences=3, frames=4, cameras=1)
@@ -35,7 +26,7 @@ def small(monkeypatch) -> None:
 
 
 def test_a_demo_goes_all_the_way_and_on_after_a_break(small, tmp_path, monkeypatch) -> None:
-    out, stages = tmp_path / "demo", CHAINS[demo.CHAIN]
+    out, stages = tmp_path / "demo", [stage.preset for stage in CHAINS[demo.CHAIN]]
     taken = Stepper.step
 
     def step(self, batch, number, epoch):

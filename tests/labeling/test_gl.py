@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from h2onet import doctor
 from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.frame import Frame
 from h2onet.errors import InputError
@@ -28,6 +29,11 @@ def opengl():
         pytest.skip(f"no OpenGL through EGL: {error}")
     yield renderer
     renderer.close()
+
+
+def test_doctor_says_that_it_works(opengl):
+    finding = doctor.opengl()
+    assert finding.status == "ok" and "--renderer pyrender" in finding.what, finding
 
 
 def golden_frames(golden):
