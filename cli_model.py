@@ -47,6 +47,18 @@ def tell(results: "Sequence[TrainResult]", way_on: str, otherwise: str = "") -> 
     exit_after_signal(left)
 
 
+def print_keys(wanted: bool) -> None:
+    """Print the keys of a recipe, each with its default and meaning, and leave."""
+    if not wanted:
+        return
+    from .training.recipe import describe_keys
+
+    rows = [("key", "default", "meaning"), *describe_keys()]
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    print("\n".join(f"{key:{first}}  {default:{second}}  {meaning}" for key, default, meaning in rows))
+    raise typer.Exit
+
+
 @app.command(context_settings={"allow_extra_args": True})
 def train(
     context: typer.Context,
@@ -61,6 +73,9 @@ def train(
     device: Device = "auto",
     mano: ClipsMano = None,
     overwrite: Overwrite = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="List the keys of --set.", is_eager=True, callback=print_keys)
+    ] = False,
 ) -> None:
     """Train one stage."""
     from .training.loop import train as run

@@ -1,7 +1,7 @@
-"""One setting of the C library's memory allocator that training and prediction on a CPU gain from.
+"""One setting of the C library's memory allocator that makes training and prediction on a CPU faster.
 
 glibc gives large freed blocks back to the system at once and fetches them again, page by page, at the next layer: with
-large batches a network then spends about a fifth of its time on page faults (docs/network.md, "Speed").
+large batches a network spends about a fifth of its time on page faults (docs/network.md, "Speed").
 """
 
 from __future__ import annotations

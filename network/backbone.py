@@ -22,9 +22,11 @@ MAP_PIXELS = 256
 
 
 class ImageFeatures(NamedTuple):
-    """What the backbone sees in a picture: `latent` (B, 2c, 4, 4), `mesh` M (B, 8c, 4, 4), `orientation` O (B, 8c, 4,
-    4) or None,
-    `joints_2d` (B, 21, 2) in [0, 1] of the crop (values outside possible)."""
+    """What the backbone finds in a picture.
+
+    `latent` (B, 2c, 4, 4), `mesh` M (B, 8c, 4, 4), `orientation` O (B, 8c, 4, 4) or None, `joints_2d` (B, 21, 2) in
+    [0, 1] of the crop (values outside are possible).
+    """
 
     latent: Tensor
     mesh: Tensor
@@ -49,8 +51,8 @@ class Stem(nn.Module):
 class DownPath(nn.Module):
     """c -> 2c -> 4c -> 8c channels, halving the size each time; with `refine`, two "no expand" dense blocks at the end.
 
-    The gate after the third block exists only with `refine`: stack 1's checkpoint holds one too, which is never
-    applied.
+    The gate after the third block exists only with `refine`; in official checkpoints stack 1 has one too, which is
+    never applied.
     """
 
     def __init__(self, c: int, refine: bool) -> None:
@@ -89,8 +91,9 @@ class UpStep(nn.Module):
 
 
 class DenseStack(nn.Module):
-    """A down path and the way back up with skips; `refine` marks the second stack, which leaves out the last
-    up-sampling.
+    """A down path and the way back up with skips.
+
+    `refine` marks the second stack, which leaves out the last up-sampling.
     """
 
     def __init__(self, c: int, refine: bool) -> None:
@@ -131,15 +134,12 @@ class Backbone(nn.Module):
         )
 
     def forward(self, images: Tensor, orientation: bool = True) -> ImageFeatures:
-        """images (B, 3, 128, 128) RGB in [0, 1]; without `orientation` that branch is skipped (stage 1 has no loss on
-        it).
-        """
+        """images (B, 3, 128, 128) RGB in [0, 1]; without `orientation` that branch is skipped, as in stage 1."""
         stem = self.stem(images)
         remap, _ = self.first(stem)
         shared = self.merge(torch.cat([self.first_remap(remap), stem], 1))
         maps, mesh = self.second(shared)
-        # Detached: the orientation branch has its own encoder and must not pull on the shape branch (paper, section
-        # 3.3).
+        # Detached: the orientation branch has its own encoder and must not train the shape branch (paper, section 3.3).
         turned = self.orientation_encoder(shared.detach())[2] if orientation else None
         return ImageFeatures(self.latent(mesh), mesh, turned, self.joints_2d(maps))
 

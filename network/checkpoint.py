@@ -2,7 +2,7 @@
 
 A checkpoint folder holds `config.json` (format, network, hierarchy, versions, metadata, checksum), `model.safetensors`
 (every tensor, the spirals and up-sampling included, so that no hierarchy file is needed) and, in training,
-`training.pt`. Folders appear whole or not at all: they are written beside the target, synced and renamed.
+`training.pt`. Folders appear whole or not at all (`checkpoints.folder`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .checkpoints.own import (
     require_folder,
 )
 from .h2onet import H2ONet
-from .tables import check_indices, is_table, stored_tables
+from .tables import check_indices, is_table, read_tables
 
 __all__ = [
     "LoadReport",
@@ -104,8 +104,9 @@ def save_checkpoint(
 
 
 def load_training_state(folder: str | Path) -> dict[str, Any]:
-    """The training state of a checkpoint folder, tensors on the CPU. Raises InputError where there is none or it is
-    damaged.
+    """The training state of a checkpoint folder, tensors on the CPU.
+
+    Raises InputError where there is none or it is damaged.
     """
     found = require_folder(Path(folder))
     path = found / TRAINING
@@ -130,8 +131,9 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
 
 
 def checkpoint_hash(path: str | Path) -> str:
-    """SHA-256 of the weights (folder: of model.safetensors; official: of the file), to tell checkpoints apart in
-    results.
+    """SHA-256 of the weights, to tell checkpoints apart in results.
+
+    Of model.safetensors for a folder, of the whole file for an official one.
     """
     folder = find_folder(Path(path))
     if folder is None and not Path(path).is_file():
@@ -140,11 +142,10 @@ def checkpoint_hash(path: str | Path) -> str:
 
 
 def initialise(model: H2ONet, path: str | Path) -> LoadReport:
-    """Loads the weights of another checkpoint (own folder or official file) into `model` in place, as far as both have
-    them.
+    """Loads the weights of another checkpoint (folder or official file) into `model` in place.
 
-    For stage 2 from stage 1 and multi-frame from single-frame. The model's own mesh tables and regressor stay. Raises
-    InputError for another width, another mesh hierarchy, or nothing in common.
+    Only tensors that both have are loaded: for stage 2 from stage 1, and multi-frame from single-frame. The model's own
+    mesh tables and regressor stay. Raises InputError for another width, another mesh hierarchy, or nothing in common.
     """
     path = Path(path)
     folder = find_folder(path)
@@ -186,7 +187,7 @@ def _load_folder(folder: Path) -> H2ONet:
             f"{folder / WEIGHTS}: its checksum is not the one in {CONFIG}; "
             "the folder is damaged, take another checkpoint"
         )
-    tables = stored_tables(folder / WEIGHTS, tensors, str(config.get("hierarchy_sha256", "")))
+    tables = read_tables(folder / WEIGHTS, tensors, str(config.get("hierarchy_sha256", "")))
     parts = torch.full((tables.sizes[0],), 5) if network.frames == 1 else tensors.get("fusion.finger_of_vertex")
     regressor = tensors.get("joint_regressor")
     if parts is None or regressor is None:

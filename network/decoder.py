@@ -86,14 +86,10 @@ class LiftedLevel(nn.Module):
 
 
 class MeshDecoder(nn.Module):
-    """Latent feature and 2D joints to canonical vertices, `vertex_channels` features per vertex and sampled joint
-    features.
-    """
+    """Latent feature and 2D joints to canonical vertices and features per vertex."""
 
     def __init__(self, c: int, channels: tuple[int, int, int, int], hierarchy: MeshTables) -> None:
-        """c: base channels; channels: per level, coarsest first (256, 128, 64, 32 at full width); hierarchy: spirals,
-        up-sampling.
-        """
+        """c: base channels; channels: per level, coarsest first (256, 128, 64, 32 at full width)."""
         super().__init__()
         self.reduce = Normalized(nn.Conv2d(2 * c, 2 * c, 1, bias=False))
         self.lifting = nn.Parameter(torch.full((hierarchy.sizes[-1], JOINTS), 0.01))
@@ -122,9 +118,7 @@ class MeshDecoder(nn.Module):
         return functional.grid_sample(feature, grid.to(feature.dtype), align_corners=True)[..., 0].transpose(1, 2)
 
     def forward(self, sampled: Tensor) -> tuple[Tensor, Tensor]:
-        """sampled (B, 21, 2c) from `sample`; returns canonical vertices (B, V, 3) m and vertex features (B, V,
-        channels).
-        """
+        """sampled (B, 21, 2c); returns canonical vertices (B, V, 3) m and vertex features (B, V, channels)."""
         if self.lifted is None:
             x, levels = torch.matmul(self.lifting, sampled), self.levels
         else:
@@ -134,8 +128,9 @@ class MeshDecoder(nn.Module):
         return self.vertices(x), x
 
     def vertices(self, features: Tensor) -> Tensor:
-        """features (B, V, channels); returns (B, V, 3) m, always in at least float32: bfloat16 has 4 mm steps at a
-        metre.
+        """features (B, V, channels); returns (B, V, 3) m.
+
+        Always in at least float32: bfloat16 has steps of 4 mm at a metre.
         """
         with torch.autocast(features.device.type, enabled=False):
             return self.head(features.to(self.head.linear.weight.dtype), self.finest_spiral)

@@ -1,7 +1,7 @@
-"""Making a trained network fast at predicting, by the same maths: batch norms folded away, layers that always come
-together as one module, channels-last layout, torch.compile.
+"""Makes a trained network predict faster by the same maths.
 
-What each step gains is in docs/network.md, "Speed".
+Batch norms are folded away, layers that always come together become one module, feature maps are channels-last. What
+each step gains is in docs/network.md, "Speed".
 """
 
 from __future__ import annotations
@@ -18,20 +18,14 @@ from .layers import BATCH_NORMS, Normalized, PointwiseConv, SqueezeExcite, point
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def prepare(model: Network, *, fold: bool, channels_last: bool, compiled: bool) -> Network:
-    """A copy of `model` in eval mode without gradients, changed as asked; `model` itself is left as it is.
-
-    `compiled` compiles its `encode` and `predict_window`.
-    """
+def prepare(model: Network, *, fold: bool, channels_last: bool) -> Network:
+    """A copy of `model` in eval mode without gradients, changed as asked; `model` itself is left as it is."""
     ready = copy.deepcopy(model).eval().requires_grad_(False)
     if fold:
         fold_batch_norms(ready)
         merge_modules(ready)
     if channels_last:
         ready = ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if compiled:
-        for name in ("encode", "predict_window"):
-            setattr(ready, name, torch.compile(getattr(ready, name)))
     return ready
 
 
@@ -95,7 +89,7 @@ class FoldedGate(nn.Module):
 def merge_modules(model: nn.Module) -> None:
     """Makes one module of every folded convolution with its ReLU, and of every gate, in place.
 
-    At batch 1 the time that modules take to call modules is felt (docs/network.md, "Speed").
+    At batch 1 the calls from module to module take a noticeable part of the time (docs/network.md, "Speed").
     """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

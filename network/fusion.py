@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FINGERS = 5
-# Which of the 21 joints (hand.parts order: wrist, thumb .. little, base to tip) stand for each finger, and for the
-# palm.
-# "official": MANO-order indices used on joints in the other order, an oversight that the released weights were trained
-# with.
-# "corrected": the same fingers' joints in this project's order.
+# Which of the 21 joints (hand.parts order: wrist, thumb .. little, base to tip) stand for each finger and for the palm.
+# "official": indices of MANO's order applied to joints in the other order, an oversight that the released weights
+# were trained with. "corrected": each finger's own joints.
 JOINT_SETS: dict[str, tuple[tuple[int, ...], ...]] = {
     "official": (
         (13, 14, 15, 16),
@@ -121,9 +119,7 @@ class FingerFusion(nn.Module):
         return per_part.index_select(2, self.finger_of_vertex).softmax(1)
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
-        """features (B, T, V, channels), logits (B, T, 2, 6); returns (B, V, 3) m, to be added to frame t's canonical
-        mesh.
-        """
+        """features (B, T, V, channels), logits (B, T, 2, 6); returns (B, V, 3) m to add to frame t's canonical mesh."""
         weights = self.weights(logits).to(features.dtype)
         fused = (features * weights[..., None]).sum(1)
         x = torch.cat([fused, features[:, 0]], -1)

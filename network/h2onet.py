@@ -40,10 +40,10 @@ class H2ONet(nn.Module):
     def __init__(
         self, config: NetworkConfig, hierarchy: MeshTables, *, vertex_parts: np.ndarray, joint_regressor: np.ndarray
     ) -> None:
-        """hierarchy: spirals and up-sampling; vertex_parts (V,) ids, 0-4 thumb .. little, 5 palm; joint_regressor (21,
-        V).
+        """A network over `hierarchy` (spirals, up-sampling); `build_network` takes the tables from a hand model.
 
-        `build_network` takes the last three from a hand model. Raises InputError where their sizes disagree.
+        vertex_parts (V,) part ids: 0-4 thumb .. little, 5 palm. joint_regressor (21, V). Raises InputError where their
+        sizes disagree.
         """
         super().__init__()
         vertices = hierarchy.sizes[0]
@@ -61,8 +61,8 @@ class H2ONet(nn.Module):
         if not config.oriented:  # no loss reaches them: optimisers and DDP must not wait for their gradients
             for module in self.orientation_modules():
                 module.requires_grad_(False)
-        # A parameter in the official files, but no loss of the paper speaks of it: learning it would let joints leave
-        # the mesh.
+        # A parameter in the official files. Here it is not learned: no loss of the paper is about it, and joints could
+        # leave the mesh.
         self.register_buffer("joint_regressor", torch.from_numpy(joint_regressor.astype(np.float32)))
         # (F, 3) vertex ids of the predicted mesh: losses and pictures need them, and a checkpoint must stand alone.
         self.register_buffer("faces", torch.from_numpy(hierarchy.faces[0].astype(np.int64)))
@@ -74,9 +74,7 @@ class H2ONet(nn.Module):
         return modules + ([self.correction_head] if self.config.frames > 1 else [])
 
     def encode(self, images: Tensor) -> FrameFeatures:
-        """images (B, 3, 128, 128) RGB in [0, 1]; returns each frame's features (B, ...), all that later frames need of
-        it.
-        """
+        """images (B, 3, 128, 128) RGB in [0, 1]; returns the features (B, ...) that later frames need of each."""
         _check_images(images, 4)
         seen = self.backbone(images, orientation=self.config.oriented)
         sampled = self.decoder.sample(seen.latent, seen.joints_2d)
@@ -88,9 +86,7 @@ class H2ONet(nn.Module):
         return FrameFeatures(vertices, seen.joints_2d, features, logits, turned, self.rotation_head(turned))
 
     def fuse(self, current: FrameFeatures, *past: FrameFeatures) -> Prediction:
-        """Features of the current frame and of the past ones (short, long), (B, ...) each, to a prediction for the
-        current frame.
-        """
+        """The prediction for the current frame from its features and those of the past ones (short, long), (B, ...)."""
         if len(past) != self.config.frames - 1:
             raise InputError(
                 f"network: expected {self.config.frames - 1} past frames, found {len(past)}; encode and pass each one"
@@ -115,14 +111,13 @@ class H2ONet(nn.Module):
         with torch.autocast(vertices.device.type, enabled=False):
             return torch.matmul(self.joint_regressor, vertices)
 
-    def for_inference(self, fold: bool = True, channels_last: bool = True, compile: bool = False) -> H2ONet:
+    def for_inference(self, fold: bool = True, channels_last: bool = True) -> H2ONet:
         """A copy for predictions (`network.folding`): same numbers to float rounding, faster, not trainable, eval mode.
 
         fold: batch norms folded into the layers before them, the decoder's first level and its lifting made one.
         channels_last: the layout convolutions are fastest in.
-        compile: `encode` and `fuse` through torch.compile, which needs a C++ compiler and minutes at first use.
         """
-        ready = prepare(self, fold=fold, channels_last=channels_last, compiled=compile)
+        ready = prepare(self, fold=fold, channels_last=channels_last)
         if fold:
             ready.decoder.merge_lifting()
         ready.prepared = True

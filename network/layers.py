@@ -44,10 +44,10 @@ _SMALL_MAP = 64  # pixels
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A 1x1 convolution (B, C, H, W) -> (B, C_out, H, W); on the CPU, for small channels-last maps, one matrix product
-    over all pixels.
+    """A 1x1 convolution (B, C, H, W) -> (B, C_out, H, W).
 
-    oneDNN's convolutions of 4x4 maps take up to twice as long, forward and backward (docs/network.md, "Speed").
+    On the CPU, small channels-last maps take one matrix product over all pixels: oneDNN's convolutions of 4x4 maps take
+    up to twice as long, forward and backward (docs/network.md, "Speed").
     """
     batch, _, height, width = x.shape
     small = batch > 1 and height * width <= _SMALL_MAP and x.device.type == "cpu"
@@ -75,8 +75,9 @@ def conv_block(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: 
 
 
 class MobileUnit(nn.Module):
-    """`depthwise` 3x3 depthwise conv blocks, then a 1x1 one; the input is added (after the last ReLU) where channels
-    agree.
+    """`depthwise` 3x3 depthwise conv blocks, then a 1x1 one.
+
+    Where the channels agree, the input is added after the last ReLU.
     """
 
     def __init__(self, c_in: int, c_out: int, depthwise: int = 1) -> None:
@@ -125,16 +126,16 @@ class SpaceToDepthConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, c_in, H, W) with even H and W; returns (B, c_out, H/2, W/2)."""
-        # pixel_unshuffle orders its channels (channel, row, column), as a 2x2 kernel's weights lie in memory.
+        # pixel_unshuffle orders its channels (channel, row, column), as the weights of a 2x2 kernel lie in memory.
         return functional.conv2d(x, self.weight.reshape(self.out_channels, -1, 2, 2), self.bias, stride=2)
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate: global average -> Linear, norm, Hardtanh(0, 4) -> Linear, norm, sigmoid; the input is multiplied by
-    it.
+    """Channel gate: the input times a factor per channel that its global averages give.
 
-    `limit` bounds the bottleneck (256 at full width). It commutes with averaging over squares that tile the map, so
-    that a gate before a 2x2 average pooling is computed after it, on a quarter of the numbers.
+    Average -> Linear, norm, Hardtanh(0, 4) -> Linear, norm, sigmoid. `limit` bounds the bottleneck (256 at full width).
+    The gate commutes with averaging over squares that tile the map, so that a gate before a 2x2 average pooling is
+    computed after it, on a quarter of the numbers.
     """
 
     def __init__(self, channels: int, limit: int) -> None:
@@ -152,9 +153,7 @@ class SqueezeExcite(nn.Module):
 
 
 def perceptron(sizes: tuple[int, ...]) -> nn.Sequential:
-    """Linear layers with biases through `sizes`, ReLU between them and none at the end: (B, sizes[0]) -> (B,
-    sizes[-1]).
-    """
+    """Linear layers with biases, ReLU between them and none at the end: (B, sizes[0]) -> (B, sizes[-1])."""
     layers: list[nn.Module] = []
     for c_in, c_out in pairwise(sizes):
         layers += [nn.Linear(c_in, c_out), nn.ReLU(inplace=True)]

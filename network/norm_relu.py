@@ -18,19 +18,19 @@ from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-# Sums run over so many rows in float32 (registers and the first cache hold a block), then go to float64.
+# Sums over so many rows are float32 (a block fits registers and the first cache), sums of blocks float64.
 _BLOCK = 64
-# Smaller maps stay in the processor's cache, where passes cost little; so do maps of few channels, whose rows fill no
-# vector register.
+# Smaller maps are left to torch: they stay in the processor's cache, where passes cost little. So are maps of few
+# channels, whose rows fill no vector register.
 LARGE, _WIDE = 2**22, 32
-# Reordering sums and fused multiply-add; not the flags that assume away NaN: a broken step must stay visible.
+# Reordered sums and fused multiply-add, but not the flags that assume there is no NaN: a broken step must stay visible.
 _FAST = {"reassoc", "contract", "nsz"}
 
 
 def takes(norm: nn.Module, activation: nn.Module | None, x: Tensor) -> bool:
     """Whether `norm_relu` computes activation(norm(x)): a training step's batch norm + ReLU of a large map on the CPU.
 
-    Shared batch norms of several processes are another class and keep their own way.
+    Shared batch norms of several processes are another class, with a forward pass of their own.
     """
     if not (type(norm) is nn.BatchNorm2d and type(activation) is nn.ReLU):
         return False
@@ -65,7 +65,7 @@ class _NormReLU(torch.autograd.Function):
         _run(_moments, sums, values, pivot)
         mean_over_pivot, square = sums.sum(0) / count
         mean = pivot + mean_over_pivot
-        with np.errstate(invalid="ignore"):  # the guard speaks of steps that are not finite
+        with np.errstate(invalid="ignore"):  # the guard reports steps that are not finite
             variance = np.maximum(square - mean_over_pivot**2, 0.0)
             deviation = np.sqrt(variance + norm.eps)
         with torch.no_grad():

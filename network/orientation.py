@@ -41,9 +41,7 @@ class RotationHead(nn.Module):
     """A perceptron to a 6D rotation: (B, c_in) -> (B, 3, 3)."""
 
     def __init__(self, c_in: int, c: int, start_at_identity: bool = False) -> None:
-        """start_at_identity: the untrained head gives exactly the identity (for a correction that training has to
-        earn).
-        """
+        """start_at_identity: the untrained head gives exactly the identity, as a correction should."""
         super().__init__()
         self.layers = perceptron((c_in, 8 * c, 4 * c, 2 * c, 6))
         last = self.layers[-1]
@@ -63,10 +61,10 @@ class RotationHead(nn.Module):
 
 
 def matrix_from_6d(x: Tensor) -> Tensor:
-    """x (..., 6): the first row's direction, then a vector in the plane of the first two rows; returns (..., 3, 3) with
-    det +1.
+    """Six numbers to a rotation with det +1: (..., 6) -> (..., 3, 3).
 
-    Gram-Schmidt on rows. Degenerate input (zero or parallel vectors) gives finite numbers, not a rotation.
+    They are the first row's direction and a vector in the plane of the first two rows (Gram-Schmidt). Degenerate input
+    (zero or parallel vectors) gives finite numbers, not a rotation.
     """
     first = functional.normalize(x[..., :3], dim=-1)
     second = x[..., 3:] - (first * x[..., 3:]).sum(-1, keepdim=True) * first
@@ -75,24 +73,23 @@ def matrix_from_6d(x: Tensor) -> Tensor:
 
 
 def turn_about(vertices: Tensor, pivot: Tensor, rotation: Tensor) -> Tensor:
-    """vertices (..., V, 3) m, pivot (..., 3) m, rotation (..., 3, 3); returns R (v - pivot) + pivot for every
-    vertex.
-    """
+    """R (v - pivot) + pivot for every vertex: vertices (..., V, 3) m, pivot (..., 3) m, rotation (..., 3, 3)."""
     return torch.matmul(vertices - pivot[..., None, :], rotation.transpose(-1, -2)) + pivot[..., None, :]
 
 
 def hand_occluded(logits: Tensor) -> Tensor:
-    """logits (..., 2, 6); returns (...) bool: a hand counts as occluded when all five of its fingers do (class 1 wins
-    strictly).
+    """logits (..., 2, 6); returns (...) bool: a hand is occluded when all five fingers are.
+
+    A finger is occluded when class 1 has strictly the larger logit.
     """
     fingers = logits[..., 1, :5] > logits[..., 0, :5]
     return fingers.all(-1)
 
 
 def nearest_visible(features: Tensor, occluded: Tensor) -> Tensor:
-    """features (B, T, C), occluded (B, T) bool, frame t first, then into the past; returns (B, C).
+    """Frame t's feature if its hand is visible, else the nearest visible past frame's, else t's own.
 
-    Frame t's feature if its hand is visible, else the nearest visible past frame's, else t's own.
+    features (B, T, C), occluded (B, T) bool, frame t first, then into the past; returns (B, C).
     """
     chosen = features[:, 0]
     for frame in reversed(range(features.shape[1])):

@@ -22,11 +22,10 @@ NARROWEST_LEVEL = 16
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network's shape. `width` scales the channels of the same architecture; 1.0 has exactly the official tensors'
-    shapes.
+    """The network's shape.
 
-    frames: pictures per prediction, 1 = single-frame, more = that many frames with the current one first (3 in the
-    paper).
+    frames: pictures per prediction, 1 = single-frame, more = that many frames, the current one first (3 in the paper).
+    width: scales the channels of the same architecture; with 1.0 tensors have exactly the official shapes.
     occlusion_joint_order: which joints stand for a finger in the occlusion classifier (`network.fusion.JOINT_SETS`).
     oriented: False skips the orientation branch (stage 1): meshes then stay at the canonical orientation.
     """
@@ -112,8 +111,7 @@ def stack_frames(frames: tuple[FrameFeatures, ...]) -> FrameFeatures:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says of the current frame, and of every frame of its window where `[T,]` stands (multi-frame
-    only).
+    """What the network says of the current frame, and of every frame of its window where `[T,]` stands (multi-frame).
 
     vertices (B, V, 3) m and joints (B, 21, 3) m: the final mesh and the joints regressed from it.
     canonical_vertices (B, [T,] V, 3) m: global rotation removed; frame 0 after finger-level fusion. joints_2d (B, [T,]

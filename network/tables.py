@@ -1,5 +1,4 @@
-"""The mesh tables a network is built over: spirals, up-sampling, faces; and how they are read back from a checkpoint's
-tensors.
+"""The mesh tables a network is built over (spirals, up-sampling, faces), and reading them from a checkpoint's tensors.
 
 Levels run from the finest (778 vertices) to the coarsest (49), as in `hand.hierarchy`; in the state dict, decoder
 levels run from coarse to fine. Indices and weights only, no units.
@@ -40,7 +39,7 @@ def is_table(name: str) -> bool:
     return name.endswith((".spiral", ".upsample", ".finger_of_vertex")) or name == "faces"
 
 
-def stored_tables(path: Path, tensors: Mapping[str, Tensor], sha256: str) -> StoredTables:
+def read_tables(path: Path, tensors: Mapping[str, Tensor], sha256: str) -> StoredTables:
     """The tables among a checkpoint's tensors. Raises InputError for missing ones and for indices out of range."""
     names = [f"decoder.levels.{LEVELS - 1 - i}" for i in range(LEVELS)]
     wanted = [f"{name}.{leaf}" for name in names for leaf in ("spiral", "upsample")] + ["faces"]

@@ -2,10 +2,11 @@
 
 Predictions and targets are float tensors in metres whose first axis counts frames; 2D joints in [0, 1] of the crop.
 Every function returns `sum over its frames / denominator` of a per-frame mean. The denominator is an argument
-because several processes share one batch: with the number of frames of the whole batch divided by the number of
-processes, the average of the processes' gradients is the gradient of one process. With the number of frames given it
-is the plain mean. All arithmetic is float32 or wider whatever autocast does, and square roots have gradient 0 at 0,
-so that zero-length edges and degenerate faces give finite gradients (the authors' code gives NaN there).
+because several processes share one batch: if it is the number of frames of the whole batch divided by the number of
+processes, the average of the processes' gradients is the gradient of one process. With the number of frames of its own
+input the result is the plain mean. All arithmetic is float32 or wider whatever autocast does, and square roots have
+gradient 0 at 0, so that zero-length edges and degenerate faces give finite gradients (the authors' code gives NaN
+there).
 """
 
 import torch
@@ -33,9 +34,7 @@ def joints_2d_l1(predicted: Tensor, true: Tensor, denominator: Tensor | float) -
 
 
 def edge_length_l1(predicted: Tensor, true: Tensor, faces: Tensor, denominator: Tensor | float) -> Tensor:
-    """L1 of edge lengths: (N, V, 3), (N, V, 3) m, faces (F, 3) int64 -> scalar m. Mean over the 3F edges of the
-    faces.
-    """
+    """L1 of edge lengths: (N, V, 3), (N, V, 3) m, faces (F, 3) int64 -> scalar m. Mean over the faces' 3F edges."""
     lengths = [safe_norm(_edges(_wide(vertices), faces)) for vertices in (predicted, true)]
     return (lengths[0] - lengths[1]).abs().mean(dim=(1, 2)).sum() / denominator
 
@@ -57,11 +56,10 @@ def rotation_mse(predicted: Tensor, true: Tensor, denominator: Tensor | float) -
 
 
 def occlusion_cross_entropy(logits: Tensor, occluded: Tensor, denominator: Tensor | float) -> Tensor:
-    """Cross-entropy of the occlusion classifier: logits (N, 2, 6), occluded (N, 7) uint8 (1 occluded, 255 unknown)
-    -> scalar.
+    """Cross-entropy of the occlusion classifier: logits (N, 2, 6), occluded (N, 7) uint8 -> scalar.
 
     The six outputs are thumb, index, middle, ring, little, global; class 0 is visible, 1 occluded. Unknown labels
-    count nothing: the denominator is the number of known labels, `known_labels(occluded)`.
+    (255) do not count: the denominator is the number of known ones, `known_labels(occluded)`.
     """
     wanted = occluded[:, LABEL_OF_OUTPUT].long()
     entropy = functional.cross_entropy(_wide(logits), wanted, ignore_index=UNKNOWN, reduction="sum")
@@ -81,7 +79,7 @@ def safe_norm(vectors: Tensor) -> Tensor:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    # The gradient of a direction grows as 1 / length: below a micrometre an edge has no direction worth following.
+    # The gradient of a direction grows as 1 / length: below a micrometre an edge's direction is noise.
     length = safe_norm(vectors)[..., None]
     usable = length > SHORTEST
     return vectors / torch.where(usable, length, 1.0) * usable
@@ -89,8 +87,7 @@ def _unit(vectors: Tensor) -> Tensor:
 
 def _edges(vertices: Tensor, faces: Tensor) -> Tensor:
     # (N, V, 3) -> (N, 3, F, 3): second minus first, third minus second, third minus first corner.
-    # index_select: its backward is an ordered index_add, several times faster on a CPU than that of advanced
-    # indexing.
+    # index_select: its backward is an ordered index_add, on a CPU several times faster than advanced indexing's.
     a, b, c = (vertices.index_select(1, faces[:, corner]) for corner in range(3))
     return torch.stack((b - a, c - b, c - a), dim=1)
 

@@ -33,11 +33,11 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class Targets:
-    """Ground truth of N = batch * frames pictures: meshes (N, 778, 3) and joints (N, 21, 3) in m, 2D joints (N, 21,
-    2).
+    """Ground truth of N = batch * frames pictures.
 
-    canonical_*: global rotation removed; oriented_*: turned by `rotation` (N, 3, 3) about the wrist J0(shape), no
-    translation. occluded (N, 7) uint8, 255 unknown.
+    Meshes (N, 778, 3) and joints (N, 21, 3) in m, joints_2d (N, 21, 2) in [0, 1] of the crop. canonical_*: global
+    rotation removed; oriented_*: turned by `rotation` (N, 3, 3) about the wrist J0(shape), no translation.
+    occluded (N, 7) uint8, 255 unknown.
     """
 
     canonical_vertices: Tensor
@@ -87,7 +87,7 @@ def loss_terms(prediction: Prediction, truth: Targets, faces: Tensor, stage: int
     terms = {
         "vertices": losses.vertices_l1(vertices, truth.canonical_vertices, frames),
         "joints": losses.joints_l1(
-            _given(prediction.canonical_joints, truth.canonical_joints), truth.canonical_joints, frames
+            _reshape_like(prediction.canonical_joints, truth.canonical_joints), truth.canonical_joints, frames
         ),
         "normal": losses.normal_cosine(vertices, truth.canonical_vertices, faces, frames),
         "edge": losses.edge_length_l1(vertices, truth.canonical_vertices, faces, frames),
@@ -104,9 +104,9 @@ def _orientation_terms(
     prediction: Prediction, truth: Targets, faces: Tensor, counts: Counts, multi: bool
 ) -> dict[str, Tensor]:
     frames = counts.frames
-    vertices = _given(prediction.oriented_vertices, truth.oriented_vertices)
-    joints = _given(prediction.oriented_joints, truth.oriented_joints)
-    rotation = _given(prediction.rotation, truth.rotation)
+    vertices = _reshape_like(prediction.oriented_vertices, truth.oriented_vertices)
+    joints = _reshape_like(prediction.oriented_joints, truth.oriented_joints)
+    rotation = _reshape_like(prediction.rotation, truth.rotation)
     terms = {
         "oriented_vertices": losses.vertices_l1(vertices, truth.oriented_vertices, frames),
         "oriented_joints": losses.joints_l1(joints, truth.oriented_joints, frames),
@@ -123,7 +123,7 @@ def weighted_sum(terms: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
 
 
-def _given(predicted: Tensor | None, truth: Tensor) -> Tensor:
+def _reshape_like(predicted: Tensor | None, truth: Tensor) -> Tensor:
     if predicted is None:
         raise ValueError("the network gave no oriented mesh: stage 2 needs a network with oriented=True")
     return predicted.reshape_as(truth)

@@ -11,8 +11,7 @@ from functools import cache
 
 _STACKS = {"backbone.first": "backbone.dense_stack1", "backbone.second": "backbone.dense_stack2"}
 
-# `Hierarchy.sha256` of the transform.pkl that the released weights were trained on (the one in MobRecon's template
-# folder).
+# `Hierarchy.sha256` of the transform.pkl that the released weights were trained on (MobRecon's template folder).
 HIERARCHY_SHA256 = "7cac0615c1f44d6ef6e349683fe62a879e6a053826d75d52c2055dc41e057f1c"
 # Tensors of the official files that this network has no use for, each with the reason.
 IGNORED: tuple[tuple[str, str], ...] = (
@@ -128,6 +127,6 @@ def official_names(names: Iterable[str], multi_frame: bool) -> dict[str, str]:
     return {ours: theirs for ours, theirs in pairs if theirs is not None}
 
 
-def ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
     """Is this official tensor on the list of those left out?"""
     return any(re.fullmatch(pattern, name) for pattern, _ in IGNORED)

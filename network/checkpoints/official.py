@@ -23,7 +23,7 @@ from ...hand.parts import is_mano_topology, mano_parts
 from ..backbone import JOINTS
 from ..h2onet import H2ONet
 from ..prediction import BASE_CHANNELS, NetworkConfig
-from .names import ALIAS, HIERARCHY_SHA256, ignored, official_names
+from .names import ALIAS, HIERARCHY_SHA256, is_ignored, official_names
 
 # What reading a truncated, foreign or hostile file can raise; `weights_only` turns everything executable into
 # UnpicklingError.
@@ -38,9 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a partial load did: tensors of the model found in the file, model tensors it lacks, file tensors not
-    used.
-    """
+    """What a partial load did: tensors of the model found in the file, those it lacks, and file tensors not used."""
 
     path: Path
     found: tuple[str, ...]
@@ -95,9 +93,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raises InputError naming tensors with NaN or infinity: such a network was saved after its training had
-    diverged.
-    """
+    """Raises InputError naming tensors with NaN or infinity: the training had diverged before they were saved."""
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise InputError(
@@ -119,8 +115,9 @@ def _without_aliases(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor
 
 
 def load_official(path: Path, source: str | Path | Hierarchy | None) -> H2ONet:
-    """The network of an official file, float32, eval mode; source: transform.pkl or what `load_hierarchy` gives of
-    it.
+    """The network of an official file, float32, eval mode.
+
+    source: transform.pkl, or what `load_hierarchy` reads from it.
     """
     tensors = _without_aliases(path, read_tensors(path))
     config = _config_of(path, tensors)
@@ -130,8 +127,8 @@ def load_official(path: Path, source: str | Path | Hierarchy | None) -> H2ONet:
             f"{path}: official checkpoints need MANO's mesh hierarchy, found another topology; pass transform.pkl"
         )
     if hierarchy.sha256 != HIERARCHY_SHA256:
-        # People train the authors' code on templates of their own, so this is no error; with released weights it is 75
-        # mm.
+        # People train the authors' code on templates of their own, so this is no error; released weights are then
+        # 75 mm off.
         _log.warning("%s: the hierarchy given is not the one the released weights were trained on", path)
     regressor = tensors.get("mano_joint_reg", torch.zeros(JOINTS, hierarchy.sizes[0]))
     if tuple(regressor.shape) != (JOINTS, hierarchy.sizes[0]):
@@ -141,7 +138,7 @@ def load_official(path: Path, source: str | Path | Hierarchy | None) -> H2ONet:
     model = H2ONet(config, hierarchy, vertex_parts=mano_parts().vertex, joint_regressor=regressor.numpy())
     state = model.state_dict()
     names = official_names(state, config.frames > 1)
-    check_names(path, set(names.values()), {name for name in tensors if not ignored(name)})
+    check_names(path, set(names.values()), {name for name in tensors if not is_ignored(name)})
     check_shapes(path, {theirs: state[ours] for ours, theirs in names.items()}, tensors)
     model.load_state_dict(state | {ours: tensors[theirs] for ours, theirs in names.items()})
     return model.eval()
@@ -206,12 +203,13 @@ def export_official(model: H2ONet) -> dict[str, Tensor]:
 
 
 def own_names(model: H2ONet, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Official tensors under `model`'s names; those that it has no place for keep theirs, ignored ones and aliases
-    go.
+    """Official tensors under `model`'s names, without ignored ones and aliases.
+
+    Tensors that the model has no place for keep their names.
     """
     multi = any(name.startswith("decoder3d.occ_pred.") for name in tensors)
     ours_of = {theirs: ours for ours, theirs in official_names(model.state_dict(), multi).items()}
-    kept = {name: value for name, value in tensors.items() if not ignored(name) and not name.startswith(ALIAS[0])}
+    kept = {name: value for name, value in tensors.items() if not is_ignored(name) and not name.startswith(ALIAS[0])}
     return {ours_of.get(name, name): value for name, value in kept.items()}
 
 

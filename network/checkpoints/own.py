@@ -1,6 +1,4 @@
-"""The files of a checkpoint folder: config.json and model.safetensors, read with every doubt and written with their
-checksum.
-"""
+"""The files of a checkpoint folder: config.json and model.safetensors, read defensively."""
 
 from __future__ import annotations
 
@@ -97,7 +95,7 @@ def require_folder(path: Path) -> Path:
 
 
 def config_json(model: H2ONet, weights_sha256: str, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What config.json says of a model whose weights file has the given checksum."""
+    """The content of config.json for a model whose weights file has the given checksum."""
     try:
         own = version("h2onet")
     except PackageNotFoundError:

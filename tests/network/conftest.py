@@ -1,6 +1,4 @@
-"""Networks for the tests: small ones over a sphere (any topology will do), and the authors' from the reference
-folder.
-"""
+"""Networks for the tests: small ones over a sphere (any topology will do), and the authors'."""
 
 import importlib.util
 from collections.abc import Callable

@@ -55,9 +55,7 @@ def test_shapes_of_a_multi_frame_network(build, frames: int, width: float):
 
 
 def test_the_full_width_has_the_papers_size(build):
-    """26.4 M and 30.5 M weights, less the stack-1 gate that is never applied and the regressor, which is a buffer
-    here.
-    """
+    """26.4 M and 30.5 M weights, less a gate that is never applied and the regressor, which is a buffer here."""
     gate = 2 * 1024 * 256 + 2 * (256 + 1024)
     for frames, total in ((1, 26_428_472), (3, 30_470_061)):
         model = build(frames=frames, width=1.0)
@@ -280,23 +278,6 @@ def test_networks_are_built_for_the_hand_they_are_given(sphere):
     np.testing.assert_allclose(model.joint_regressor.numpy(), hand.joint_regressor_21("manopth"), atol=1e-7)
     with pytest.raises(InputError, match="leave the hierarchy out"):
         build_network(NetworkConfig(width=0.125), hand, sphere)
-
-
-@torch.inference_mode()
-def test_compiling_traces_the_same_network(build, monkeypatch: pytest.MonkeyPatch):
-    """`compile=True` with a backend that runs the traced graph as it is: generating code takes minutes."""
-    compiled, calls = torch.compile, []
-
-    def traced(function):
-        calls.append(function.__name__)
-        return compiled(function, backend="eager")
-
-    monkeypatch.setattr(torch, "compile", traced)
-    model = build(frames=3, width=0.125)
-    wanted, found = model(pictures(1, 3)), model.for_inference(compile=True)(pictures(1, 3))
-    assert calls == ["encode", "predict_window"]
-    torch.testing.assert_close(found.vertices, wanted.vertices, rtol=0, atol=1e-5)
-    torch.testing.assert_close(found.occlusion_logits, wanted.occlusion_logits, rtol=0, atol=1e-4)
 
 
 def test_preparing_leaves_the_model_alone(build):

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from h2onet import cli
 from h2onet.errors import InputError
 from h2onet.training.chains import CHAINS
 from h2onet.training.recipe import (
@@ -134,6 +135,17 @@ def test_every_key_has_a_default_and_a_meaning() -> None:
     assert all(len(meaning.split()) > 2 for _, _, meaning in keys)
     defaults = {key: default for key, default, _ in keys}
     assert (defaults["lr"], defaults["clip_norm"], defaults["amp"]) == ("required", "0.1", '"auto"')
+
+
+def test_the_command_lists_every_key_without_other_arguments(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["h2o", "train", "--keys"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["key", "default", "meaning"] and len(lines) == 1 + len(describe_keys())
+    for line, (key, default, meaning) in zip(lines[1:], describe_keys(), strict=True):
+        assert line.startswith(f"{key} ") and f" {default} " in line and line.endswith(f"  {meaning}")
 
 
 def test_only_harmless_keys_may_change_on_resuming() -> None:

@@ -10,7 +10,7 @@ from h2onet.errors import InputError
 from h2onet.hand.hierarchy import build_hierarchy
 from h2onet.hand.parts import mano_parts
 from h2onet.network.checkpoint import export_official, initialise, load_backbone, load_checkpoint, save_checkpoint
-from h2onet.network.checkpoints.names import ignored, official_names
+from h2onet.network.checkpoints.names import is_ignored, official_names
 from h2onet.network.h2onet import H2ONet, NetworkConfig
 
 
@@ -18,17 +18,17 @@ from h2onet.network.h2onet import H2ONet, NetworkConfig
 def test_every_official_tensor_is_used_or_on_the_list(golden: Path, official_models: dict[str, H2ONet], kind: str):
     keys = {name for name, *_ in json.loads((golden / f"keys_{kind}.json").read_text())["state_dict"]}
     used = set(official_names(official_models[kind].state_dict(), kind == "multi").values())
-    left = {name for name in keys - used if not ignored(name)}
+    left = {name for name in keys - used if not is_ignored(name)}
     assert used <= keys
     assert {name.split(".finger_cls_layer.")[0] for name in left} <= {"decoder3d.occ_pred"}
-    assert sum(ignored(name) for name in keys) == 9 + 12  # MANO's buffers; the gate's 2 linear layers and 2 norms
+    assert sum(is_ignored(name) for name in keys) == 9 + 12  # MANO's buffers; the gate's 2 linear layers and 2 norms
 
 
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_exporting_an_import_gives_the_same_tensors(official_code, golden: Path, official_models, kind: str):
     original = official_code.make_state_dict(str(golden / f"keys_{kind}.json"))
     exported = export_official(official_models[kind])
-    assert set(exported) == {name for name in original if not ignored(name)}
+    assert set(exported) == {name for name in original if not is_ignored(name)}
     assert all(
         torch.equal(value, original[name]) and value.dtype == original[name].dtype for name, value in exported.items()
     )
@@ -134,9 +134,7 @@ def test_foreign_files_are_refused(authors_hierarchy, tmp_path: Path, content: b
 
 
 def densestack(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What MobRecon's pre-trained file holds: the two stacks' part of the backbone, without prefix, and something
-    else.
-    """
+    """What MobRecon's pre-trained file holds: the two stacks of the backbone, without prefix, and something else."""
     names = ("pre_layer", "thrink", "dense_stack1", "stack1_remap", "thrink2", "dense_stack2")
     kept = {name.removeprefix("backbone."): value for name, value in tensors.items() if name.startswith("backbone.")}
     return {name: value for name, value in kept.items() if name.split(".")[0] in names} | {
@@ -187,9 +185,7 @@ def test_official_single_initialises_multi(official_files, authors_hierarchy, of
 
 
 def test_another_hierarchy_of_the_same_mesh_is_warned_of(tensors, authors_hierarchy, tmp_path: Path, caplog):
-    """Nothing in an official file says which spirals it was trained with: a wrong guess is 75 mm, so it is said
-    aloud.
-    """
+    """Official files do not say which spirals they were trained with, and a wrong guess costs 75 mm."""
     torch.save(tensors, tmp_path / "narrow.pth")
     load_checkpoint(tmp_path / "narrow.pth", authors_hierarchy)
     assert caplog.records == []
