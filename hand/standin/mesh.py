@@ -42,9 +42,12 @@ _ANGLES = np.deg2rad(-54.0 + 36.0 * np.arange(SEGMENTS))  # from the nail's side
 
 @dataclass(frozen=True)
 class HandMesh:
-    """Rest mesh: `vertices` (778, 3) mm, `faces` (1538, 3), `tips` vertex ids per finger (most distal first, then
-    five round it from the nail over the index side to the pulp), `wrist` the 16 boundary vertices in the order of the
-    boundary edges, `tube` (778,) the index in MANO's finger order of the free finger a vertex belongs to, -1 = palm."""
+    """The mesh at rest: `vertices` (778, 3) mm, `faces` (1538, 3).
+
+    `tips`: vertex ids per finger, the most distal first, then five round it from the nail over the index side to the
+    pulp. `wrist`: the 16 boundary vertices in the order of the boundary edges. `tube` (778,): the index, in MANO's
+    finger order, of the free finger that a vertex belongs to, -1 for the palm.
+    """
 
     vertices: np.ndarray
     faces: np.ndarray

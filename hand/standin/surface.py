@@ -59,8 +59,11 @@ _ROUNDED_TIP = {"index": 9.5, "middle": 10.0, "little": 8.5, "ring": 9.5, "thumb
 
 @dataclass(frozen=True)
 class Finger:
-    """One finger at rest (mm): `joints` (4, 3) from the first joint to the tip, unit `direction` (3, 3) of its bones,
-    unit `dorsal` and `lateral` (3, 3) per bone (lateral = towards the index side), `reach` (4,) arc length."""
+    """One finger at rest, mm.
+
+    `joints` (4, 3) from the first joint to the tip, unit `direction` (3, 3) of its bones, unit `dorsal` and `lateral`
+    (3, 3) per bone (lateral = towards the index side), `reach` (4,) arc length.
+    """
 
     name: str
     joints: np.ndarray

@@ -83,8 +83,7 @@ class Stage:
         return ObjectPose(name, np.eye(4)[:3])
 
     def strip(self, name: str, start, end, half_width: float, z: float) -> ObjectPose:
-        """A flat strip at depth z m whose image runs from one pixel position to another, half_width px to both
-        sides."""
+        """A flat strip at depth z m; its image runs from pixel `start` to `end`, half_width px to both sides."""
         start, end = np.asarray(start, float), np.asarray(end, float)
         along = (end - start) / np.linalg.norm(end - start)
         across = half_width * np.array([-along[1], along[0]])

@@ -90,8 +90,7 @@ def test_what_stands_behind_the_hand_changes_nothing(stage):
 @pytest.mark.parametrize(("side", "hides"), [(1, False), (-1, True)], ids=["behind", "before"])
 @pytest.mark.parametrize("gap", [0.0, -0.003], ids=["touching", "3 mm inside"])
 def test_an_object_touching_a_fingertip(stage, side, hides, gap):
-    """From behind it hides nothing, also when annotations let it sink 3 mm into the skin; from before it hides the
-    tip."""
+    """From behind it hides nothing, also when it sinks 3 mm into the skin; from before it hides the tip."""
     bare = stage.frame(stage.pose())
     vertices, joints = stage.mesh(bare)
     skin = vertices[stage.hands.right.parts.vertex == INDEX]
@@ -106,8 +105,7 @@ def test_an_object_touching_a_fingertip(stage, side, hides, gap):
 
 
 def test_a_closed_fist_hides_its_fingertips_by_itself(stage, poses):
-    """Seen from the back of the hand, the bent fingers lie behind palm and knuckles (the little one beside the
-    palm)."""
+    """Seen from the back, bent fingers lie behind palm and knuckles (the little one beside the palm)."""
     labels = stage.label(stage.frame(stage.pose(poses["open"], poses["bend"])))
     assert (labels.joint_visible[0, [8, 12, 16]] == 0).all()
     assert (labels.joint_visible[0, [5, 9, 13, 17]] == 1).all()

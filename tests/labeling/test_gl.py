@@ -1,5 +1,4 @@
-"""OpenGL against the numba z-buffer: equal labels, and nearly every pixel; runs wherever EGL works, else skips by
-name."""
+"""OpenGL against the numba z-buffer: equal labels, and nearly every pixel; skips by name where EGL does not work."""
 
 import json
 import subprocess

@@ -65,8 +65,7 @@ def test_a_frame_without_pose_and_mesh_is_unknown_but_no_failure(stage):
 
 
 def test_released_meshes_are_used_as_they_are(stage):
-    """HO3D's evaluation ground truth: vertices instead of poses, no masks. The depth rule holds, the other is
-    unknown."""
+    """HO3D's evaluation: vertices instead of poses, no masks; the depth rule holds, the other is unknown."""
     posed = stage.frame(stage.pose())
     vertices, joints = stage.mesh(posed)
     ball = stage.sphere("ball", joints[8] * 0.8, 0.008)
