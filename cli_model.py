@@ -210,12 +210,12 @@ def refuse_panel(context: typer.Context, title: str, beside: str, where: str) ->
 def score_clips(checkpoint: Path, clips: str, out: Path, *, mesh_frames: str | None, **options: Any) -> None:
     """Run `evaluate_clips` and print its table."""
     from .evaluation.evaluate import evaluate_clips
-    from .evaluation.meshes import FRAMES
+    from .evaluation.meshes import DEFAULT_FRAMES
     from .evaluation.page.tables import metrics_table
     from .network.allocator import keep_freed_memory
 
     keep_freed_memory()
-    metrics = evaluate_clips(checkpoint, clips, out, mesh_frames=mesh_frames or FRAMES, **options)
+    metrics = evaluate_clips(checkpoint, clips, out, mesh_frames=mesh_frames or DEFAULT_FRAMES, **options)
     print(metrics_table(metrics))
 
 

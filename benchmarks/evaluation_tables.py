@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from h2onet.evaluation.frames_npz import write_frames
 from h2onet.evaluation.page.clips import pck_curves
-from h2onet.evaluation.page.strips import chosen_sequences
+from h2onet.evaluation.page.strips import choose_sequences
 from h2onet.evaluation.scoring.breakdowns import break_down, reliability
 from h2onet.evaluation.scoring.facts import FrameFacts
-from h2onet.evaluation.scoring.scores import FrameScores, concatenated
+from h2onet.evaluation.scoring.scores import FrameScores
 from h2onet.evaluation.scoring.summary import frame_values, intervals, summarise
 
 
@@ -74,12 +74,12 @@ def main() -> None:
     frames = arguments.parse_args().frames
     rng, before = np.random.default_rng(0), peak_gb()
     batches = [random_batch(rng, first, min(32, frames - first)) for first in range(0, frames, 32)]
-    scores, known = concatenated(batches), facts(rng, frames)
+    scores, known = FrameScores.concatenate(batches), facts(rng, frames)
     began = time.perf_counter()
     summarise(scores, known)
     break_down(scores, known)
     intervals(scores, known)
-    chosen_sequences(scores, known)
+    choose_sequences(scores, known)
     pck_curves(scores)
     reliability(scores)
     with tempfile.TemporaryDirectory() as folder:

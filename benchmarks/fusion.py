@@ -19,7 +19,7 @@ from pathlib import Path
 
 from h2onet.data.clips import ClipDataset, window_of
 from h2onet.data.stores.clips import ClipStore
-from h2onet.evaluation.truth import truth_hand
+from h2onet.evaluation.truth import load_truth_hand
 from h2onet.network.allocator import keep_freed_memory
 from h2onet.network.checkpoint import load_checkpoint
 from h2onet.training.machine import pick_device
@@ -92,7 +92,7 @@ def stages(options: argparse.Namespace) -> Groups:
 def measure(options: argparse.Namespace, clips: Path) -> dict:
     """Errors of both networks on held-out clips, the multi-frame one's with its past and without; mm."""
     device = pick_device(options.device)
-    hand = truth_hand([str(clips)]).to(device)
+    hand = load_truth_hand([ClipStore.open(clips)]).to(device)
     samples = ClipDataset(clips, frames=window_of("dexycb", train=False), require_pose=True)
     single, multi = (load_checkpoint(options.out / name / "last").to(device) for name in ("single-on", "multi"))
     guesses = {}

@@ -12,7 +12,7 @@ from h2onet.data.loading.batches import loader
 from h2onet.data.stores.clips import ClipStore
 from h2onet.evaluation.metrics import point_errors, rotation_error, similarity_aligned
 from h2onet.evaluation.scoring.confidence import bootstrap_interval, recordings
-from h2onet.evaluation.truth import truth_hand
+from h2onet.evaluation.truth import load_truth_hand
 from h2onet.hand.mano import HandModel
 from h2onet.hand.parts import FINGERS
 from h2onet.network.checkpoint import load_checkpoint
@@ -43,7 +43,7 @@ class Truth:
 
 def measure(runs: Path, clips: Path, device: torch.device) -> dict:
     """The answers, on held-out clips, for the networks of the benchmark's run folders."""
-    hand = truth_hand([str(clips)]).to(device)
+    hand = load_truth_hand([ClipStore.open(clips)]).to(device)
     samples = ClipDataset(clips, frames=window_of("dexycb", train=False), require_pose=True)
     canonical, single, multi = (
         load_checkpoint(runs / name / "last").to(device)

@@ -1,7 +1,7 @@
-"""h2o compare: two result folders of h2o evaluate side by side, with what of the difference can be chance.
+"""h2o compare: two result folders of h2o evaluate side by side, and whether their difference can be chance.
 
-Both were scored on the same frames (their protocols say so), so differences are taken frame by frame; frames of one
-recording are alike, so recordings are what is drawn in the interval and flipped in the test.
+Both were scored on the same frames (their protocols say so), so differences are taken frame by frame. Frames of one
+recording are alike, so the bootstrap draws whole recordings, and the sign-flip test flips whole recordings.
 """
 
 import json
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All lines, the recordings behind the paired columns (0: not paired), what is unlike, and what A and B are."""
+    """All lines, the number of recordings (0: not paired), how the protocols differ, and what A and B are."""
 
     lines: list[Line]
     recordings: int
@@ -48,8 +48,8 @@ class Comparison:
             rows.append(
                 (
                     line.metric,
-                    shown(line.first),
-                    shown(line.second),
+                    format_cell(line.first),
+                    format_cell(line.second),
                     "" if line.difference is None else f"{line.difference:+.3f}",
                     interval,
                     "" if line.p_value is None else f"{line.p_value:.4f}",
@@ -74,9 +74,9 @@ class Comparison:
 
 
 def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Comparison:
-    """Compare two result folders. InputError where one is none, or where the protocols differ and `force` is not set.
+    """Compare two result folders. InputError where one is not one, or where the protocols differ without `force`.
 
-    With `force` unlike protocols are shown side by side, without the paired columns when the frames differ.
+    With `force`, results of different protocols are shown side by side, without paired columns where frames differ.
     """
     folders = Path(first), Path(second)
     metrics = [read_json(folder / "metrics.json") for folder in folders]
@@ -104,14 +104,14 @@ def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Co
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """Every protocol field that makes two scores incomparable, in words."""
+    """The protocol fields that make two scores incomparable, in words."""
     return [f"{name} {a.get(name)!r} against {b.get(name)!r}" for name in COMPARED if a.get(name) != b.get(name)]
 
 
 def paired_statistics(
     a: dict[str, NDArray], b: dict[str, NDArray]
 ) -> tuple[dict[str, tuple[tuple[float, float] | None, float | None]], int]:
-    """Interval and p-value of the mean difference of every per-frame column that both have, and the recordings."""
+    """Interval and p-value of the mean difference of every per-frame column of both, and the number of recordings."""
     orders = [np.lexsort((columns["frame"], columns["sequence"])) for columns in (a, b)]
     for name in ("sequence", "frame"):
         if not np.array_equal(a[name][orders[0]], b[name][orders[1]]):
@@ -126,7 +126,7 @@ def paired_statistics(
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a result folder."""
+    """Read a JSON object of a result folder."""
     if not path.is_file():
         raise InputError(f"{path}: not found; expected a folder that h2o evaluate wrote")
     try:
@@ -138,8 +138,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def shown(value: float | None) -> str:
-    """A cell of the table."""
+def format_cell(value: float | None) -> str:
+    """A value as a cell of the table."""
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.4f}"

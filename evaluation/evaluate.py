@@ -1,10 +1,9 @@
 """h2o evaluate on clips: a checkpoint on every frame of a store.
 
-Writes metrics.json (flat), breakdown.json, protocol.json, frames.npz, the page and, where asked for, the files that
-other scripts read. All files are written at the end, each whole. HO3D's own protocol on a pred.json is `ho3d.official`.
+Writes metrics.json (flat), breakdown.json, protocol.json, frames.npz, the page and, where asked for, files that other
+scripts read. All are written at the end, each whole. HO3D's own protocol on a pred.json is in `ho3d.official`.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,26 +17,27 @@ from tqdm import tqdm
 
 from ..data.clips import ClipDataset, ClipStore, window_of
 from ..data.loading.batches import loader
-from ..durable import require_writable, writing_file
+from ..durable import require_writable, write_json
 from ..errors import InputError
 from ..hand.mano import HandModel
 from ..network.checkpoint import load_checkpoint
 from ..network.device import choose_device
 from ..network.h2onet import H2ONet
-from .exports import check_table, missing_recordings, write_dexycb, write_predictions
+from .exports import check_predictions_path, count_missing_recordings, write_dexycb, write_predictions
 from .frames_npz import write_frames
 from .ho3d import files as ho3d
 from .ho3d.files import write_ho3d
 from .ho3d.official import evaluate_predictions, official_scores
-from .meshes import FRAMES, MeshChoice, write_meshes
+from .meshes import DEFAULT_FRAMES, MeshChoice, write_meshes
+from .page.cards import Drawer
 from .page.clips import Result, Section, write_report
-from .page.training import histories_of, training_section
-from .protocol import protocol_of
+from .page.training import read_histories, training_section
+from .protocol import build_protocol
 from .scoring.breakdowns import break_down
-from .scoring.facts import FrameFacts, facts_of
-from .scoring.scores import FrameScores, concatenated, predicted_hands, score_batch
+from .scoring.facts import FrameFacts
+from .scoring.scores import FrameScores, predicted_hands, score_batch
 from .scoring.summary import MM, frame_values, intervals, summarise
-from .truth import truth_hand
+from .truth import load_truth_hand
 
 __all__ = ["evaluate_clips", "evaluate_predictions"]
 
@@ -45,8 +45,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The files that an evaluation also writes."""
+class Exports:
+    """The optional files of an evaluation: paths, or None where they are not asked for."""
 
     ho3d_json: Path | None
     dexycb_txt: Path | None
@@ -64,7 +64,7 @@ def evaluate_clips(
     dexycb_txt: str | Path | None = None,
     predictions_out: str | Path | None = None,
     meshes: str | None = None,
-    mesh_frames: str = FRAMES,
+    mesh_frames: str = DEFAULT_FRAMES,
     mano: str | Path | None = None,
     device: str = "auto",
     batch_size: int = 32,
@@ -85,94 +85,95 @@ def evaluate_clips(
     out, store = Path(out), ClipStore.open(clips)
     network = load_checkpoint(checkpoint, hierarchy)
     choice = None if meshes is None else MeshChoice.parse(meshes, mesh_frames)
-    wanted = Wanted(as_path(ho3d_json), as_path(dexycb_txt), as_path(predictions_out), choice)
-    check_exports(store, network, out, wanted)
-    histories = histories_of(checkpoint, curves)
-    hand, samples, tips = truth_hand([str(clips)], mano), clips_in_order(clips, network), tips_of(store)
+    exports = Exports(as_path(ho3d_json), as_path(dexycb_txt), as_path(predictions_out), choice)
+    check_exports(store, network, out, exports)
+    histories = read_histories(checkpoint, curves)
+    hand, samples, tips = load_truth_hand([store], mano), list_samples(store, network), choose_fingertips(store)
     network = network.for_inference().to(choose_device(device))
     batches = loader(samples, batch_size, num_workers=num_workers)
     regressor = None if tips is None else hand.joint_regressor_21(tips)
-    is_ho3d = store.dataset in ho3d.FRAMES and network.config.oriented
-    keep = is_ho3d or wanted.predictions is not None
-    scores, vertices = run(network, batches, store, hand, regressor=regressor, keep=keep)
-    facts = facts_of(store, scores.frame_index)
+    is_ho3d = store.dataset in ho3d.FRAME_COUNTS and network.config.oriented
+    keep = is_ho3d or exports.predictions is not None
+    scores, vertices = score_clips(network, batches, store, hand, regressor=regressor, keep=keep)
+    facts = FrameFacts.of(store, scores.frame_index)
     metrics = summarise(scores, facts)
     if is_ho3d and vertices is not None:
-        metrics |= released_scores(store, scores, facts, vertices)
+        metrics |= score_as_ho3d(store, scores, facts, vertices)
     breakdown = break_down(scores, facts) | {"confidence_95": intervals(scores, facts)}
-    protocol = protocol_of(store, scores.frame_index, network, checkpoint, tips or "of the network")
-    write_exports(out, scores, facts, vertices, wanted)
+    protocol = build_protocol(store, scores.frame_index, network, checkpoint, tips or "of the network")
+    write_exports(out, scores, facts, vertices, exports)
     if choice is not None:
-        write_meshes(out, choice, network, samples, hand, scores, facts, regressor=regressor, batch_size=batch_size)
+        write_meshes(
+            out, choice, network, samples, store, hand, scores, facts, regressor=regressor, batch_size=batch_size
+        )
     for name, content in (("metrics", metrics), ("breakdown", breakdown), ("protocol", protocol)):
         write_json(out / f"{name}.json", content)
     if report:
         result = Result(metrics, breakdown, protocol, scores, facts)
         training = training_section(histories, out / "pieces")
-        write_report(out, result, network, samples, hand, training=training, extra=extra)
+        write_report(out, result, Drawer(network, samples, store, scores, hand), training=training, extra=extra)
     return metrics
 
 
 def as_path(given: str | Path | None) -> Path | None:
-    """The path, where one is given."""
+    """A path, or None where none is given."""
     return None if given is None else Path(given)
 
 
-def check_exports(store: ClipStore, network: H2ONet, out: Path, wanted: Wanted) -> None:
-    """Refuse exports that cannot be right, or not be written, before any work is done."""
+def check_exports(store: ClipStore, network: H2ONet, out: Path, exports: Exports) -> None:
+    """Refuse exports that cannot be correct, or cannot be written, before any work is done."""
     require_writable(out, "--out")
     files = {
-        "--ho3d-json": wanted.ho3d_json,
-        "--dexycb-txt": wanted.dexycb_txt,
-        "--predictions-out": wanted.predictions,
+        "--ho3d-json": exports.ho3d_json,
+        "--dexycb-txt": exports.dexycb_txt,
+        "--predictions-out": exports.predictions,
     }
     for option, path in files.items():
         if path is not None:
             require_writable(path.absolute().parent, option)
-    if wanted.ho3d_json is not None and store.dataset not in ho3d.FRAMES:
+    if exports.ho3d_json is not None and store.dataset not in ho3d.FRAME_COUNTS:
         raise InputError(
             f"--ho3d-json: {store.path} holds {store.dataset}; the HO3D format is for HO3D's evaluation frames"
         )
-    if wanted.dexycb_txt is not None and store.dataset != "dexycb":
+    if exports.dexycb_txt is not None and store.dataset != "dexycb":
         raise InputError(f"--dexycb-txt: {store.path} holds {store.dataset}; the toolkit's format is for DexYCB")
-    if wanted.dexycb_txt is not None:
-        missing, whole = missing_recordings(store)
+    if exports.dexycb_txt is not None:
+        missing, whole = count_missing_recordings(store)
         if missing:
             log.warning(
                 "--dexycb-txt: %d of %d recordings of this split are not in %s: its indices are dex-ycb-toolkit's only "
                 "where labels were prepared from the whole download, and the toolkit wants all of them",
                 missing, whole, store.path,
             )  # fmt: skip
-    if (wanted.ho3d_json is not None or wanted.dexycb_txt is not None) and not network.config.oriented:
+    if (exports.ho3d_json is not None or exports.dexycb_txt is not None) and not network.config.oriented:
         raise InputError(
             "--checkpoint: is of stage 1, which knows no orientation; results for other scripts need a stage 2 network"
         )
-    if wanted.predictions is not None:
-        check_table(wanted.predictions)
-    if wanted.meshes is not None:
-        wanted.meshes.check(store, out)
+    if exports.predictions is not None:
+        check_predictions_path(exports.predictions)
+    if exports.meshes is not None:
+        exports.meshes.check(store, out)
 
 
-def tips_of(store: ClipStore) -> str | None:
-    """The fingertip vertices that the truth uses, where they are not those that networks are trained with.
+def choose_fingertips(store: ClipStore) -> str | None:
+    """The fingertip vertices of the truth, where they are not those that networks are trained with; else None.
 
     HO3D annotates other tip vertices than DexYCB (docs/hand.md): joints of the same mesh differ by 4 to 6 mm there. The
     authors submit DexYCB's tips to HO3D; here joints are regressed as the truth was.
     """
-    return "ho3d" if store.dataset in ho3d.FRAMES else None
+    return "ho3d" if store.dataset in ho3d.FRAME_COUNTS else None
 
 
-def clips_in_order(clips: str | Path, network: H2ONet) -> ClipDataset:
-    """The frames (or windows, without jitter) of a store, in order, as the network wants them."""
+def list_samples(store: ClipStore, network: H2ONet) -> ClipDataset:
+    """The frames of a store in order, or for multi-frame networks the windows that end in them, without jitter."""
     past = network.config.frames - 1
-    dataset = ClipStore.open(clips).dataset
-    return ClipDataset(clips, frames=window_of(dataset, train=False, past=past) if past else None)
+    return ClipDataset(str(store), frames=window_of(store.dataset, train=False, past=past) if past else None)
 
 
-def run(
+def score_clips(
     network: H2ONet, batches: Any, store: ClipStore, hand: HandModel, *, regressor: NDArray | None, keep: bool
 ) -> tuple[FrameScores, NDArray[np.float32] | None]:
-    """Scores of every sample and, with `keep`, its predicted mesh (N, 778, 3) m relative to its wrist, unmirrored."""
+    """Score every sample; with `keep` also return its mesh (N, 778, 3) m, relative to its wrist and mirrored back."""
     device = next(network.parameters()).device
     given = store.index.get("vertices")
     parts, meshes = [], []
@@ -188,7 +189,7 @@ def run(
                 mesh[np.asarray(batch["is_left"], bool), :, 0] *= -1.0
                 meshes.append(mesh)
             bar.update(len(rows))
-    return concatenated(parts), np.concatenate(meshes) if keep else None
+    return FrameScores.concatenate(parts), np.concatenate(meshes) if keep else None
 
 
 def check_finite(vertices: torch.Tensor, store: ClipStore, rows: NDArray[np.int64]) -> None:
@@ -202,12 +203,12 @@ def check_finite(vertices: torch.Tensor, store: ClipStore, rows: NDArray[np.int6
         )
 
 
-def released_scores(
+def score_as_ho3d(
     store: ClipStore, scores: FrameScores, facts: FrameFacts, vertices: NDArray[np.float32]
 ) -> dict[str, float]:
-    """The official HO3D scores where the store holds the released truth of all frames; nothing otherwise.
+    """The official HO3D scores where the store holds the released truth of all frames; empty otherwise.
 
-    Predictions are placed at the given wrist, as the field does: the "absolute" errors are root-aligned.
+    Predictions are placed at the annotated wrist, as the field does: the "absolute" errors are root-aligned.
     """
     truth, root = store.index.get("vertices"), facts.root[:, None]
     if truth is None or not np.isfinite(facts.joints).all():
@@ -217,25 +218,19 @@ def released_scores(
 
 
 def write_exports(
-    out: Path, scores: FrameScores, facts: FrameFacts, vertices: NDArray[np.float32] | None, wanted: Wanted
+    out: Path, scores: FrameScores, facts: FrameFacts, vertices: NDArray[np.float32] | None, exports: Exports
 ) -> None:
-    """frames.npz, and the files that were asked for; predictions are placed at the annotated wrist."""
+    """Write frames.npz and the files that were asked for; predictions are placed at the annotated wrist."""
     root, index = facts.root[:, None], facts.dataset_index
     keys = {"sequence": facts.sequence, "recording": facts.recording, "frame": facts.number}
-    if wanted.ho3d_json is not None and vertices is not None:
+    if exports.ho3d_json is not None and vertices is not None:
         order = np.argsort(index)
         joints = scores.joints + root
-        archive = write_ho3d(wanted.ho3d_json, joints[order], (vertices + root)[order], lines=index[order])
-        log.info("%s and %s written", wanted.ho3d_json, archive)
-    if wanted.dexycb_txt is not None:
-        write_dexycb(wanted.dexycb_txt, index, scores.joints + root)
-    if wanted.predictions is not None and vertices is not None:
-        write_predictions(wanted.predictions, keys, scores.joints + root, vertices + root)
+        archive = write_ho3d(exports.ho3d_json, joints[order], (vertices + root)[order], lines=index[order])
+        log.info("%s and %s written", exports.ho3d_json, archive)
+    if exports.dexycb_txt is not None:
+        write_dexycb(exports.dexycb_txt, index, scores.joints + root)
+    if exports.predictions is not None and vertices is not None:
+        write_predictions(exports.predictions, keys, scores.joints + root, vertices + root)
     errors = {"joint_errors_mm": scores.joint_errors * MM, "joint_errors_pa_mm": scores.joint_errors_pa * MM}
     write_frames(out, keys, frame_values(scores) | errors)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """A readable JSON file that appears whole."""
-    with writing_file(path) as file:
-        file.write((json.dumps(content, indent=2, allow_nan=False) + "\n").encode())

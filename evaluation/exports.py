@@ -1,4 +1,4 @@
-"""Predictions in the forms that other people's scripts read: npz, parquet, dex-ycb-toolkit's result text.
+"""Predictions in formats that other people's scripts read: npz, parquet, dex-ycb-toolkit's result text.
 
 Input here is metres in the OpenCV camera frame, joints wrist, thumb .. little, left hands mirrored back.
 """
@@ -16,7 +16,7 @@ from ..durable import writing_file
 from ..errors import InputError
 
 
-def check_table(path: Path) -> None:
+def check_predictions_path(path: Path) -> None:
     """InputError where `write_predictions` could not write `path`: another suffix, or parquet without pyarrow."""
     if path.suffix not in (".npz", ".parquet"):
         raise InputError(f"--predictions-out {path}: expected a name that ends in .npz or .parquet")
@@ -25,7 +25,7 @@ def check_table(path: Path) -> None:
 
 
 def write_predictions(path: Path, keys: Mapping[str, NDArray], joints: NDArray, vertices: NDArray) -> Path:
-    """Predictions for anyone's script, as .npz or .parquet by the name's end; `check_table` has passed `path`.
+    """Write predictions as .npz or .parquet, by the suffix of a `path` that `check_predictions_path` has passed.
 
     `keys` are sequence, recording, frame (N,); joints (N, 21, 3) and vertices (N, 778, 3) become float32 m in the
     OpenCV camera frame, joints wrist, thumb .. little. Parquet holds a frame's points flat: 63 and 2334 numbers.
@@ -47,11 +47,11 @@ def write_predictions(path: Path, keys: Mapping[str, NDArray], joints: NDArray, 
     return path
 
 
-def missing_recordings(store: ClipStore) -> tuple[int, int]:
+def count_missing_recordings(store: ClipStore) -> tuple[int, int]:
     """How many recordings of a DexYCB store's setup and split have no frame in it, and how many the whole split has.
 
-    The toolkit's index counts the frames of all of them: with some missing when labels were prepared, those of the
-    store are smaller numbers than the toolkit's.
+    The toolkit's index counts the frames of all of them: where some were missing when labels were prepared, the store's
+    indices are smaller than the toolkit's.
     """
     setup, split = store.attrs["setup"], store.attrs["split"]
     whole = {
@@ -64,7 +64,7 @@ def missing_recordings(store: ClipStore) -> tuple[int, int]:
 
 
 def write_dexycb(path: Path, dataset_index: NDArray[np.int64], joints: NDArray) -> Path:
-    """dex-ycb-toolkit's hand pose result: a line per image with its toolkit index and 63 numbers, mm, camera frame.
+    """Write dex-ycb-toolkit's hand pose result: a line per image with its toolkit index and 63 numbers, mm.
 
     dataset_index (N,) is the toolkit's index in the setup and split; joints (N, 21, 3) m, absolute.
     """

@@ -1,4 +1,4 @@
-"""frames.npz: what every scored frame got, so that two evaluations can be compared frame by frame and looked into.
+"""frames.npz: per-frame scores, so that two evaluations can be compared frame by frame and looked into.
 
 Columns over the N frames in the order they were scored: sequence, recording (str), frame (int64), then one float per
 frame and metric in the units of metrics.json, and joint_errors_mm, joint_errors_pa_mm (N, 21) where joints are known.
@@ -29,7 +29,7 @@ def write_frames(out: Path, keys: Mapping[str, NDArray], values: Mapping[str, ND
 
 
 def read_frames(folder: Path) -> dict[str, NDArray]:
-    """The columns of a result folder's frames.npz. InputError where it is missing or not one."""
+    """Read the columns of a result folder's frames.npz. InputError where it is missing or cannot be read."""
     path = folder / NAME
     if not path.is_file():
         raise InputError(f"{path}: not found; expected a folder that h2o evaluate wrote")

@@ -1,7 +1,7 @@
-"""Meshes of chosen frames as OBJ or PLY: what the network said and the truth, at one place, to be laid over each other.
+"""Meshes of chosen frames as OBJ or PLY, predicted and true, at the same place so that they can be overlaid.
 
-Metres, OpenCV camera frame, at the annotated wrist, left hands mirrored back; of a stage 1 network canonical and at the
-origin. A test set has up to 10^5 frames and a mesh takes 29 to 45 kB: the caller chooses frames.
+Metres, OpenCV camera frame, at the annotated wrist, left hands mirrored back; those of a stage 1 network canonical and
+at the origin. A test set has up to 10^5 frames and a mesh takes 29 to 45 kB: the caller chooses frames.
 """
 
 import csv
@@ -21,10 +21,10 @@ from ..hand.mano import HandModel
 from ..hand.mesh_files import FORMATS, mesh_bytes
 from ..network.h2onet import H2ONet
 from .scoring.facts import FrameFacts
-from .scoring.scores import FrameScores, predicted_again, predicted_hands
+from .scoring.scores import FrameScores, predict_again, predicted_hands
 from .scoring.summary import MM
 
-FRAMES = "best:10,worst:10"
+DEFAULT_FRAMES = "best:10,worst:10"
 LIST = "frames.csv"
 COLUMNS = ("sequence", "frame", "pa_mpjpe_mm", "mpjpe_mm", "prediction", "truth")
 _RULE = re.compile(r"(best|worst|every):(\d+)")
@@ -33,7 +33,7 @@ _LINE = re.compile(r"(.+?)(?:/|\s+(?:frame\s+)?)(\d+)")  # SEQUENCE/12, SEQUENCE
 
 @dataclass(frozen=True)
 class MeshChoice:
-    """Whose meshes to write in which format: rules (best | worst | every, N), or frames as (sequence, number)."""
+    """The frames whose meshes to write, by rules (best | worst | every, N) or as (sequence, number), and the format."""
 
     form: str
     rules: tuple[tuple[str, int], ...] = ()
@@ -41,7 +41,7 @@ class MeshChoice:
 
     @classmethod
     def parse(cls, form: str, chosen: str) -> "MeshChoice":
-        """best:N, worst:N, every:N, several with commas between them, or a text file with a frame per line.
+        """Read best:N, worst:N, every:N, several of them with commas, or a text file with a frame per line.
 
         InputError for anything else, and for a line of the file that names no frame.
         """
@@ -57,7 +57,7 @@ class MeshChoice:
                 f"--mesh-frames: expected best:N, worst:N or every:N with N from 1, or a text file with SEQUENCE/FRAME "
                 f"per line, found {chosen!r}"
             )
-        return cls(form, frames=tuple(frames_of(path)))
+        return cls(form, frames=tuple(read_frame_list(path)))
 
     def check(self, store: ClipStore, out: Path) -> None:
         """InputError before any work: frames that the clips do not hold, no truth to rank by, a folder in use."""
@@ -92,8 +92,8 @@ class MeshChoice:
         return sorted(chosen)
 
 
-def frames_of(path: Path) -> Iterator[tuple[str, int]]:
-    """Sequence and frame number of every line of a text file; empty lines and lines that start with # are none."""
+def read_frame_list(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield sequence and frame number of every line of a text file, except empty lines and those that start with #."""
     count = 0
     for number, text in enumerate(path.read_text(errors="replace").splitlines(), 1):
         line = text.strip()
@@ -113,6 +113,7 @@ def write_meshes(
     choice: MeshChoice,
     network: H2ONet,
     samples: ClipDataset,
+    store: ClipStore,
     hand: HandModel,
     scores: FrameScores,
     facts: FrameFacts,
@@ -120,26 +121,26 @@ def write_meshes(
     regressor: NDArray | None = None,
     batch_size: int = 32,
 ) -> int:
-    """Write `out`/meshes: NAME.obj, NAME-truth.obj where the truth is known, and frames.csv; returns the frames.
+    """Write `out`/meshes: NAME.obj, NAME-truth.obj where the truth is known, frames.csv; returns the number of frames.
 
-    The frames are predicted again. The folder appears whole and replaces that of an earlier evaluation. `regressor` as
-    in `scores.predicted_hands`.
+    `samples` are those of `store`; the frames are predicted again. The folder appears whole and replaces that of an
+    earlier evaluation. `regressor` as in `scores.predicted_hands`.
     """
     folder, rows = out / "meshes", list[list[str]]()
-    positions, store = choice.positions(scores, facts), ClipStore.open(samples.paths[0])
+    positions = choice.positions(scores, facts)
     with building(folder) as unfinished:
         for start in range(0, len(positions), batch_size):
             part = positions[start : start + batch_size]
-            _, prediction, truths = predicted_again(network, samples, store, hand, part)
+            _, prediction, truths = predict_again(network, samples, store, hand, part)
             found = predicted_hands(prediction, regressor)[0]
             for position, mesh, truth in zip(part, found, truths, strict=True):
                 name = f"{facts.sequence[position].replace('/', '_')}_{facts.number[position]:06d}"
                 files = {f"{name}.{choice.form}": mesh, f"{name}-truth.{choice.form}": truth}
                 known = {file: points for file, points in files.items() if np.isfinite(points).all()}
                 for file, points in known.items():
-                    placed, faces = in_camera(points, hand.faces, position, scores, facts)
-                    (unfinished / file).write_bytes(mesh_bytes(placed, faces, choice.form))
-                rows.append(row_of(position, [file if file in known else "" for file in files], scores, facts))
+                    vertices, faces = place_in_camera(points, hand.faces, position, scores, facts)
+                    (unfinished / file).write_bytes(mesh_bytes(vertices, faces, choice.form))
+                rows.append(make_row(position, [file if file in known else "" for file in files], scores, facts))
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
         (unfinished / LIST).write_text(text.getvalue())
@@ -147,17 +148,17 @@ def write_meshes(
     return len(positions)
 
 
-def in_camera(
+def place_in_camera(
     points: NDArray, faces: NDArray, position: int, scores: FrameScores, facts: FrameFacts
 ) -> tuple[NDArray, NDArray]:
-    """A mesh as the network sees it, relative to its wrist, in its own side at the annotated wrist, and its faces."""
+    """Move a root-relative mesh, as the network sees it, to the annotated wrist, mirrored back, with its faces."""
     if facts.groups["hand_side"][position] == "left":
         points, faces = points * [-1.0, 1.0, 1.0], faces[:, ::-1]  # a mirrored mesh is wound the other way
     root = facts.root[position]
     return (points + root if scores.oriented and np.isfinite(root).all() else points), faces
 
 
-def row_of(position: int, files: list[str], scores: FrameScores, facts: FrameFacts) -> list[str]:
+def make_row(position: int, files: list[str], scores: FrameScores, facts: FrameFacts) -> list[str]:
     """A line of frames.csv."""
     errors = (scores.joint_errors_pa[position].mean() * MM, scores.joint_errors[position].mean() * MM)
     told = [f"{error:.3f}" if np.isfinite(error) else "" for error in errors]

@@ -1,7 +1,7 @@
 """Errors of reconstructed hands, one value per frame (or per frame and point), in metres, radians or fractions.
 
-All functions are batched: points are (N, K, 3) in metres, truth first means nothing is aligned unless the name says so.
-Sums and alignments run in float64, whatever comes in. Reports turn metres into millimetres; this module never does.
+All functions are batched: points are (N, K, 3) m. Nothing is aligned unless the name says so. Sums and alignments run
+in float64, whatever comes in. Reports turn metres into millimetres; this module never does.
 """
 
 import os
@@ -17,17 +17,18 @@ Array = NDArray[np.float64]
 
 AUC_MAXIMUM = 0.05  # m, the field's PCK range
 AUC_STEPS = 100
-F_CURVE = tuple(k / 1000 for k in range(1, 16))  # m: 5 and 15 mm are the field's; nearer ones come at little cost
+PCK_THRESHOLDS = np.linspace(0.0, AUC_MAXIMUM, AUC_STEPS)  # m
+F_CURVE = tuple(k / 1000 for k in range(1, 16))  # m: the field reports 5 and 15 mm; the others cost little more
 
 
 def point_errors(predicted: NDArray, truth: NDArray) -> Array:
     """Distance of every point to its true position: (N, K, 3) m, (N, K, 3) m -> (N, K) m."""
-    predicted, truth = paired(predicted, truth)
+    predicted, truth = check_pair(predicted, truth)
     return np.linalg.norm(predicted - truth, axis=-1)
 
 
-def paired(predicted: NDArray, truth: NDArray) -> tuple[Array, Array]:
-    """Both as float64; InputError where their shapes differ or a prediction is not finite."""
+def check_pair(predicted: NDArray, truth: NDArray) -> tuple[Array, Array]:
+    """Return both as float64; InputError where their shapes differ or a prediction is not finite."""
     predicted, truth = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     if predicted.shape != truth.shape:
         raise InputError(f"predictions: expected shape {truth.shape} like the ground truth, found {predicted.shape}")
@@ -44,7 +45,7 @@ def similarity_aligned(predicted: NDArray, truth: NDArray, *, reflection: bool =
     error; `reflection=False` allows proper rotations only. Orthogonal Procrustes with scale, Schoenemann 1966 and
     Umeyama 1991.
     """
-    predicted, truth = paired(predicted, truth)
+    predicted, truth = check_pair(predicted, truth)
     predicted_mean, truth_mean = predicted.mean(1, keepdims=True), truth.mean(1, keepdims=True)
     p, t = predicted - predicted_mean, truth - truth_mean
     # The official scripts add the same 1e-8 to both norms.
@@ -65,43 +66,48 @@ def scale_translation_aligned(predicted: NDArray, truth: NDArray, *, root: int =
     The default reference is the middle finger's first joint in the project's order; in HO3D's own order it is joint 4.
     Source: HO3D's evaluation script.
     """
-    predicted, truth = paired(predicted, truth)
+    predicted, truth = check_pair(predicted, truth)
     length = np.linalg.norm(predicted[:, reference] - predicted[:, root], axis=-1)[:, None, None]
     true_length = np.linalg.norm(truth[:, reference] - truth[:, root], axis=-1)[:, None, None]
     scaled = predicted / np.where(length > 0, length, 1.0) * true_length
     return scaled - scaled[:, root : root + 1] + truth[:, root : root + 1]
 
 
-def pck_curve(errors: NDArray, maximum: float = AUC_MAXIMUM, steps: int = AUC_STEPS) -> tuple[Array, Array]:
-    """Thresholds (steps,) m and the share of points within each, averaged over points: errors (N, K) m."""
-    thresholds = np.linspace(0.0, maximum, steps)
+def pck_curve(errors: NDArray) -> tuple[Array, Array]:
+    """Thresholds (100,) m and the share of points within each, over all points: errors (N, K) m."""
     ordered = np.sort(np.asarray(errors, np.float64), axis=None)
-    return thresholds, np.searchsorted(ordered, thresholds, side="right") / max(ordered.size, 1)
+    return PCK_THRESHOLDS, np.searchsorted(ordered, PCK_THRESHOLDS, side="right") / max(ordered.size, 1)
 
 
 def pck_counts(errors: NDArray) -> NDArray[np.uint16]:
-    """How many points of every frame lie within each of the 100 thresholds of `auc`: (N, K) m -> (N, 100) uint16.
+    """How many points of every frame lie within each of the 100 thresholds of `pck_curve`: (N, K) m -> (N, 100) uint16.
 
-    What is left of K errors when only areas under curves are still wanted: sums of these counts give them exactly.
+    Enough to compute the curve and the AUC exactly without keeping all K errors.
     """
-    thresholds = np.linspace(0.0, AUC_MAXIMUM, AUC_STEPS)
     ordered = np.sort(np.asarray(errors, np.float64), axis=1)
     counts = np.empty((len(ordered), AUC_STEPS), np.uint16)
     for n, frame in enumerate(ordered):
-        counts[n] = np.searchsorted(frame, thresholds, side="right")
+        counts[n] = np.searchsorted(frame, PCK_THRESHOLDS, side="right")
     return counts
 
 
-def auc(errors: NDArray, maximum: float = AUC_MAXIMUM, steps: int = AUC_STEPS) -> float:
+def pck_curve_of_counts(counts: NDArray, points: int) -> tuple[Array, Array]:
+    """`pck_curve` of frames with `points` points each, from their `pck_counts` (N, 100)."""
+    return PCK_THRESHOLDS, np.asarray(counts, np.float64).sum(0) / max(len(counts) * points, 1)
+
+
+def auc(errors: NDArray) -> float:
     """Area under the PCK curve, normalised to 1: errors (N, K) m; every point has N errors, so pooling is exact."""
-    thresholds, share = pck_curve(errors, maximum, steps)
-    return float(np.trapezoid(share, thresholds) / maximum)
+    return _area(*pck_curve(errors))
 
 
 def auc_of_counts(counts: NDArray, points: int) -> float:
     """`auc` of frames with `points` points each, from their `pck_counts` (N, 100)."""
-    share = np.asarray(counts, np.float64).sum(0) / max(len(counts) * points, 1)
-    return float(np.trapezoid(share, np.linspace(0.0, AUC_MAXIMUM, AUC_STEPS)) / AUC_MAXIMUM)
+    return _area(*pck_curve_of_counts(counts, points))
+
+
+def _area(thresholds: Array, share: Array) -> float:
+    return float(np.trapezoid(share, thresholds) / AUC_MAXIMUM)
 
 
 def f_scores(predicted: NDArray, truth: NDArray, thresholds: tuple[float, ...] = (0.005, 0.015)) -> Array:
@@ -110,7 +116,7 @@ def f_scores(predicted: NDArray, truth: NDArray, thresholds: tuple[float, ...] =
     Harmonic mean of the shares of predicted and of true vertices whose nearest neighbour is strictly closer than the
     threshold (Knapitsch et al. 2017, as HO3D scores it).
     """
-    predicted, truth = paired(predicted, truth)
+    predicted, truth = check_pair(predicted, truth)
     limits = np.sort(np.asarray(thresholds, np.float64))
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     pieces = np.array_split(np.arange(len(truth)), max(1, min(threads, len(truth) // 16)))
@@ -126,8 +132,8 @@ def f_scores(predicted: NDArray, truth: NDArray, thresholds: tuple[float, ...] =
 def _near_counts(predicted: Array, truth: Array, limits: Array) -> Array:
     """How many predicted points have a true one closer than each limit, and the other way round: (N, limits, 2).
 
-    Only points whose x, y or z (the hand's longest extent) lies within the largest limit can be close enough, so both
-    sets are walked in the order of that coordinate.
+    Points can be close enough only where they differ by less than the largest limit along the hand's longest axis (x, y
+    or z), so both sets are walked in order of that coordinate.
     """
     frames, points, reach = predicted.shape[0], predicted.shape[1], limits[-1]
     counts = np.zeros((frames, len(limits), 2))
@@ -165,7 +171,7 @@ def _near_counts(predicted: Array, truth: Array, limits: Array) -> Array:
 
 def rotation_error(predicted: NDArray, truth: NDArray) -> Array:
     """Angle between rotations: (N, 3, 3) twice -> (N,) rad."""
-    predicted, truth = paired(predicted, truth)
+    predicted, truth = check_pair(predicted, truth)
     trace = np.einsum("nij,nij->n", predicted, truth)
     skew = np.swapaxes(predicted, 1, 2) @ truth
     axis = np.stack([skew[:, 2, 1] - skew[:, 1, 2], skew[:, 0, 2] - skew[:, 2, 0], skew[:, 1, 0] - skew[:, 0, 1]], 1)
@@ -174,7 +180,7 @@ def rotation_error(predicted: NDArray, truth: NDArray) -> Array:
 
 def acceleration_error(predicted: NDArray, truth: NDArray) -> Array:
     """Difference of second differences along one sequence: (F, K, 3) m twice -> (F - 2, K) m per frame squared."""
-    predicted, truth = paired(predicted, truth)
+    predicted, truth = check_pair(predicted, truth)
     return np.linalg.norm(np.diff(predicted, 2, axis=0) - np.diff(truth, 2, axis=0), axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""What a score was measured on, so that two numbers can be seen to be comparable or not: protocol.json."""
+"""protocol.json: what a score was measured on, which shows whether two scores are comparable."""
 
 import hashlib
 import platform
@@ -18,7 +18,7 @@ from ..network.checkpoint import checkpoint_hash
 from ..network.h2onet import H2ONet
 
 VERSION = 2
-# Two scores are comparable when these agree; everything else says who or what was scored, and with what software.
+# Two scores are comparable when these agree; all other fields say what was scored, and with which software.
 COMPARED = (
     "version",
     "dataset",
@@ -36,23 +36,23 @@ COMPARED = (
 )
 
 
-def lines_hash(lines: Iterable[str]) -> str:
+def hash_lines(lines: Iterable[str]) -> str:
     """sha256 over sorted lines: equal lists of frames, equal hashes."""
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def frame_list_hash(store: ClipStore, rows: NDArray[np.int64]) -> str:
+def hash_frame_list(store: ClipStore, rows: NDArray[np.int64]) -> str:
     """sha256 over the sorted list of `sequence frame` lines of the scored rows."""
     sequences = store.index["sequence_id"][rows]
     numbers = store.index["frame"][rows]
     pairs = zip(sequences.tolist(), numbers.tolist(), strict=True)
-    return lines_hash(f"{store.entries[s]['key']} {n}" for s, n in pairs)
+    return hash_lines(f"{store.entries[s]['key']} {n}" for s, n in pairs)
 
 
-def protocol_of(
+def build_protocol(
     store: ClipStore, rows: NDArray[np.int64], network: H2ONet, checkpoint: str | Path, tips: str
 ) -> dict[str, Any]:
-    """Frame list, split, crop, alignment, checkpoint and versions of an evaluation on clips."""
+    """The protocol of an evaluation on clips: frame list, split, crop, alignment, checkpoint, versions."""
     frames = network.config.frames
     mano = store.attrs.get("mano") or {}
     return {
@@ -61,7 +61,7 @@ def protocol_of(
         "split": store.attrs.get("split"),
         "setup": store.attrs.get("setup"),
         "frames": len(rows),
-        "frames_sha256": frame_list_hash(store, rows),
+        "frames_sha256": hash_frame_list(store, rows),
         "meshes": "oriented" if network.config.oriented else "canonical (orientation removed)",
         "root": "own wrist subtracted",
         "alignment": "similarity with scale, reflections allowed, joints and vertices apart",

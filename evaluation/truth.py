@@ -9,18 +9,17 @@ from ..errors import InputError
 from ..hand.mano import HandModel, load_arrays
 
 
-def truth_hand(stores: Sequence[str], mano: str | Path | None = None) -> HandModel:
-    """The right hand that the clips were labelled with, checked by its hash.
+def load_truth_hand(stores: Sequence[ClipStore], mano: str | Path | None = None) -> HandModel:
+    """Load the right hand that the clips were labelled with, checked by its hash.
 
     It is looked for at `mano` where given, else where it was when the labels were made, then under $MANO_DIR.
-    InputError when the stores name different hands or none of these places holds the one that they name.
+    InputError where the stores name different hands, or where none of these places holds the hand that they name.
     """
-    recorded = {path: _recorded_hand(path) for path in stores}
     first = stores[0]
-    for path, (_, sha256) in recorded.items():
-        if sha256 != recorded[first][1]:
-            raise InputError(f"{path}: labelled with another MANO than {first}; build both from one --mano")
-    source, sha256 = recorded[first]
+    source, sha256 = _recorded_hand(first)
+    for store in stores[1:]:
+        if _recorded_hand(store)[1] != sha256:
+            raise InputError(f"{store}: labelled with another MANO than {first}; build both from one --mano")
     fallback = os.environ.get("MANO_DIR")
     places = [mano] if mano is not None else [source, *([fallback] if fallback else [])]
     problems = []
@@ -39,10 +38,10 @@ def truth_hand(stores: Sequence[str], mano: str | Path | None = None) -> HandMod
     )
 
 
-def _recorded_hand(path: str) -> tuple[str, str]:
-    recorded = (ClipStore.open(path).attrs.get("mano") or {}).get("right")
+def _recorded_hand(store: ClipStore) -> tuple[str, str]:
+    recorded = (store.attrs.get("mano") or {}).get("right")
     if not isinstance(recorded, dict) or not {"source", "sha256"} <= recorded.keys():
         raise InputError(
-            f"{path}: does not record the right hand's MANO that it was labelled with; build the clips again"
+            f"{store}: does not record the right hand's MANO that it was labelled with; build the clips again"
         )
     return str(recorded["source"]), str(recorded["sha256"])

@@ -1,8 +1,8 @@
-"""HO3D's own formats: pred.json and the released ground truth, read, checked and turned into its axes and order.
+"""HO3D's own formats, pred.json and the released ground truth: reading, checking, and conversion to its axes and order.
 
 Arrays here are in HO3D's terms: metres, OpenGL axes (hands at negative z), HO3D joint order (wrist; three joints each
 of index, middle, little, ring, thumb; tips of thumb, index, middle, ring, little), frames in evaluation.txt's order.
-Scoring them is `official.py`.
+They are scored in `official.py`.
 """
 
 import mmap
@@ -23,7 +23,7 @@ from ...hand.parts import JOINTS, JOINTS_FROM_MANO, VERTICES
 from .. import metrics
 
 HO3D_FROM_JOINTS = [JOINTS_FROM_MANO.index(i) for i in range(JOINTS)]  # HO3D's order: MANO's joints, then the tips
-FRAMES = {"ho3d-v2": 11_524, "ho3d-v3": 20_137}
+FRAME_COUNTS = {"ho3d-v2": 11_524, "ho3d-v3": 20_137}
 _WRONG_UNIT = 50.0  # times larger than the truth: millimetres (1000) or centimetres (100) instead of metres
 
 
@@ -38,20 +38,20 @@ class Meshes:
         return len(self.joints)
 
     def select(self, frames: NDArray[np.int64]) -> "Meshes":
-        """Some of the frames, in the order given; no copy where these are all as they are."""
+        """Some of the frames, in the order given; not a copy where these are all of them in order."""
         if np.array_equal(frames, np.arange(len(self))):
             return self
         return Meshes(self.joints[frames], self.vertices[frames])
 
 
 def from_camera(joints: NDArray, vertices: NDArray) -> Meshes:
-    """Joints (wrist, thumb .. little) and vertices, m, OpenCV camera frame, as HO3D has them."""
+    """Turn joints (wrist, thumb .. little) and vertices, m, OpenCV camera frame, into HO3D's axes and order."""
     joints, vertices = np.asarray(joints, np.float64), np.asarray(vertices, np.float64)
     return Meshes(opencv_from_opengl(joints)[:, HO3D_FROM_JOINTS], opencv_from_opengl(vertices))
 
 
 def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray[np.int64] | None = None) -> Path:
-    """HO3D's pred.json, [joints, vertices] in OpenGL axes and HO3D joint order, and beside it the zip to submit.
+    """Write HO3D's pred.json, [joints, vertices] in OpenGL axes and HO3D joint order, and the zip to submit beside it.
 
     joints (N, 21, 3), vertices (N, 778, 3) m, in evaluation.txt's order; `lines` (N,) are their lines in that list.
     Raises InputError when a line is missing: the official script pairs by position and would score the wrong frames.
@@ -82,7 +82,7 @@ def write_ho3d(path: Path, joints: NDArray, vertices: NDArray, *, lines: NDArray
 
 
 def read_points(path: Path, type_: Any) -> Any:
-    """The outer structure of a JSON file with every frame left as raw bytes, so that a frame is parsed when needed."""
+    """Read the outer structure of a JSON file; every frame stays raw bytes, to be parsed when needed."""
     if not path.is_file():
         raise InputError(f"{path}: file not found; expected a JSON file of HO3D's format")
     if path.stat().st_size == 0:
@@ -92,7 +92,7 @@ def read_points(path: Path, type_: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=type_)
     except msgspec.DecodeError as error:
-        # Python's json module writes NaN and Infinity, which are no JSON.
+        # Python's json module writes NaN and Infinity, which are not JSON.
         broken = re.search(rb"NaN|-?Infinity", data)
         if broken:
             before = len(re.findall(rb"\]\s*\]", data[: broken.start()]))
@@ -104,7 +104,7 @@ def read_points(path: Path, type_: Any) -> Any:
 
 
 def to_array(frames: list[msgspec.Raw], points: int, path: Path, field: str) -> NDArray[np.float64]:
-    """Raw frames to (N, points, 3) m; InputError names the first frame that has another shape or holds no numbers."""
+    """Parse raw frames to (N, points, 3) m; InputError names the first frame of another shape or without numbers."""
     decoder = msgspec.json.Decoder(list[float])
     array = np.empty((len(frames), points * 3))
     for n, raw in enumerate(frames):
@@ -125,7 +125,7 @@ def to_array(frames: list[msgspec.Raw], points: int, path: Path, field: str) -> 
 
 
 def load_ground_truth(folder: Path) -> Meshes:
-    """evaluation_xyz.json and evaluation_verts.json of the release (November 2024)."""
+    """Read evaluation_xyz.json and evaluation_verts.json of the release (November 2024)."""
     joints = read_points(folder / "evaluation_xyz.json", list[msgspec.Raw])
     vertices = read_points(folder / "evaluation_verts.json", list[msgspec.Raw])
     if len(joints) != len(vertices):
@@ -139,7 +139,7 @@ def load_ground_truth(folder: Path) -> Meshes:
 
 
 def load_predictions(path: Path) -> tuple[Meshes, NDArray[np.int64], int]:
-    """A pred.json, [joints per frame, vertices per frame]: its meshes, their positions in it, and its length.
+    """Read a pred.json, [joints per frame, vertices per frame]: its meshes, their positions in it, and its length.
 
     A frame that is null or [] in both lists was not predicted; all others are returned.
     """
@@ -157,14 +157,14 @@ def load_predictions(path: Path) -> tuple[Meshes, NDArray[np.int64], int]:
     return meshes, given, len(parts[0])
 
 
-def evaluation_list(folder: Path) -> list[str] | None:
-    """The lines "SEQ/NNNN" of the evaluation.txt beside the ground truth, or None where there is none."""
+def read_evaluation_list(folder: Path) -> list[str] | None:
+    """Read the lines "SEQ/NNNN" of the evaluation.txt beside the ground truth; None where there is none."""
     path = folder / "evaluation.txt"
     return path.read_text().split() if path.is_file() else None
 
 
 def check_predictions(path: Path, predicted: Meshes, truth: Meshes) -> None:
-    """Refuse predictions that cannot be meant: OpenCV axes, another unit, another joint order. Frames are paired."""
+    """Refuse predictions in OpenCV axes, another unit or another joint order; the frames of both are the same."""
     if not len(predicted):
         raise InputError(f"{path}: holds no predicted frame")
     if (predicted.joints[..., 2] > 0).all():

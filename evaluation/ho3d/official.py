@@ -4,7 +4,6 @@ Errors are centimetres here, as in scores.txt; everything else about the format 
 """
 
 import hashlib
-import json
 import logging
 import re
 from pathlib import Path
@@ -13,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...durable import require_writable, writing_file
+from ...durable import require_writable, write_json, write_text
 from ...errors import InputError
 from ...hand.parts import VERTICES
 from .. import metrics
 from ..frames_npz import write_frames
-from ..protocol import VERSION, lines_hash, versions
+from ..protocol import VERSION, hash_lines, versions
+from ..scoring.confidence import recordings
 from . import files as ho3d
 from .files import Meshes
-from .page import UNKNOWN, Scored, released_breakdown, write_released_page
+from .page import UNNAMED, Scored, break_down_sequences, write_official_page
 from .pictures import Photos
 
 log = logging.getLogger(__name__)
@@ -51,39 +51,39 @@ def evaluate_predictions(
 
     Frames that are null or [] in pred.json count as not predicted: the others are scored and the missing ones named
     in missing.txt. `frames` is a text file with a "SEQ/NNNN" for every prediction, for files that hold only some
-    frames or another order (the ground truth then needs its evaluation.txt). Raises InputError where nothing is
-    written yet, for anything that cannot be meant.
+    frames or another order (the ground truth then needs its evaluation.txt). Raises InputError for input that is
+    certainly a mistake, before anything is written.
     """
     path, folder, out = Path(predictions), Path(ground_truth), Path(out)
-    if dataset not in ho3d.FRAMES:
-        raise InputError(f"--dataset: expected {' or '.join(ho3d.FRAMES)}, found {dataset!r}")
+    if dataset not in ho3d.FRAME_COUNTS:
+        raise InputError(f"--dataset: expected {' or '.join(ho3d.FRAME_COUNTS)}, found {dataset!r}")
     require_writable(out, "--out")
     truth = ho3d.load_ground_truth(folder)
-    lines = ho3d.evaluation_list(folder)
+    lines = ho3d.read_evaluation_list(folder)
     if lines is not None and len(lines) != len(truth):
         raise InputError(f"{folder}: evaluation.txt has {len(lines)} lines, the ground truth {len(truth)} frames")
     predicted, given, length = ho3d.load_predictions(path)
-    given = placed(path, given, length, lines, len(truth), None if frames is None else Path(frames))
+    given = match_frames(path, given, length, lines, len(truth), None if frames is None else Path(frames))
     truth_given = truth.select(given)
     ho3d.check_predictions(path, predicted, truth_given)
-    if len(truth) != ho3d.FRAMES[dataset]:
-        log.warning("%s: %d frames, the whole of %s has %d", folder, len(truth), dataset, ho3d.FRAMES[dataset])
+    if len(truth) != ho3d.FRAME_COUNTS[dataset]:
+        log.warning("%s: %d frames, the whole of %s has %d", folder, len(truth), dataset, ho3d.FRAME_COUNTS[dataset])
     names = np.array(lines if lines is not None else [f"line {n + 1}" for n in range(len(truth))])
     missing = names[np.setdiff1d(np.arange(len(truth)), given)]
     errors = frame_errors(predicted, truth_given)
     found = Scored(
-        scores=summary(errors),
+        scores=official_table(errors),
         errors=errors,
         values=per_frame_values(errors),
-        keys=keys_of(names[given]),
+        keys=frame_keys(names[given]),
         names=names[given],
         missing=missing,
-        protocol=protocol(dataset, path, names[given], missing),
+        protocol=build_protocol(dataset, path, names[given], missing),
     )
-    breakdown = released_breakdown(found)
-    write(out, found, breakdown)
+    breakdown = break_down_sequences(found)
+    write_results(out, found, breakdown)
     if report:
-        write_released_page(out, found, breakdown, Photos.beside(folder, dataset), predicted, truth_given)
+        write_official_page(out, found, breakdown, Photos.beside(folder, dataset), predicted, truth_given)
     if len(missing):
         log.warning(
             "%d of %d frames are not predicted and not scored: %s%s; all are in %s",
@@ -96,7 +96,7 @@ def evaluate_predictions(
     return found.scores
 
 
-def placed(
+def match_frames(
     path: Path, given: NDArray[np.int64], length: int, lines: list[str] | None, count: int, frames: Path | None
 ) -> NDArray[np.int64]:
     """Positions in the ground truth of the predictions at positions `given` of a pred.json with `length` entries."""
@@ -123,8 +123,10 @@ def placed(
 
 
 def frame_errors(predicted: Meshes, truth: Meshes) -> dict[str, NDArray]:
-    """Per frame, by the stems of the official keys: joint errors (N, 21) m, mean vertex errors (N,) m with their PCK
-    counts (N, 100), F-scores (N, 15) at the thresholds of `metrics.F_CURVE`.
+    """Errors of every frame, by the stems of the official keys.
+
+    They are joint errors (N, 21) m, mean vertex errors (N,) m with their PCK counts (N, 100), and F-scores (N, 15) at
+    the thresholds of `metrics.F_CURVE`.
     """
     errors: dict[str, list[NDArray]] = {}
     for start in range(0, len(truth), CHUNK):
@@ -149,7 +151,7 @@ def frame_errors(predicted: Meshes, truth: Meshes) -> dict[str, NDArray]:
     return {name: np.concatenate(values) for name, values in errors.items()}
 
 
-def summary(errors: dict[str, NDArray]) -> dict[str, float]:
+def official_table(errors: dict[str, NDArray]) -> dict[str, float]:
     """The official keys in the official order, from errors in m and counts of all frames."""
     scores: dict[str, float] = {}
     for name in ("xyz", "xyz_procrustes_al", "xyz_scale_trans_al"):
@@ -180,20 +182,20 @@ def per_frame_values(errors: dict[str, NDArray]) -> dict[str, NDArray]:
 
 
 def official_scores(predicted: Meshes, truth: Meshes) -> dict[str, float]:
-    """The 14 official values alone."""
-    return summary(frame_errors(predicted, truth))
+    """The 14 official values alone, by key."""
+    return official_table(frame_errors(predicted, truth))
 
 
-def keys_of(names: NDArray) -> dict[str, NDArray]:
+def frame_keys(names: NDArray) -> dict[str, NDArray]:
     """The columns sequence, recording and frame (N,) of frames "SEQ/NNNN", or "line N" where nothing names them."""
     number = np.array([int(digits[-1]) for digits in (re.findall(r"\d+", name) for name in names.tolist())])
     sequence = np.array([name.rsplit("/", 1)[0] for name in names.tolist()])
     if any("/" in name for name in names.tolist()):
-        return {"sequence": sequence, "recording": np.array([key[:-1] for key in sequence.tolist()]), "frame": number}
-    return {"sequence": sequence, "recording": np.full(len(names), UNKNOWN), "frame": number}
+        return {"sequence": sequence, "recording": recordings(sequence, "ho3d"), "frame": number}
+    return {"sequence": sequence, "recording": np.full(len(names), UNNAMED), "frame": number}
 
 
-def protocol(dataset: str, path: Path, scored: NDArray, missing: NDArray) -> dict[str, Any]:
+def build_protocol(dataset: str, path: Path, scored: NDArray, missing: NDArray) -> dict[str, Any]:
     """protocol.json of an evaluation of predictions; keys as `protocol.COMPARED` wants them."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -204,7 +206,7 @@ def protocol(dataset: str, path: Path, scored: NDArray, missing: NDArray) -> dic
         "setup": None,
         "frames": len(scored),
         "frames_missing": len(missing),
-        "frames_sha256": lines_hash(scored.tolist()),
+        "frames_sha256": hash_lines(scored.tolist()),
         "meshes": "as submitted",
         "root": "none subtracted",
         "alignment": "HO3D's official script",
@@ -218,18 +220,13 @@ def protocol(dataset: str, path: Path, scored: NDArray, missing: NDArray) -> dic
     }
 
 
-def write(out: Path, found: Scored, breakdown: dict[str, dict]) -> None:
-    """metrics.json, the official scores.txt, breakdown.json, protocol.json, frames.npz and, where frames are missing,
-    their names.
-    """
-    texts = {"scores.txt": "".join(f"{name}: {value:f}\n" for name, value in found.scores.items())}
+def write_results(out: Path, found: Scored, breakdown: dict[str, dict]) -> None:
+    """Write metrics.json, scores.txt, breakdown.json, protocol.json, frames.npz and, where frames miss, missing.txt."""
+    write_text(out / "scores.txt", "".join(f"{name}: {value:f}\n" for name, value in found.scores.items()))
     for name, content in (("metrics", found.scores), ("breakdown", breakdown), ("protocol", found.protocol)):
-        texts[f"{name}.json"] = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        write_json(out / f"{name}.json", content)
     if len(found.missing):
-        texts["missing.txt"] = "".join(f"{name}\n" for name in found.missing.tolist())
-    for name, text in texts.items():
-        with writing_file(out / name) as file:
-            file.write(text.encode())
-    if not len(found.missing):
+        write_text(out / "missing.txt", "".join(f"{name}\n" for name in found.missing.tolist()))
+    else:
         (out / "missing.txt").unlink(missing_ok=True)  # of an earlier evaluation
     write_frames(out, found.keys, found.values)

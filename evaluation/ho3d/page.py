@@ -1,9 +1,8 @@
-"""The page of a scored pred.json: the official scores, curves, sequences, and frames on their photos where those are.
+"""The page of a scored pred.json: official scores, curves, sequences, and frames on their photos where they are found.
 
-Lengths are millimetres here, but for the official scores, which keep their centimetres.
+Lengths are millimetres here, except in the official scores, which are in centimetres.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,44 +11,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...durable import writing_file
+from ...durable import write_json
 from ...hand.parts import VERTICES
 from .. import metrics
-from ..page.cards import Example, chosen_frames
-from ..page.page import Page, Section, write_page
+from ..page.cards import Card, choose_frames
+from ..page.document import Page, Section, write_page
 from ..page.plots import f_score_plot, pck_plot
 from ..page.tables import (
     NAMES,
     OFFICIAL,
     PUBLISHED_TEXT,
-    about,
-    field_terms,
-    intervals_text,
+    breakdown_tables,
+    describe_intervals,
+    describe_subject,
+    page_title,
     protocol_rows,
     published_rows,
-    tables_of,
-    title_of,
+    to_field_terms,
 )
 from ..scoring.confidence import bootstrap_interval
 from ..scoring.summary import average
-from .files import FRAMES, Meshes
+from .files import FRAME_COUNTS, Meshes
 from .pictures import Photos, draw_frame
 
 COLUMNS = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "mpvpe_mm", "pa_f_5", "pa_f_15")
-SHOWN = (
+FRAMES_TEXT = (
     "Every dot is a vertex, nearer ones brighter: truth in orange, prediction in blue where it was submitted, and its "
     "error from blue (0) over yellow to red (30 mm and more) after moving its middle onto the truth's."
 )
 WORST = 10
-UNKNOWN = "unknown"  # the recording of frames that no evaluation.txt names
+UNNAMED = "unknown"  # the recording of frames that no evaluation.txt names
 Curves = dict[str, tuple[NDArray, NDArray]]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring gave: the official `scores`; `errors` in m and shares of every frame (`released.frame_errors`);
-    `values` (N,) of every frame by the names of clips, mm; `keys` sequence, recording, frame (N,); `names` (N,) of the
-    scored and `missing` (M,) of the other frames; the protocol.
+    """The results of scoring a pred.json.
+
+    scores: the official ones; errors: those of every frame in m and shares (`official.frame_errors`); values: (N,) of
+    every frame, mm, under the names that clips use; keys: sequence, recording, frame (N,); names (N,) of the scored and
+    missing (M,) of the other frames; protocol: the contents of protocol.json.
     """
 
     scores: dict[str, float]
@@ -61,16 +62,16 @@ class Scored:
     protocol: dict[str, Any]
 
     @property
-    def named(self) -> bool:
+    def has_names(self) -> bool:
         """Whether frames have names, from an evaluation.txt."""
-        return bool((self.keys["recording"] != UNKNOWN).any())
+        return bool((self.keys["recording"] != UNNAMED).any())
 
 
-def released_breakdown(found: Scored) -> dict[str, dict]:
-    """breakdown.json: means by sequence, where frames are named, and 95 % intervals over recordings."""
+def break_down_sequences(found: Scored) -> dict[str, dict]:
+    """Compute breakdown.json: means by sequence, where frames have names, and 95 % intervals over recordings."""
     sequences = {}
     absent = [name.rsplit("/", 1)[0] for name in found.missing.tolist()]
-    for key in sorted({*found.keys["sequence"].tolist(), *absent}) if found.named else []:
+    for key in sorted({*found.keys["sequence"].tolist(), *absent}) if found.has_names else []:
         chosen = found.keys["sequence"] == key
         sequences[key] = {"frames": int(chosen.sum()), "not_predicted": absent.count(key)}
         sequences[key] |= {name: average(found.values[name][chosen]) for name in COLUMNS}
@@ -87,16 +88,15 @@ def pck_curves(errors: Mapping[str, NDArray]) -> Curves:
             ("joints, aligned", "_procrustes_al"), ("joints", ""), ("joints, scale and translation", "_scale_trans_al")
         )
     }  # fmt: skip
-    thresholds = np.linspace(0.0, metrics.AUC_MAXIMUM, metrics.AUC_STEPS)
     for title, name in (("vertices, aligned", "mesh_al_counts"), ("vertices", "mesh_counts")):
-        found[title] = thresholds, errors[name].astype(np.float64).sum(0) / (len(errors[name]) * VERTICES)
+        found[title] = metrics.pck_curve_of_counts(errors[name], VERTICES)
     return found
 
 
-def write_released_page(
+def write_official_page(
     out: Path, found: Scored, breakdown: dict[str, dict], photos: Photos, predicted: Meshes, truth: Meshes
 ) -> None:
-    """Write report.html, its plots as PNG in pieces/ and its curves as report.json; meshes in the order of `found`."""
+    """Write report.html, its plots as PNG in pieces/, and its curves as report.json; meshes in the order of `found`."""
     limits = np.array(metrics.F_CURVE)
     curves = pck_curves(found.errors)
     f_curves = {
@@ -107,22 +107,22 @@ def write_released_page(
         pck_plot(curves, out / "pieces" / "pck.png"),
         f_score_plot(f_curves, out / "pieces" / "f_score.png"),
     )
-    intervals, own = breakdown["confidence_95"], field_terms(found.scores)
+    intervals, own = breakdown["confidence_95"], to_field_terms(found.scores)
     recordings = len(np.unique(found.keys["recording"]))
-    cards, pictured = frame_cards(found, photos, predicted, truth)
+    cards, frames_text = draw_cards(found, photos, predicted, truth)
     page = Page(
-        title=title_of(found.protocol),
-        about=about(found.protocol),
+        title=page_title(found.protocol),
+        about=describe_subject(found.protocol),
         tiles=[(NAMES[name], own[name], intervals.get(name)) for name in COLUMNS],
-        first=not_predicted(found),
+        first=missing_section(found),
         plots=[plot for plot in plots if plot],
         metrics=official_rows(found.scores, intervals),
         metrics_text="Values as HO3D's script prints them: errors in cm, areas and F-scores as shares. "
-        + (intervals_text(recordings) if found.named else "No intervals: the frames have no names."),
+        + (describe_intervals(recordings) if found.has_names else "No intervals: the frames have no names."),
         recordings=recordings,
-        tables=tables_of({"sequence": breakdown["sequence"], "worst frames": worst_frames(found)}),
+        tables=breakdown_tables({"sequence": breakdown["sequence"], "worst frames": worst_frames(found)}),
         frames=cards,
-        frames_text=pictured,
+        frames_text=frames_text,
         published=published_rows(own, found.protocol),
         published_text=f"{PUBLISHED_TEXT} The raw errors of this evaluation are of hands where they were submitted: "
         "nothing is moved.",
@@ -133,14 +133,13 @@ def write_released_page(
         name: {title: {"threshold_m": t.tolist(), "value": share.tolist()} for title, (t, share) in lines.items()}
         for name, lines in (("pck", curves), ("f_score", f_curves))
     }
-    with writing_file(out / "report.json") as file:
-        file.write((json.dumps(numbers, allow_nan=False) + "\n").encode())
+    write_json(out / "report.json", numbers, indent=None)
 
 
 def official_rows(
     scores: dict[str, float], intervals: Mapping[str, Mapping[str, float]]
 ) -> list[tuple[str, str, dict[str, str] | None]]:
-    """The official keys with what they mean, their printed values, and intervals in their units."""
+    """The official keys with their meaning, printed values, and intervals in their units."""
     rows = []
     for key, value in scores.items():
         name = OFFICIAL[key]
@@ -151,9 +150,9 @@ def official_rows(
     return rows
 
 
-def not_predicted(found: Scored) -> list[Section]:
-    """The part that says how much is not scored; none where everything is."""
-    whole = FRAMES[found.protocol["dataset"]]
+def missing_section(found: Scored) -> list[Section]:
+    """The section that says which frames are not scored; empty where all are."""
+    whole = FRAME_COUNTS[found.protocol["dataset"]]
     present, missing = len(found.names) + len(found.missing), len(found.missing)
     texts = []
     if missing:
@@ -172,17 +171,15 @@ def worst_frames(found: Scored) -> dict[str, dict[str, float]]:
     return {str(found.names[n]): {name: float(found.values[name][n]) for name in COLUMNS} for n in order}
 
 
-def frame_cards(
-    found: Scored, photos: Photos, predicted: Meshes, truth: Meshes
-) -> tuple[dict[str, list[Example]], str]:
-    """Cards of typical, best and worst frames by PA-MPJPE, and what stands above them: what they show, or why not."""
+def draw_cards(found: Scored, photos: Photos, predicted: Meshes, truth: Meshes) -> tuple[dict[str, list[Card]], str]:
+    """Draw typical, best and worst frames by PA-MPJPE; returns their cards and the text that stands above them."""
     if photos.root is None:
         return {}, (
             f"No pictures: there are no photos in {' and '.join(photos.looked_at)}. Put the ground truth into HO3D's "
             "own folder, or set HO3D_DIR."
         )
     error, cards, reasons = found.values["pa_mpjpe_mm"], {}, []
-    for group, positions in chosen_frames(error).items():
+    for group, positions in choose_frames(error).items():
         cards[group] = []
         for n in positions:
             one = np.array([n])
@@ -192,4 +189,4 @@ def frame_cards(
             cards[group].append(card)
             reasons += [reason] if reason else []
     without = f" {len(reasons)} frames have no pictures ({reasons[0]})." if reasons else ""
-    return cards, SHOWN + without
+    return cards, FRAMES_TEXT + without

@@ -1,7 +1,7 @@
-"""Frames of a scored pred.json drawn on HO3D's own photos, where those are at hand.
+"""Frames of a scored pred.json drawn on HO3D's own photos, where those are available.
 
-Predictions and truth come as `ho3d.Meshes` (metres, OpenGL axes, HO3D's joint order) and without faces, so vertices are
-drawn as dots: no hand model is needed. Pictures are (H, W, 3) uint8 RGB.
+Predictions and truth are `files.Meshes` (metres, OpenGL axes, HO3D's joint order) without faces, so vertices are drawn
+as dots and no hand model is needed. Pictures are (H, W, 3) uint8 RGB.
 """
 
 import os
@@ -18,13 +18,13 @@ from ...data.photos import BadPhoto, decode
 from ...data.readers.ho3d import ho3d_frames
 from ...hand.camera import opencv_from_opengl, project
 from ...hand.draw import BLUE, ORANGE, Picture
-from ..page.cards import CROP, FACTOR, GROUND, HEAT_CAPTION, HEAT_MAXIMUM, Example, drawable
+from ..page.cards import CROP, FACTOR, GROUND, HEAT_CAPTION, HEAT_MAXIMUM, Card, is_drawable
 from ..page.pictures import data_uri, heat_colours
 from .files import Meshes
 
 SIDE = FACTOR * CROP  # px
-DOT = 2.6  # px, radius: 778 of them nearly close the surface of a hand
-DARKER = 0.35  # the farthest vertex, against the nearest
+DOT = 2.6  # px, radius: 778 of them nearly cover the surface of a hand
+DARKER = 0.35  # how much darker the farthest vertex is than the nearest
 _SHIFT = 4  # cv2 takes fixed-point coordinates
 
 
@@ -38,14 +38,14 @@ class Photos:
 
     @classmethod
     def beside(cls, ground_truth: Path, dataset: str) -> "Photos":
-        """Looked for in the ground truth's folder, which may be the dataset's own, then under $HO3D_DIR."""
+        """Look for photos in the ground truth's folder, which may be the dataset's own, then under $HO3D_DIR."""
         named = os.environ.get("HO3D_DIR")
         places = [ground_truth, *([Path(named)] if named else [])]
         found = next((place for place in places if (place / "evaluation").is_dir()), None)
         return cls(found, dataset, tuple(f"{place}/evaluation" for place in places))
 
     def frame(self, name: str) -> tuple[Frame, Picture] | str:
-        """The frame "SEQ/NNNN" and its photo, or why there is none."""
+        """Read the frame "SEQ/NNNN" and its photo, or return why there is none."""
         key, _, number = name.rpartition("/")
         if self.root is None or not key or not number.isdecimal():
             return f"{name}: no evaluation.txt names its sequence"
@@ -61,23 +61,23 @@ class Photos:
             return f"{found.image}: {error}"
 
 
-def draw_frame(photos: Photos, name: str, error_mm: float, predicted: Meshes, truth: Meshes) -> tuple[Example, str]:
-    """A card of one frame (Meshes of length 1), and why it has no pictures where it has none."""
+def draw_frame(photos: Photos, name: str, error_mm: float, predicted: Meshes, truth: Meshes) -> tuple[Card, str]:
+    """Draw one frame (Meshes of length 1) as a card; also returns why it has no pictures, where it has none."""
     found = photos.frame(name)
     if isinstance(found, str):
-        return Example(name, error_mm, [], []), found
-    pictures = frame_pictures(*found, opencv_from_opengl(predicted.vertices[0]), opencv_from_opengl(truth.vertices[0]))
-    return Example(name, error_mm, [(caption, data_uri(picture)) for caption, picture in pictures.items()], []), ""
+        return Card(name, error_mm, [], []), found
+    pictures = draw_pictures(*found, opencv_from_opengl(predicted.vertices[0]), opencv_from_opengl(truth.vertices[0]))
+    return Card(name, error_mm, [(caption, data_uri(picture)) for caption, picture in pictures.items()], []), ""
 
 
-def frame_pictures(frame: Frame, photo: Picture, predicted: NDArray, truth: NDArray) -> dict[str, Picture]:
-    """Crop, truth, prediction and error (256, 256, 3) by caption; predicted, truth (778, 3) m, OpenCV camera frame.
+def draw_pictures(frame: Frame, photo: Picture, predicted: NDArray, truth: NDArray) -> dict[str, Picture]:
+    """Draw crop, truth, prediction and error (256, 256, 3) by caption: predicted, truth (778, 3) m, OpenCV camera.
 
-    The prediction is drawn where it was submitted; its error is measured after moving its mean onto the truth's, as a
-    hand that stands elsewhere would be all red. What does not stand before the camera is not drawn.
+    The prediction is drawn where it was submitted; its error is measured after moving its mean onto the truth's,
+    because a hand at another place would be all red. A mesh that is not before the camera is not drawn.
     """
     height, width = photo.shape[:2]
-    seen = project(truth, frame.intrinsics) if drawable(truth) else None
+    seen = project(truth, frame.intrinsics) if is_drawable(truth) else None
     box, _ = crop_box(seen, None if seen is not None else frame.box, width, height)
     to_crop = crop_from_photo(box, size=SIDE)
     crop = np.asarray(cv2.warpAffine(photo, to_crop, (SIDE, SIDE), flags=cv2.INTER_LINEAR), np.uint8)
@@ -89,14 +89,15 @@ def frame_pictures(frame: Frame, photo: Picture, predicted: NDArray, truth: NDAr
         ("prediction", crop, predicted, np.array([BLUE] * len(truth), np.float64)),
         (HEAT_CAPTION, plain, predicted, heat_colours(away, HEAT_MAXIMUM)),
     ):
-        if drawable(mesh):
-            drawn[caption] = dotted(ground, transform(to_crop, project(mesh, frame.intrinsics)), mesh[:, 2], colours)
+        if is_drawable(mesh):
+            drawn[caption] = draw_dots(ground, transform(to_crop, project(mesh, frame.intrinsics)), mesh[:, 2], colours)
     return drawn
 
 
-def dotted(picture: Picture, points: NDArray, depth: NDArray, colours: NDArray) -> Picture:
-    """The picture with a dot for every vertex, far ones first and darker: points (V, 2) px, depth (V,) m, colours (V, 3)
-    RGB.
+def draw_dots(picture: Picture, points: NDArray, depth: NDArray, colours: NDArray) -> Picture:
+    """Draw a dot for every vertex, far ones first and darker.
+
+    points (V, 2) px, depth (V,) m, colours (V, 3) RGB.
     """
     drawn = picture.copy()
     near, far = float(depth.min()), float(depth.max())

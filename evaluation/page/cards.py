@@ -1,7 +1,7 @@
-"""One frame of the report drawn: crop, truth, prediction and error on the mesh, with occlusion bars per finger.
+"""One frame of the report as a card: crop, truth, prediction and error on the mesh, with occlusion bars per finger.
 
-Meshes lie over the crop at the annotated wrist. A network without orientation is drawn in the canonical orientation on
-plain ground instead, seen from the back of the hand.
+Meshes are drawn over the crop at the annotated wrist. Those of a network without orientation are drawn in the canonical
+orientation on a plain background instead, seen from the back of the hand.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from ...hand.draw import BLUE, ORANGE, Picture, from_the_back, overlay_mesh
 from ...hand.mano import HandModel
 from ...hand.parts import FINGERS
 from ...network.h2onet import H2ONet
-from ..scoring.scores import CROP, FrameScores, current, predicted_again, predicted_hands
-from .pictures import data_uri, enlarged, heat_colours, picture_of
+from ..scoring.scores import CROP, FrameScores, current_frame, predict_again, predicted_hands
+from .pictures import data_uri, enlarge, heat_colours, to_picture
 
 FACTOR = 2  # pictures are drawn at twice the crop's 128 px
 HEAT_MAXIMUM = 0.03  # m, the red end of the error map
@@ -25,7 +25,7 @@ NEAREST = 0.05  # m: a mesh that reaches closer to the camera cannot be drawn
 
 
 @dataclass(frozen=True)
-class Example:
+class Card:
     """One frame of the page: pictures as (caption, data URI), bars as (finger, truth or None, probability or None)."""
 
     name: str
@@ -36,7 +36,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Drawer:
-    """All that drawing a frame again takes: `scores` and `samples` have the same order; `hand` is on the CPU."""
+    """Draws frames, predicting them again: `scores` and `samples` have the same order; `hand` is on the CPU."""
 
     network: H2ONet
     samples: ClipDataset
@@ -45,49 +45,49 @@ class Drawer:
     hand: HandModel
 
     def pictures(self, position: int) -> dict[str, Picture]:
-        """Pictures (256, 256, 3) of one sample by caption; "past frames" is half as wide."""
-        batch, prediction, truths = predicted_again(self.network, self.samples, self.store, self.hand, [position])
+        """Draw one sample: pictures (256, 256, 3) by caption; "past frames" is half as wide."""
+        batch, prediction, truths = predict_again(self.network, self.samples, self.store, self.hand, [position])
         windows, oriented = batch["images"].ndim == 5, prediction.rotation is not None
         truth, found = truths[0], predicted_hands(prediction, None)[0][0]
-        crop = enlarged(picture_of(current(batch["images"], windows)[0]), FACTOR)
+        crop = enlarge(to_picture(current_frame(batch["images"], windows)[0]), FACTOR)
         drawn = {"crop": crop}
         if windows:
-            past = [picture_of(np.asarray(image)) for image in batch["images"][0, 1:]]
+            past = [to_picture(np.asarray(image)) for image in batch["images"][0, 1:]]
             drawn["past frames"] = np.concatenate(past, axis=0)
         plain = np.full_like(crop, GROUND)
         if oriented:
-            place = current(batch["root"], windows)[0].astype(np.float64)
-            camera = current(batch["intrinsics"], windows)[0].astype(np.float64) * [[FACTOR], [FACTOR], [1.0]]
-            meshes, ground = (truth + place, found + place), crop
+            wrist = current_frame(batch["root"], windows)[0].astype(np.float64)
+            camera = current_frame(batch["intrinsics"], windows)[0].astype(np.float64) * [[FACTOR], [FACTOR], [1.0]]
+            meshes, ground = (truth + wrist, found + wrist), crop
         else:
             (turned, camera), ground = from_the_back(truth, FACTOR * CROP), plain
             meshes = (turned, from_the_back(found, FACTOR * CROP)[0])
         for caption, mesh, colour in zip(("truth", "prediction"), meshes, (ORANGE, BLUE), strict=True):
-            if drawable(mesh):
+            if is_drawable(mesh):
                 drawn[caption] = overlay_mesh(ground, mesh, self.hand.faces, camera, colours=colour)
-        if drawable(meshes[1]) and np.isfinite(truth).all():
+        if is_drawable(meshes[1]) and np.isfinite(truth).all():
             heat = heat_colours(np.linalg.norm(found - truth, axis=1), HEAT_MAXIMUM)
             drawn[HEAT_CAPTION] = overlay_mesh(plain, meshes[1], self.hand.faces, camera, colours=heat)
         return drawn
 
-    def example(self, position: int) -> Example:
-        """One sample as a card of the page."""
+    def card(self, position: int) -> Card:
+        """Draw one sample as a card of the page."""
         row = int(self.scores.frame_index[position])
         error = float(self.scores.joint_errors_pa[position].mean() * 1000)
-        return Example(
+        return Card(
             name=f"{self.store.key(row)} frame {int(self.store.index['frame'][row])}",
             error_mm=error if np.isfinite(error) else None,
             pictures=[(caption, data_uri(picture)) for caption, picture in self.pictures(position).items()],
-            bars=bars_of(self.scores, position),
+            bars=occlusion_bars(self.scores, position),
         )
 
 
-def drawable(mesh: NDArray) -> bool:
+def is_drawable(mesh: NDArray) -> bool:
     """Whether a mesh (V, 3) m in the camera frame is known and stands before the camera."""
     return bool(np.isfinite(mesh).all() and mesh[:, 2].min() > NEAREST)
 
 
-def bars_of(scores: FrameScores, position: int) -> list[tuple[str, int | None, float | None]]:
+def occlusion_bars(scores: FrameScores, position: int) -> list[tuple[str, int | None, float | None]]:
     """Every finger's label and predicted probability of being occluded, None where unknown."""
     bars: list[tuple[str, int | None, float | None]] = []
     for i, finger in enumerate(FINGERS):
@@ -99,29 +99,29 @@ def bars_of(scores: FrameScores, position: int) -> list[tuple[str, int | None, f
     return bars
 
 
-def chosen_frames(error: NDArray, hidden: NDArray | None = None, each: int = 3) -> dict[str, list[int]]:
-    """Positions of frames to show by error (N,): the best, the middling, the worst; and those with most `hidden` (N,).
+def choose_frames(error: NDArray, hidden: NDArray | None = None, each: int = 3) -> dict[str, list[int]]:
+    """Positions of frames to show: typical, best and worst by error (N,), and those with most `hidden` fingers (N,).
 
-    Frames whose error is NaN are of no group; where all are, the first ones are shown.
+    Frames whose error is NaN are in no group; where all are NaN, the first frames are shown.
     """
     order = [int(i) for i in np.argsort(error) if np.isfinite(error[i])]
     if not order:
         return {"frames": list(range(min(each, len(error))))}
-    # Neighbouring frames look alike: take every group from a spread of its range.
+    # Neighbouring frames look alike: spread each group over a tenth of the ranking.
     span = max(len(order) // 10, each)
     middle = max(len(order) // 2 - span // 2, 0)
     groups = {
-        "typical": spread(order[middle : middle + span], each),
-        "best": spread(order[:span], each),
-        "worst": spread(order[-span:][::-1], each),
+        "typical": spread_evenly(order[middle : middle + span], each),
+        "best": spread_evenly(order[:span], each),
+        "worst": spread_evenly(order[-span:][::-1], each),
     }
     ranked = [] if hidden is None else [int(i) for i in np.argsort(-hidden, kind="stable") if hidden[i] >= 2]
     if ranked:
-        groups["most hidden fingers"] = spread(ranked[: max(len(ranked) // 3, each)], each)
+        groups["most hidden fingers"] = spread_evenly(ranked[: max(len(ranked) // 3, each)], each)
     return groups
 
 
-def spread(positions: list[int], count: int) -> list[int]:
+def spread_evenly(positions: list[int], count: int) -> list[int]:
     """At most `count` of the positions, evenly spaced."""
     if len(positions) <= count:
         return positions

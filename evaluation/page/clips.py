@@ -1,6 +1,5 @@
-"""The page of an evaluation on clips: pictures, plots, tables and the protocol; how they are put down is `page.py`."""
+"""The page of an evaluation on clips: pictures, plots, tables and the protocol, on the template of `document`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,31 +8,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.clips import ClipDataset, ClipStore
-from ...durable import writing_file
+from ...durable import write_json
 from ...hand.draw import write_picture
-from ...hand.mano import HandModel
 from ...hand.parts import VERTICES
-from ...network.h2onet import H2ONet
 from .. import metrics
 from ..scoring.breakdowns import reliability
 from ..scoring.facts import FrameFacts
 from ..scoring.scores import FrameScores
-from .cards import Drawer, chosen_frames
-from .page import Page, Section, write_page
+from .cards import Drawer, choose_frames
+from .document import Page, Section, write_page
 from .pictures import data_uri
 from .plots import fraction_plot, occlusion_plot, pck_plot, reliability_plot
-from .strips import Strip, chosen_sequences, draw_strip
+from .strips import Strip, choose_sequences, draw_strip
 from .tables import (
     NAMES,
     PUBLISHED_TEXT,
-    about,
-    intervals_text,
-    name_of,
+    breakdown_tables,
+    describe_intervals,
+    describe_subject,
+    metric_name,
+    page_title,
     protocol_rows,
     published_rows,
-    tables_of,
-    title_of,
 )
 
 __all__ = ["Result", "Section", "write_report"]
@@ -47,7 +43,7 @@ FRAMES_TEXT = (
 
 @dataclass(frozen=True)
 class Result:
-    """All that an evaluation found: the contents of metrics.json, breakdown.json, protocol.json, and per frame."""
+    """The results of an evaluation: contents of metrics.json, breakdown.json and protocol.json, and of every frame."""
 
     metrics: dict[str, Any]
     breakdown: dict[str, Any]
@@ -57,23 +53,14 @@ class Result:
 
 
 def write_report(
-    out: Path,
-    result: Result,
-    network: H2ONet,
-    samples: ClipDataset,
-    hand: HandModel,
-    *,
-    training: Section,
-    extra: Sequence[Section] = (),
-    title: str | None = None,
+    out: Path, result: Result, drawer: Drawer, *, training: Section, extra: Sequence[Section] = ()
 ) -> Path:
     """Write `out`/report.html, its plots and strips as PNG in `out`/pieces, and its numbers as report.json.
 
-    `network` and `samples` are those that gave the scores; `training` is the part about the runs, `extra` what the
+    `drawer` draws frames with the network that was scored; `training` is the section about the runs, `extra` what the
     caller puts first. Returns the page's path.
     """
     scores, breakdown, pieces = result.scores, result.breakdown, out / "pieces"
-    drawer = Drawer(network, samples, ClipStore.open(samples.paths[0]), scores, hand)
     curves, bins = pck_curves(scores), reliability(scores)
     plots = [
         pck_plot(curves, pieces / "pck.png"),
@@ -83,26 +70,26 @@ def write_report(
     ]
     strips = {
         group: [draw_strip(drawer, result.facts, key) for key in keys]
-        for group, keys in chosen_sequences(scores, result.facts).items()
+        for group, keys in choose_sequences(scores, result.facts).items()
     }
     error = scores.joint_errors_pa.mean(1)
     hidden = np.where(scores.occluded[:, :5] == 1, 1, 0).sum(1)
-    cards = {group: [drawer.example(p) for p in places] for group, places in chosen_frames(error, hidden).items()}
+    cards = {group: [drawer.card(p) for p in places] for group, places in choose_frames(error, hidden).items()}
     known, intervals = result.metrics, breakdown.get("confidence_95", {})
     recordings = len(np.unique(result.facts.recording))
     page = Page(
-        title=title or title_of(result.protocol),
-        about=about(result.protocol),
+        title=page_title(result.protocol),
+        about=describe_subject(result.protocol),
         tiles=[(NAMES[key], known[key], intervals.get(key)) for key in TILES if known.get(key) is not None],
         first=extra,
         plots=[plot for plot in plots if plot],
         strips={group: [(strip, data_uri(strip.picture)) for strip in found] for group, found in strips.items()},
         frames=cards,
         frames_text=FRAMES_TEXT,
-        metrics=[(name_of(key), value, intervals.get(key)) for key, value in known.items() if value is not None],
-        metrics_text=intervals_text(recordings),
+        metrics=[(metric_name(key), value, intervals.get(key)) for key, value in known.items() if value is not None],
+        metrics_text=describe_intervals(recordings),
         recordings=recordings,
-        tables=tables_of({name: rows for name, rows in breakdown.items() if name != "confidence_95"}),
+        tables=breakdown_tables({name: rows for name, rows in breakdown.items() if name != "confidence_95"}),
         training=training,
         published=published_rows(known, result.protocol),
         published_text=PUBLISHED_TEXT,
@@ -119,7 +106,7 @@ def write_pieces(
     curves: dict[str, tuple[NDArray, NDArray]],
     bins: list[tuple[float, float, int]],
 ) -> None:
-    """The strips as PNG, and what the plots show as report.json."""
+    """Write the strips as PNG, and the numbers of plots and strips as report.json."""
     for left_over in (out / "pieces").glob("*sequence*-[0-9].png"):
         left_over.unlink()  # of an earlier evaluation, which may have had more of them
     for group, found in strips.items():
@@ -134,8 +121,7 @@ def write_pieces(
             for strip in found
         ],
     }
-    with writing_file(out / "report.json") as file:
-        file.write((json.dumps(numbers, allow_nan=False) + "\n").encode())
+    write_json(out / "report.json", numbers, indent=None)
 
 
 def pck_curves(scores: FrameScores) -> dict[str, tuple[NDArray, NDArray]]:
@@ -151,6 +137,5 @@ def pck_curves(scores: FrameScores) -> dict[str, tuple[NDArray, NDArray]]:
     ):
         known = counts[np.isfinite(means)]
         if len(known):
-            thresholds = np.linspace(0.0, metrics.AUC_MAXIMUM, metrics.AUC_STEPS)
-            found[title] = thresholds, known.astype(np.float64).sum(0) / (len(known) * VERTICES)
+            found[title] = metrics.pck_curve_of_counts(known, VERTICES)
     return found

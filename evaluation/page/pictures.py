@@ -1,4 +1,4 @@
-"""The report's pictures: meshes on crops in its colours, and pictures as parts of a self-contained page.
+"""The report's pictures: from network input, in the colours of errors, and as parts of a self-contained page.
 
 Pictures are (H, W, 3) uint8 RGB; the drawing itself is `hand.draw`.
 """
@@ -14,8 +14,8 @@ from ...hand.draw import Picture, encode_picture
 _HEAT = ((0.0, (46, 94, 170)), (0.5, (240, 228, 150)), (1.0, (190, 30, 45)))
 
 
-def picture_of(image: NDArray) -> Picture:
-    """(3, H, W) RGB in [0, 1] to (H, W, 3) uint8."""
+def to_picture(image: NDArray) -> Picture:
+    """Turn a network's input (3, H, W) RGB in [0, 1] into a picture (H, W, 3) uint8."""
     return np.clip(np.asarray(image).transpose(1, 2, 0) * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -26,12 +26,12 @@ def heat_colours(values: NDArray, maximum: float) -> NDArray[np.float64]:
     return np.stack([np.interp(scaled, stops, [colour[k] for _, colour in _HEAT]) for k in range(3)], axis=-1)
 
 
-def enlarged(picture: Picture, factor: int) -> Picture:
-    """The picture enlarged by a whole factor; its intrinsics grow by the same factor."""
+def enlarge(picture: Picture, factor: int) -> Picture:
+    """Enlarge a picture by a whole factor, by which its intrinsics grow too."""
     return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def data_uri(picture: Picture, *, quality: int = 88) -> str:
-    """The picture as a JPEG data URI for a self-contained page."""
+    """Encode a picture as a JPEG data URI, for a self-contained page."""
     encoded = encode_picture(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
     return "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")

@@ -1,4 +1,4 @@
-"""Plots of the report, as SVG text: PCK curves, error against occlusion, calibration."""
+"""Plots of the report, as SVG: PCK curves, error against occlusion, calibration."""
 
 import io
 from pathlib import Path
@@ -14,8 +14,8 @@ BLUE, ORANGE, GREY = "#2f6db5", "#d9792b", "#8a8f98"
 COLOURS = (BLUE, ORANGE, "#4c9f70", "#a05aa8", GREY)
 
 
-def figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """An empty plot in the page's style; drawn without pyplot, so that no display or global state is involved."""
+def new_figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """An empty plot in the page's style, made without pyplot and so without display or global state."""
     drawing = Figure(figsize=(5.0, 3.1), layout="constrained")
     axes = drawing.add_subplot()
     axes.set_title(title, fontsize=10, loc="left")
@@ -28,7 +28,7 @@ def figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def to_svg(drawing: Figure, png: Path | None = None) -> str:
-    """The drawing as an <svg> element, the same bytes for the same drawing; with `png` also written as that file."""
+    """Render a drawing as an <svg> element; with `png` also write it as that file."""
     if png is not None:
         with writing_file(png) as file:
             drawing.savefig(file, format="png", dpi=150)
@@ -51,7 +51,7 @@ def share_plot(curves: dict[str, tuple[NDArray, NDArray]], words: tuple[str, str
     """Shares against thresholds in m by title; `words` are the plot's title and those of its axes."""
     if not curves:
         return None
-    drawing, axes = figure(*words)
+    drawing, axes = new_figure(*words)
     for (title, (thresholds, share)), colour in zip(curves.items(), COLOURS, strict=False):
         axes.plot(thresholds * 1000, share, label=title, color=colour, linewidth=1.6)
     axes.set_ylim(0, 1.02)
@@ -64,7 +64,7 @@ def fraction_plot(rows: dict[str, dict], png: Path | None = None) -> str | None:
     known = {name: row for name, row in rows.items() if row["pa_mpjpe_mm"] is not None}
     if not known:
         return None
-    drawing, axes = figure("Error against visibility", "visible share of the finger (fingers)", "mm")
+    drawing, axes = new_figure("Error against visibility", "visible share of the finger (fingers)", "mm")
     place = np.arange(len(known))
     for shift, key, title, colour in ((-0.2, "pa_mpjpe_mm", "PA-MPJPE", BLUE), (0.2, "mpjpe_mm", "MPJPE", ORANGE)):
         axes.bar(place + shift, [row[key] for row in known.values()], 0.4, label=title, color=colour)
@@ -76,17 +76,17 @@ def fraction_plot(rows: dict[str, dict], png: Path | None = None) -> str | None:
 
 
 def reliability_plot(bins: list[tuple[float, float, int]], png: Path | None = None) -> str | None:
-    """Said probability against what happened, all fingers together: (probability, share hidden, count) per bin."""
+    """Predicted probability against how often it was true: (probability, share hidden, fingers) per bin."""
     if not bins:
         return None
-    drawing, axes = figure(
+    drawing, axes = new_figure(
         "Is the occlusion probability right?", "probability of being hidden", "share that was hidden"
     )
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
     most = max(count for _, _, count in bins)
-    said, happened, counts = zip(*bins, strict=True)
-    axes.plot(said, happened, color=BLUE, linewidth=1.2)
-    axes.scatter(said, happened, s=[12 + 110 * count / most for count in counts], color=BLUE, alpha=0.75)
+    predicted, observed, counts = zip(*bins, strict=True)
+    axes.plot(predicted, observed, color=BLUE, linewidth=1.2)
+    axes.scatter(predicted, observed, s=[12 + 110 * count / most for count in counts], color=BLUE, alpha=0.75)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     return to_svg(drawing, png)
@@ -97,7 +97,7 @@ def occlusion_plot(rows: dict[str, dict], png: Path | None = None) -> str | None
     known = {int(k): row for k, row in rows.items() if row["pa_mpjpe_mm"] is not None}
     if not known:
         return None
-    drawing, axes = figure("Error against occlusion", "occluded fingers (frames)", "mm")
+    drawing, axes = new_figure("Error against occlusion", "occluded fingers (frames)", "mm")
     x = sorted(known)
     for key, title, colour in (("pa_mpjpe_mm", "PA-MPJPE", BLUE), ("mpjpe_mm", "MPJPE", ORANGE)):
         axes.plot(x, [known[k][key] for k in x], marker="o", markersize=4, color=colour, label=title, linewidth=1.6)

@@ -1,6 +1,6 @@
-"""Published scores to compare with: millimetres and percent, with the place where each row was published.
+"""Published scores to compare with: millimetres and percent, each row with its source.
 
-Errors and areas are after Procrustes alignment; `raw_` ones only after moving the wrist. Scores on synthetic data or on
+Errors and areas are after Procrustes alignment, `raw_` ones only after moving the wrist. Scores on synthetic data or on
 parts of a split are not comparable with them.
 """
 
@@ -28,8 +28,8 @@ class Published:
     raw_vertex_error: float | None = None
 
 
-def retrained(method: str, raw_joint: float, joint: float, raw_vertex: float, vertex: float) -> Published:
-    """A row of UniHOPE's table, in its order."""
+def unihope_row(method: str, raw_joint: float, joint: float, raw_vertex: float, vertex: float) -> Published:
+    """A row of UniHOPE's table, with the columns in its order."""
     return Published(
         "dexycb",
         method,
@@ -48,10 +48,10 @@ PUBLISHED = (
     Published("dexycb", "MobRecon", POSTER, 6.4, 87.3, 5.6, 88.9, 78.5, 98.8),
     Published("dexycb", "HandOccNet", HANDOCCNET, joint_error=5.80, raw_joint_error=14.04),
     Published("dexycb", "SimpleHand", "SimpleHand paper", joint_error=5.5, vertex_error=5.5),
-    retrained("H2ONet", 14.78, 5.72, 14.63, 6.19),
-    retrained("HandOccNet", 14.02, 6.17, 13.55, 5.95),
-    retrained("MobRecon", 15.02, 6.71, 13.93, 5.91),
-    retrained("SimpleHand", 14.78, 6.30, 14.11, 6.03),
+    unihope_row("H2ONet", 14.78, 5.72, 14.63, 6.19),
+    unihope_row("HandOccNet", 14.02, 6.17, 13.55, 5.95),
+    unihope_row("MobRecon", 15.02, 6.71, 13.93, 5.91),
+    unihope_row("SimpleHand", 14.78, 6.30, 14.11, 6.03),
     Published("ho3d-v2", "H2ONet, multi frame", POSTER, 8.5, 82.9, 8.6, 82.8, 57.0, 96.6),
     Published("ho3d-v2", "H2ONet, single frame", POSTER, 9.0, 82.0, 9.0, 81.9, 55.4, 96.0),
     Published("ho3d-v2", "HandOccNet", POSTER, 9.1, 81.9, 9.0, 81.9, 56.1, 96.2),

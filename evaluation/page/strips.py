@@ -35,7 +35,7 @@ class Strip:
     timeline: str
 
 
-def chosen_sequences(scores: FrameScores, facts: FrameFacts, each: int = 2) -> dict[str, list[str]]:
+def choose_sequences(scores: FrameScores, facts: FrameFacts, each: int = 2) -> dict[str, list[str]]:
     """The best and the worst camera sequences by mean PA-MPJPE; none where no truth is known."""
     error = scores.joint_errors_pa.mean(1)
     known = np.isfinite(error)

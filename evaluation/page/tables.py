@@ -1,4 +1,4 @@
-"""What an evaluation says in words and tables, on the page and in the terminal: names of metrics, groups, protocol."""
+"""An evaluation in words and tables, on the page and in the terminal: names of metrics, groups, protocol."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ PUBLISHED_TEXT = (
 )
 
 
-def text_of(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as the page and the terminal print it."""
     if value is None:
         return "–"
@@ -83,33 +83,33 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
-def name_of(key: str) -> str:
+def metric_name(key: str) -> str:
     """A key of metrics.json in words; the keys of HO3D's official scores keep their names, with their unit."""
     if key in OFFICIAL:
         return f"HO3D's {key}{', cm' if key.endswith('_mean3d') else ''}"
     return NAMES.get(key, key)
 
 
-def field_terms(official: dict[str, float]) -> dict[str, float]:
+def to_field_terms(official: dict[str, float]) -> dict[str, float]:
     """HO3D's official scores (cm) under the names and in the units of metrics.json (mm)."""
     return {name: official[key] * (10.0 if name.endswith("_mm") else 1.0) for key, name in OFFICIAL.items()}
 
 
 def metrics_table(metrics: dict[str, Any]) -> str:
     """Plain text table of metrics.json for the terminal."""
-    rows = [(name_of(key), text_of(value)) for key, value in metrics.items() if value is not None]
+    rows = [(metric_name(key), format_value(value)) for key, value in metrics.items() if value is not None]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value:>10}" for name, value in rows)
 
 
-def title_of(protocol: dict[str, Any]) -> str:
-    """What was scored: dataset, setup, split and the number of frames."""
+def page_title(protocol: dict[str, Any]) -> str:
+    """The page's title: dataset, setup, split and the number of frames."""
     named = (protocol["dataset"], protocol["setup"] if protocol["dataset"] == "dexycb" else None, protocol["split"])
     return f"{' '.join(str(part) for part in named if part)}: {protocol['frames']} frames"
 
 
-def about(protocol: dict[str, Any]) -> list[str]:
-    """The line below the title: the network and its checkpoint, or the predictions, and the hash of the frame list."""
+def describe_subject(protocol: dict[str, Any]) -> list[str]:
+    """What was scored, as parts of the line below the title: network and checkpoint, or predictions, and frame list."""
     frames = f"frame list {protocol['frames_sha256'][:12]}"
     if "predictions" in protocol:
         return [f"predictions {protocol['predictions']} ({protocol['predictions_sha256'][:12]})", frames]
@@ -122,8 +122,8 @@ def about(protocol: dict[str, Any]) -> list[str]:
     ]
 
 
-def intervals_text(recordings: int) -> str:
-    """What the intervals of the metrics table are, or why there are none."""
+def describe_intervals(recordings: int) -> str:
+    """Say what the intervals of the metrics table are, or why there are none."""
     if recordings < 2:
         return "No intervals: all frames are of one recording, and say nothing about others."
     few = "; so few say little about other recordings" if recordings < 6 else ""
@@ -143,15 +143,15 @@ def protocol_rows(protocol: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name.replace("_", " "), text(value)) for name, value in protocol.items()]
 
 
-def score_text(value: float | None) -> str:
-    """A published score with the digits that such tables have: one, or two where it was given so."""
+def format_score(value: float | None) -> str:
+    """A published score with one digit, as such tables have it, or two where it was published with two."""
     if value is None:
         return "–"
     return f"{value:.1f}" if abs(value - round(value, 1)) < 1e-9 else f"{value:.2f}"
 
 
 def published_rows(own: dict[str, Any], protocol: dict[str, Any]) -> list[Published]:
-    """The published scores on the dataset of an evaluation, below its own; empty where none are known."""
+    """An evaluation's own scores and, below, those published on its dataset; empty where none are known."""
     dataset, percent = protocol["dataset"], {}
     oriented = not protocol["meshes"].startswith("canonical")
     known = [entry for entry in PUBLISHED if entry.dataset == dataset]
@@ -172,8 +172,8 @@ def published_rows(own: dict[str, Any], protocol: dict[str, Any]) -> list[Publis
     return [this, *known] if known else []
 
 
-def tables_of(breakdown: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
-    """Every group of breakdown.json as (title, header, rows)."""
+def breakdown_tables(breakdown: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
+    """The groups of breakdown.json as (title, header, rows)."""
     tables = []
     for title, rows in breakdown.items():
         flat = (

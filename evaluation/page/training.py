@@ -1,7 +1,7 @@
 """Training curves for the page: loss and validation errors of a run folder, from its metrics.jsonl.
 
-A run that is still being written, or was killed, ends in half a line, and a run that went astray wrote NaN: what cannot
-be read or drawn is left out and counted, because curves must never stand in the way of scores.
+The last line of a run that is being written or was killed may be incomplete, and a run that diverged wrote NaN. What
+cannot be read or drawn is left out and counted, because curves must never keep scores from being reported.
 """
 
 import json
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...network.checkpoints.folder import CONFIG, find_folder
 from ...network.checkpoints.own import WEIGHTS, read_config
-from .page import Section
-from .plots import COLOURS, GREY, figure, to_svg
+from .document import Section
+from .plots import COLOURS, GREY, new_figure, to_svg
 
 HISTORY = "metrics.jsonl"
 CHECKPOINTS = ("best", "last")
 LOSSES = {"loss": "training", "val_loss": "validation"}
 ERRORS = {"pa_mpjpe_mm": "PA-MPJPE", "pa_mpvpe_mm": "PA-MPVPE", "mpjpe_mm": "MPJPE"}
-MOST_POINTS = 400  # of one curve: longer ones are averaged, for legibility and a page that opens
+MOST_POINTS = 400  # of one curve: longer ones are averaged, for legibility and a page of reasonable size
 FEW_POINTS = 30  # drawn with markers: a line through one point is invisible
 LARGEST = 1e30  # matplotlib's axes overflow far above it
 LOGARITHMIC = 10.0  # ratio of the largest to the smallest value from which the scale is logarithmic
@@ -33,7 +33,7 @@ LOGARITHMIC = 10.0  # ratio of the largest to the smallest value from which the 
 
 @dataclass(frozen=True)
 class History:
-    """The lines of a run's metrics.jsonl, how many lines could not be read, and the evaluated step, where it is one."""
+    """The lines of a run's metrics.jsonl, how many could not be read, and the evaluated checkpoint's step, if known."""
 
     run: Path
     lines: list[dict[str, Any]]
@@ -41,7 +41,7 @@ class History:
     step: int | None = None
 
 
-def run_of(checkpoint: str | Path) -> Path | None:
+def find_run(checkpoint: str | Path) -> Path | None:
     """The run folder that a checkpoint lies in (RUN/best or RUN/last beside RUN/metrics.jsonl), or None."""
     path = Path(checkpoint).absolute()
     folder = path.parent if path.name in (CONFIG, WEIGHTS) else path
@@ -49,7 +49,7 @@ def run_of(checkpoint: str | Path) -> Path | None:
 
 
 def read_history(run: Path, step: int | None = None) -> History:
-    """The objects of a run folder's metrics.jsonl; lines that are none are counted. InputError where it is missing."""
+    """Read the objects of a run folder's metrics.jsonl and count other lines. InputError where it is missing."""
     path = run / HISTORY
     if not path.is_file():
         raise InputError(f"--curves {run}: has no {HISTORY}; give a run folder of h2o train, e.g. runs/NAME")
@@ -66,21 +66,21 @@ def read_history(run: Path, step: int | None = None) -> History:
     return History(run, lines, broken, step)
 
 
-def histories_of(checkpoint: str | Path, runs: Sequence[str | Path] | None = None) -> list[History]:
-    """The curves of the named run folders, or of the checkpoint's own run; the checkpoint's step is marked in its own.
+def read_histories(checkpoint: str | Path, runs: Sequence[str | Path] | None = None) -> list[History]:
+    """Read the histories of the named run folders, or of the checkpoint's own run; only the latter has a step.
 
-    InputError where a named folder holds no metrics.jsonl; an empty list where none is named and none is there.
+    InputError where a named folder holds no metrics.jsonl; an empty list where none is named and there is no own run.
     """
-    own = run_of(checkpoint)
+    own = find_run(checkpoint)
     chosen = [Path(run) for run in runs] if runs else [own] if own else []
     unique = {run.resolve(): run for run in chosen}
     return [
-        read_history(run, step_of(checkpoint) if own and path == own.resolve() else None)
+        read_history(run, read_step(checkpoint) if own and path == own.resolve() else None)
         for path, run in unique.items()
     ]
 
 
-def step_of(checkpoint: str | Path) -> int | None:
+def read_step(checkpoint: str | Path) -> int | None:
     """The training step that a checkpoint folder was saved at, where it says."""
     folder = find_folder(Path(checkpoint))
     metadata = read_config(folder).get("metadata") if folder else None
@@ -89,7 +89,7 @@ def step_of(checkpoint: str | Path) -> int | None:
 
 
 def training_section(histories: Sequence[History], pieces: Path | None = None) -> Section:
-    """The page's part on training; with `pieces` every plot is also written there as PNG."""
+    """The page's section on training; with `pieces` every plot is also written there as PNG."""
     if pieces is not None:
         for left_over in pieces.glob("training-*.png"):
             left_over.unlink()  # of an earlier evaluation, which may have shown other runs
@@ -103,7 +103,7 @@ def training_section(histories: Sequence[History], pieces: Path | None = None) -
     if any(history.step is not None for history in histories):
         text.append("The dashed line is the evaluated checkpoint.")
     plots = []
-    for name, history in named(histories).items():
+    for name, history in name_histories(histories).items():
         found = training_plots(name, history, pieces)
         plots += found
         if not found:
@@ -114,7 +114,7 @@ def training_section(histories: Sequence[History], pieces: Path | None = None) -
     return Section("Training", " ".join(text), plots=plots)
 
 
-def named(histories: Sequence[History]) -> dict[str, History]:
+def name_histories(histories: Sequence[History]) -> dict[str, History]:
     """Histories by the name of their run folder, or by its path where two share the name."""
     names = [history.run.absolute().name for history in histories]
     return {
@@ -124,7 +124,7 @@ def named(histories: Sequence[History]) -> dict[str, History]:
 
 
 def training_plots(name: str, history: History, pieces: Path | None = None) -> list[str]:
-    """SVG plots of one run: loss, and validation errors in mm; one that has no value is left out."""
+    """SVG plots of one run: loss, and validation errors in mm; a plot without values is left out."""
     found = []
     for title, unit, keys in (("loss", "loss", LOSSES), ("validation", "mm", ERRORS)):
         curves = {label: series(history.lines, key) for key, label in keys.items()}
@@ -141,12 +141,12 @@ def series(lines: Sequence[dict[str, Any]], key: str) -> tuple[NDArray[np.float6
 
 
 def is_number(value: Any) -> bool:
-    """A finite number that can be drawn: JSON's true is none, Python's NaN and Infinity are not below the bound."""
+    """Whether a value is a number that can be drawn: not a boolean, and finite (NaN and Infinity fail the bound)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
-def averaged(steps: NDArray, values: NDArray) -> tuple[NDArray, NDArray, int]:
-    """Means of so many neighbouring points that at most MOST_POINTS remain, and of how many."""
+def average_points(steps: NDArray, values: NDArray) -> tuple[NDArray, NDArray, int]:
+    """Average neighbouring points so that at most MOST_POINTS remain; also returns how many went into each."""
     every = -(-len(steps) // MOST_POINTS)
     if every <= 1:
         return steps, values, 1
@@ -162,13 +162,13 @@ def training_plot(
     step: int | None = None,
     png: Path | None = None,
 ) -> str | None:
-    """Curves over steps by label, `step` marked. None where no curve has a point."""
+    """Plot curves over steps by label, with `step` marked. None where no curve has a point."""
     known = {label: curve for label, curve in curves.items() if len(curve[0])}
     if not known:
         return None
-    drawing, axes = figure(title, "step", unit)
+    drawing, axes = new_figure(title, "step", unit)
     for (label, curve), colour in zip(known.items(), COLOURS, strict=False):
-        steps, values, every = averaged(*curve)
+        steps, values, every = average_points(*curve)
         label = label if every == 1 else f"{label}, mean of {every} lines"
         marker = "o" if len(steps) <= FEW_POINTS else None
         axes.plot(steps, values, label=label, color=colour, linewidth=1.4, marker=marker, markersize=3)

@@ -22,7 +22,7 @@ HIDDEN_FOR = ((1, 5), (6, 15), (16, 30))  # frames since it was last visible
 
 
 def break_down(scores: FrameScores, facts: FrameFacts) -> dict[str, dict]:
-    """Everything of breakdown.json: title -> group -> row of numbers. Titles without any known frame are left out."""
+    """Compute the contents of breakdown.json: title -> group -> row. Titles without any known frame are left out."""
     found: dict[str, dict] = {"occlusion": occlusion_by_output(scores)}
     labelled = (scores.occluded[:, :5] != UNKNOWN).all(1)
     if labelled.any():
@@ -102,7 +102,7 @@ def by_time(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, Row]]
 
 
 def reliability(scores: FrameScores, bins: int = 10) -> list[tuple[float, float, int]]:
-    """Of all finger outputs together: (mean probability, share that was hidden, count) of every filled bin."""
+    """Calibration of all finger outputs together: (mean probability, share that was hidden, count) per filled bin."""
     probability, label = scores.occluded_probability[:, :5], scores.occluded[:, :5]
     known = (label != UNKNOWN) & np.isfinite(probability)
     probability, hidden = probability[known], label[known] == 1

@@ -12,7 +12,7 @@ from .confidence import recordings
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """What the clip store knows of N scored frames beside their pictures.
+    """What the clip store records about N scored frames, without their pictures.
 
     sequence, recording (N,) str; number, dataset_index (N,) int64; visible_fraction (N, 6) of thumb .. little and palm,
     cause (N, 6) uint8 (0 nothing hidden, 1 object, 2 own hand, 3 image border, 255 unknown); joints (N, 21, 3) m, true,
@@ -29,27 +29,27 @@ class FrameFacts:
     root: NDArray
     groups: dict[str, NDArray]
 
+    @classmethod
+    def of(cls, store: ClipStore, rows: NDArray[np.int64]) -> "FrameFacts":
+        """The facts of some rows of a clip store."""
+        index = store.index
+        keys = np.array([entry["key"] for entry in store.entries])[index["sequence_id"][rows]]
+        root = index["root"][rows].astype(np.float64)
+        return cls(
+            sequence=keys,
+            recording=recordings(keys, store.dataset),
+            number=index["frame"][rows].astype(np.int64),
+            dataset_index=index["dataset_index"][rows].astype(np.int64),
+            visible_fraction=index["visible_fraction"][rows],
+            cause=index["cause"][rows],
+            joints=index["joints"][rows].astype(np.float64) - root[:, None],
+            root=root,
+            groups=group_frames(store, rows, keys),
+        )
 
-def facts_of(store: ClipStore, rows: NDArray[np.int64]) -> FrameFacts:
-    """The facts of some rows of a clip store."""
-    index = store.index
-    keys = np.array([entry["key"] for entry in store.entries])[index["sequence_id"][rows]]
-    root = index["root"][rows].astype(np.float64)
-    return FrameFacts(
-        sequence=keys,
-        recording=recordings(keys, store.dataset),
-        number=index["frame"][rows].astype(np.int64),
-        dataset_index=index["dataset_index"][rows].astype(np.int64),
-        visible_fraction=index["visible_fraction"][rows],
-        cause=index["cause"][rows],
-        joints=index["joints"][rows].astype(np.float64) - root[:, None],
-        root=root,
-        groups=groups_of(store, rows, keys),
-    )
 
-
-def groups_of(store: ClipStore, rows: NDArray[np.int64], keys: NDArray) -> dict[str, NDArray]:
-    """One value per frame for every title: object, hand_side and, by dataset, subject and camera, or sequence."""
+def group_frames(store: ClipStore, rows: NDArray[np.int64], keys: NDArray) -> dict[str, NDArray]:
+    """One value per frame under each title: object, hand_side, and subject and camera (DexYCB) or sequence (HO3D)."""
     names = np.array(["none", *YCB_NAMES])
     number = store.index["object_id"][rows]
     groups = {

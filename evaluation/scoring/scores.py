@@ -1,8 +1,8 @@
 """Per-frame scores of a network on batches of clips, kept frame by frame so that anything can be averaged later.
 
-Meshes and joints are compared relative to their own wrist, as the H2ONet authors do: predictions lose the wrist
-regressed from their own mesh, the truth loses its annotated wrist (joints) or its regressed one (vertices). Left hands
-are scored mirrored, as the network sees them. Metres and radians; joints wrist, thumb .. little.
+Meshes and joints are compared relative to their own wrist, as the H2ONet authors do: from predictions the wrist
+regressed from their own mesh is subtracted, from the truth the annotated wrist (joints) or the regressed one
+(vertices). Left hands are scored mirrored, as the network sees them. Metres and radians; joints wrist, thumb .. little.
 """
 
 from dataclasses import dataclass, fields
@@ -60,19 +60,19 @@ class FrameScores:
     def __len__(self) -> int:
         return len(self.frame_index)
 
+    @classmethod
+    def concatenate(cls, parts: list["FrameScores"]) -> "FrameScores":
+        """The scores of several batches as one; InputError where there is none."""
+        if not parts:
+            raise InputError("evaluation: there is no frame to score")
+        arrays = [f.name for f in fields(cls) if f.name != "oriented"]
+        return cls(
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
+            oriented=parts[0].oriented,
+        )
 
-def concatenated(parts: list[FrameScores]) -> FrameScores:
-    """The scores of several batches as one; InputError where there is none."""
-    if not parts:
-        raise InputError("evaluation: there is no frame to score")
-    arrays = [f.name for f in fields(FrameScores) if f.name != "oriented"]
-    return FrameScores(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
-        oriented=parts[0].oriented,
-    )
 
-
-def current(values: Tensor | NDArray, windows: bool) -> NDArray:
+def current_frame(values: Tensor | NDArray, windows: bool) -> NDArray:
     """The current frame's values of a batch that may hold windows (frame axis second)."""
     array = values.detach().cpu().numpy().copy() if isinstance(values, Tensor) else np.array(values)
     return array[:, 0] if windows else array
@@ -84,10 +84,10 @@ def true_vertices(
     """Ground-truth meshes (B, 778, 3) m relative to their wrist; NaN where there is neither pose nor mesh.
 
     They are posed from the batch's MANO parameters. `given` (B, 778, 3) m, camera frame, are meshes of datasets that
-    release those instead of poses (HO3D's evaluation frames); they lose the wrist that the hand's regressor finds.
+    release those instead of poses (HO3D's evaluation frames); the wrist that the hand's regressor finds is subtracted.
     """
-    pose, shape = (current(batch[name], windows).astype(np.float32) for name in ("mano_pose", "mano_shape"))
-    known = current(batch["has_pose"], windows).astype(bool)
+    pose, shape = (current_frame(batch[name], windows).astype(np.float32) for name in ("mano_pose", "mano_shape"))
+    known = current_frame(batch["has_pose"], windows).astype(bool)
     if not oriented:
         pose[:, :3] = 0.0
     with torch.no_grad():
@@ -100,18 +100,18 @@ def true_vertices(
     return vertices
 
 
-def predicted_again(
+def predict_again(
     network: H2ONet, samples: ClipDataset, store: ClipStore, hand: HandModel, positions: list[int]
 ) -> tuple[dict[str, Tensor], Prediction, NDArray[np.float64]]:
-    """Some samples of `store` once more: their batch, what the network says, and their true meshes (B, 778, 3) m.
+    """Predict some samples of `store` once more: their batch, the prediction, and their true meshes (B, 778, 3) m.
 
-    Keeping everything that was predicted would take gigabytes; the truth is as `true_vertices` gives it.
+    Keeping every prediction would take gigabytes. The true meshes are those of `true_vertices`.
     """
     batch = collate([samples[position] for position in positions])
     with torch.inference_mode():
         prediction = network(batch["images"].to(next(network.parameters()).device))
     windows, given = batch["images"].ndim == 5, store.index.get("vertices")
-    rows = current(batch["frame_index"], windows)
+    rows = current_frame(batch["frame_index"], windows)
     truth = true_vertices(batch, hand, windows, prediction.rotation is not None, None if given is None else given[rows])
     return batch, prediction, truth
 
@@ -145,18 +145,20 @@ def score_batch(
     truth = true_vertices(batch, hand, windows, oriented, given_vertices)
     joints = true_joints(batch, windows, oriented)
     unknown = ~np.isfinite(joints).all((1, 2))
-    joints_2d = current(prediction.joints_2d, windows).astype(np.float64) - current(batch["joints_2d"], windows)
+    joints_2d = current_frame(prediction.joints_2d, windows).astype(np.float64) - current_frame(
+        batch["joints_2d"], windows
+    )
     joints_2d[unknown] = np.nan
     unmirrored = found_joints.copy()
     unmirrored[np.asarray(batch["is_left"], bool), :, 0] *= -1.0
     return FrameScores(
-        frame_index=current(batch["frame_index"], windows).astype(np.int64),
+        frame_index=current_frame(batch["frame_index"], windows).astype(np.int64),
         **joint_scores(found_joints, joints),
         **vertex_scores(found, truth),
         rotation_errors=orientation_scores(batch, prediction, windows),
         joint_errors_2d=np.linalg.norm(joints_2d, axis=-1) * CROP,
         occluded_probability=occluded_probability(prediction),
-        occluded=current(batch["occluded"], windows).astype(np.uint8),
+        occluded=current_frame(batch["occluded"], windows).astype(np.uint8),
         joints=unmirrored,
         oriented=oriented,
     )
@@ -164,12 +166,12 @@ def score_batch(
 
 def true_joints(batch: dict[str, Tensor], windows: bool, oriented: bool) -> NDArray[np.float64]:
     """Annotated joints (B, 21, 3) m relative to the wrist; NaN where unknown. Without `oriented` turned back."""
-    joints = current(batch["joints"], windows).astype(np.float64)
-    unknown = ~current(batch["has_joints"], windows).astype(bool)
+    joints = current_frame(batch["joints"], windows).astype(np.float64)
+    unknown = ~current_frame(batch["has_joints"], windows).astype(bool)
     if not oriented:
-        turn = matrix_from_axis_angle(current(batch["mano_pose"], windows)[:, :3].astype(np.float64))
+        turn = matrix_from_axis_angle(current_frame(batch["mano_pose"], windows)[:, :3].astype(np.float64))
         joints = joints @ turn  # row vectors: the inverse rotation, back to the canonical orientation
-        unknown |= ~current(batch["has_pose"], windows).astype(bool)
+        unknown |= ~current_frame(batch["has_pose"], windows).astype(bool)
     joints[unknown] = np.nan
     return joints
 
@@ -217,12 +219,12 @@ def vertex_scores(found: NDArray, truth: NDArray) -> dict[str, NDArray]:
 
 def orientation_scores(batch: dict[str, Tensor], prediction: Prediction, windows: bool) -> NDArray:
     """Angle between predicted and true global rotation (B,) rad; NaN without orientation branch or without pose."""
-    pose = current(batch["mano_pose"], windows)[:, :3].astype(np.float64)
+    pose = current_frame(batch["mano_pose"], windows)[:, :3].astype(np.float64)
     errors = np.full(len(pose), np.nan)
-    known = current(batch["has_pose"], windows).astype(bool)
+    known = current_frame(batch["has_pose"], windows).astype(bool)
     if prediction.rotation is None or not known.any():
         return errors
-    rotation = current(prediction.rotation, windows).astype(np.float64)
+    rotation = current_frame(prediction.rotation, windows).astype(np.float64)
     if prediction.correction is not None:
         rotation = prediction.correction.detach().double().cpu().numpy() @ rotation
     errors[known] = metrics.rotation_error(rotation[known], matrix_from_axis_angle(pose[known]))

@@ -6,7 +6,7 @@ Lengths leave this module in millimetres (2D errors in pixels, angles in degrees
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hand.parts import FINGERS, LABEL_OF_OUTPUT, UNKNOWN, VERTICES
+from ...hand.parts import FINGERS, LABEL_OF_OUTPUT, OUTPUTS, UNKNOWN, VERTICES
 from .. import metrics
 from .confidence import bootstrap_interval
 from .facts import FrameFacts
@@ -42,7 +42,7 @@ def vertex_area(counts: NDArray, means: NDArray) -> float | None:
 
 
 def summarise(scores: FrameScores, facts: FrameFacts) -> dict[str, float | int | None]:
-    """The flat table of metrics.json, in the field's terms; None where the clips hold no truth for a metric."""
+    """Average everything into the flat table of metrics.json; None where the clips hold no truth for a metric."""
     table: dict[str, float | int | None] = {
         "frames": len(scores),
         "frames_with_joints": int(np.isfinite(scores.joint_errors).all(1).sum()),
@@ -66,10 +66,10 @@ def summarise(scores: FrameScores, facts: FrameFacts) -> dict[str, float | int |
     }
     rotation = average(scores.rotation_errors)
     table["orientation_deg"] = None if rotation is None else float(np.degrees(rotation))
-    return table | temporal_summary(scores, facts) | occlusion_summary(scores)
+    return table | smoothness_metrics(scores, facts) | occlusion_metrics(scores)
 
 
-def temporal_summary(scores: FrameScores, facts: FrameFacts) -> dict[str, float | None]:
+def smoothness_metrics(scores: FrameScores, facts: FrameFacts) -> dict[str, float | None]:
     """Acceleration error (mm per frame squared) and jitter (mm per frame cubed) of prediction and truth.
 
     None for networks without orientation: their joints live in another frame than the annotated motion.
@@ -114,7 +114,7 @@ def intervals(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, flo
     return found
 
 
-def occlusion_summary(scores: FrameScores) -> dict[str, float | None]:
+def occlusion_metrics(scores: FrameScores) -> dict[str, float | None]:
     """Accuracy over the five fingers and the mean of their two-class F1 scores; None for a single-frame network."""
     per_finger = occlusion_by_output(scores)
     if not per_finger:
@@ -130,7 +130,7 @@ def occlusion_summary(scores: FrameScores) -> dict[str, float | None]:
 def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float | None]]:
     """Accuracy, precision, recall, F1 of class occluded, macro F1 and calibration error of every occlusion output."""
     found: dict[str, dict[str, float | None]] = {}
-    for k, name in enumerate((*FINGERS, "global")):
+    for k, name in enumerate(OUTPUTS):
         label = scores.occluded[:, LABEL_OF_OUTPUT[k]]
         probability = scores.occluded_probability[:, k]
         known = (label != UNKNOWN) & np.isfinite(probability)
@@ -140,19 +140,19 @@ def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float | None
 
 
 def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float | None]:
-    """Scores of one yes/no output: probability (N,) of yes, truth (N,) bool. Macro F1: over classes that occur.
+    """Scores of one yes/no output: probability (N,) of yes, truth (N,) bool. Macro F1 is over the classes that occur.
 
-    Precision is None where yes is never said, recall where it is never true, F1 where both hold.
+    Precision is None where yes is never predicted, recall where it is never true, F1 where both hold.
     """
-    said = probability > 0.5
+    predicted = probability > 0.5
 
     def f1(yes: NDArray, true: NDArray) -> tuple[float, float, float]:
         hits = float((yes & true).sum())
         precision, recall = hits / max(yes.sum(), 1), hits / max(true.sum(), 1)
         return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
 
-    precision, recall, f1_occluded = f1(said, truth)
-    present = [f1_occluded] * bool(truth.any()) + [f1(~said, ~truth)[2]] * bool((~truth).any())
+    precision, recall, f1_occluded = f1(predicted, truth)
+    present = [f1_occluded] * bool(truth.any()) + [f1(~predicted, ~truth)[2]] * bool((~truth).any())
     bins = np.minimum((probability * 10).astype(int), 9)
     gaps = [
         abs(probability[bins == b].mean() - truth[bins == b].mean()) * (bins == b).mean()
@@ -162,11 +162,11 @@ def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float | Non
     return {
         "frames": len(truth),
         "occluded_share": float(truth.mean()),
-        "accuracy": float((said == truth).mean()),
+        "accuracy": float((predicted == truth).mean()),
         "majority_accuracy": float(max(truth.mean(), 1 - truth.mean())),
-        "precision": float(precision) if said.any() else None,
+        "precision": float(precision) if predicted.any() else None,
         "recall": float(recall) if truth.any() else None,
-        "f1": float(f1_occluded) if said.any() or truth.any() else None,
+        "f1": float(f1_occluded) if predicted.any() or truth.any() else None,
         "macro_f1": float(np.mean(present)),
         "brier": float(np.mean((probability - truth) ** 2)),
         "calibration_error": float(np.sum(gaps)),

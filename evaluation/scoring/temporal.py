@@ -1,7 +1,8 @@
-"""What a score per frame cannot say: smoothness along a sequence, and errors of fingers that were hidden a moment ago.
+"""What a score per frame cannot show: smoothness along a sequence, and how long fingers have been hidden or visible.
 
 Rows of a clip store lie sequence by sequence with increasing frame numbers. Metres per frame squared and cubed (both
-datasets run at 30 frames per second); joints are relative to the wrist, because the network places no hand in space.
+datasets run at 30 frames per second); joints are relative to the wrist, because the network does not estimate where the
+hand is.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ HIDDEN, VISIBLE = 1, 0
 NEVER = -1
 
 
-def runs(sequence: NDArray, number: NDArray, known: NDArray) -> list[NDArray[np.int64]]:
+def split_runs(sequence: NDArray, number: NDArray, known: NDArray) -> list[NDArray[np.int64]]:
     """Positions of unbroken runs: same sequence, frame numbers one apart, all `known`: (N,) each -> list of (F,)."""
     order = np.lexsort((number, sequence))
     order = order[known[order]]
@@ -33,7 +34,7 @@ def smoothness(
     third of four. Means over joints.
     """
     acceleration, jitter, true_jitter = (np.full(len(predicted), np.nan) for _ in range(3))
-    for rows in runs(sequence, number, np.asarray(np.isfinite(truth).all((1, 2)))):
+    for rows in split_runs(sequence, number, np.asarray(np.isfinite(truth).all((1, 2)))):
         if len(rows) >= 3:
             acceleration[rows[1:-1]] = metrics.acceleration_error(predicted[rows], truth[rows]).mean(1)
         if len(rows) >= 4:
@@ -43,10 +44,10 @@ def smoothness(
 
 
 def frames_since_change(occluded: NDArray, sequence: NDArray, number: NDArray) -> NDArray[np.int64]:
-    """How long every finger has been as it is, in frames: (N, 5) labels -> (N, 5), `NEVER` where no change was seen.
+    """Frames since every finger last had the other label: (N, 5) labels -> (N, 5), `NEVER` where it never had it.
 
     A visible finger gets the frames since it was last hidden (1 = it was hidden one frame ago), a hidden one those
-    since it was last visible. Unknown labels (255) and new sequences forget what was before.
+    since it was last visible. Counting starts anew after unknown labels (255) and at new sequences.
     """
     since = np.full(occluded.shape, NEVER, np.int64)
     order = np.lexsort((number, sequence))

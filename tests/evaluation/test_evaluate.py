@@ -12,7 +12,7 @@ from h2onet.data.readers.dexycb_splits import SUBJECTS, sequence_list
 from h2onet.errors import InputError
 from h2onet.evaluation.compare import compare
 from h2onet.evaluation.evaluate import evaluate_clips
-from h2onet.evaluation.exports import missing_recordings
+from h2onet.evaluation.exports import count_missing_recordings
 from h2onet.evaluation.ho3d.official import evaluate_predictions
 from h2onet.evaluation.page.clips import Section
 from h2onet.hand.camera import opencv_from_opengl
@@ -133,7 +133,7 @@ def test_a_result_of_a_partial_download_is_warned_about(
     names = list(sequence_list()[SUBJECTS[2]])
     # Two of the 160 recordings of s0's test split, and one that is of its training split.
     clips = make_store({f"{SUBJECTS[2]}/{names[i]}/836212060125": 2 for i in (4, 99, 5)})
-    assert missing_recordings(ClipStore.open(clips)) == (158, 160)
+    assert count_missing_recordings(ClipStore.open(clips)) == (158, 160)
     evaluate_clips(make_checkpoint(), clips, tmp_path / "a", dexycb_txt=tmp_path / "pose.txt", report=False)
     assert "158 of 160 recordings of this split are not in" in caplog.text
 

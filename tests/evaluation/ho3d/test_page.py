@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import raw_trees as raw
 from h2onet.evaluation.ho3d.official import evaluate_predictions
-from h2onet.evaluation.ho3d.pictures import Photos, frame_pictures
+from h2onet.evaluation.ho3d.pictures import Photos, draw_pictures
 
 FRAMES = {"SB11": 6, "AP10": 5, "AP11": 5}
 NOISE = {"SB11": 0.002, "AP10": 0.004, "AP11": 0.02}  # m, by sequence
@@ -153,7 +153,7 @@ def test_dots_lie_where_the_camera_sees_the_vertices(tree: Path) -> None:
     assert not isinstance(found, str)
     frame, photo = found
     truth = raw.posed("right", 2, "ho3d").vertices
-    drawn = frame_pictures(frame, photo, truth + np.array([0.02, 0.0, 0.0]), truth)
+    drawn = draw_pictures(frame, photo, truth + np.array([0.02, 0.0, 0.0]), truth)
     assert list(drawn) == ["crop", "truth", "prediction", "error, 0 to 30 mm"]
     seen = raw.projected(truth)
     low, high = seen.min(0), seen.max(0)

@@ -11,11 +11,11 @@ from h2onet.evaluation.evaluate import evaluate_clips
 from h2onet.evaluation.page.training import (
     LOSSES,
     MOST_POINTS,
-    averaged,
-    histories_of,
-    named,
+    average_points,
+    find_run,
+    name_histories,
+    read_histories,
     read_history,
-    run_of,
     series,
     training_section,
 )
@@ -48,24 +48,24 @@ def trained(make_checkpoint, tmp_path: Path) -> Path:
 
 def test_the_checkpoints_own_run_is_found(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for given in (trained / "best", trained / "best" / "config.json", trained / "best" / "model.safetensors"):
-        assert run_of(given) == trained
+        assert find_run(given) == trained
     monkeypatch.chdir(trained)
-    assert run_of("best") == trained
-    (found,) = histories_of(trained / "best")
+    assert find_run("best") == trained
+    (found,) = read_histories(trained / "best")
     assert found.run == trained and found.step == 2 and len(found.lines) == 4
     shutil.copytree(trained / "best", tmp_path / "elsewhere")
-    assert run_of(tmp_path / "elsewhere") is None and histories_of(tmp_path / "elsewhere") == []
+    assert find_run(tmp_path / "elsewhere") is None and read_histories(tmp_path / "elsewhere") == []
     (trained / "metrics.jsonl").unlink()
-    assert run_of(trained / "best") is None
+    assert find_run(trained / "best") is None
 
 
 def test_named_runs_take_the_place_of_the_own(trained: Path, tmp_path: Path) -> None:
     other = write_history(tmp_path / "other" / "mine", step(1))
-    found = histories_of(trained / "best", [other, trained, other])
+    found = read_histories(trained / "best", [other, trained, other])
     assert [(history.run, history.step) for history in found] == [(other, None), (trained, 2)]
-    assert list(named(found)) == [str(other), str(trained)]  # both are called "mine"
+    assert list(name_histories(found)) == [str(other), str(trained)]  # both are called "mine"
     with pytest.raises(InputError, match=r"--curves .*runs: has no metrics.jsonl"):
-        histories_of(trained / "best", [trained.parent])
+        read_histories(trained / "best", [trained.parent])
 
 
 def test_what_cannot_be_drawn_is_left_out(tmp_path: Path) -> None:
@@ -100,10 +100,10 @@ def test_what_cannot_be_drawn_is_left_out(tmp_path: Path) -> None:
 
 def test_long_histories_are_averaged() -> None:
     steps = np.arange(10_000.0)
-    x, y, every = averaged(steps, 2 * steps)
+    x, y, every = average_points(steps, 2 * steps)
     assert every == 25 and len(x) == MOST_POINTS and y == pytest.approx(2 * x)
-    assert averaged(steps[:7], steps[:7])[2] == 1
-    x, y, every = averaged(steps[: MOST_POINTS + 1], np.ones(MOST_POINTS + 1))
+    assert average_points(steps[:7], steps[:7])[2] == 1
+    x, y, every = average_points(steps[: MOST_POINTS + 1], np.ones(MOST_POINTS + 1))
     assert every == 2 and x[-1] == MOST_POINTS and (y == 1).all()
 
 

@@ -9,7 +9,7 @@ import torch
 from h2onet.data.clips import ClipDataset, Window
 from h2onet.data.loading.batches import collate
 from h2onet.errors import InputError
-from h2onet.evaluation.scoring.scores import FrameScores, concatenated, score_batch
+from h2onet.evaluation.scoring.scores import FrameScores, score_batch
 from h2onet.hand.mano import HandModel, rotation_matrices
 from h2onet.network.prediction import Prediction
 from scipy.spatial import KDTree
@@ -172,12 +172,12 @@ def test_released_meshes_are_the_truth_with_ho3ds_fingertips(make_store, hand: H
 
 def test_nothing_to_score_is_an_input_error() -> None:
     with pytest.raises(InputError, match="no frame"):
-        concatenated([])
+        FrameScores.concatenate([])
 
 
 def test_concatenation_keeps_order(store: Path, hand: HandModel) -> None:
     batch = batch_of(store)
     scores = score_batch(batch, perfect(batch, hand), hand)
-    both = concatenated([scores, scores])
+    both = FrameScores.concatenate([scores, scores])
     assert isinstance(both, FrameScores)
     assert both.frame_index.tolist() == [*range(22), *range(22)]

@@ -1,17 +1,17 @@
-"""Time and chance: runs, smoothness, re-appearance, bootstrap and sign flips on cases with known answers."""
+"""Time and chance: runs of frames, smoothness, re-appearance, bootstrap and sign flips on cases with known answers."""
 
 import numpy as np
 import pytest
 from h2onet.evaluation.scoring.confidence import bootstrap_interval, recordings, sign_flip_p
-from h2onet.evaluation.scoring.temporal import NEVER, frames_since_change, runs, smoothness
+from h2onet.evaluation.scoring.temporal import NEVER, frames_since_change, smoothness, split_runs
 
 
 def test_runs_end_at_gaps_sequences_and_unknown_frames() -> None:
     sequence = np.array(["a", "a", "a", "a", "b", "b", "a"])
     number = np.array([0, 1, 2, 4, 5, 6, 5])
     known = np.array([True, True, True, True, True, False, True])
-    assert [run.tolist() for run in runs(sequence, number, known)] == [[0, 1, 2], [3, 6], [4]]
-    assert runs(sequence, number, np.zeros(7, bool)) == []
+    assert [run.tolist() for run in split_runs(sequence, number, known)] == [[0, 1, 2], [3, 6], [4]]
+    assert split_runs(sequence, number, np.zeros(7, bool)) == []
 
 
 def test_smoothness_never_crosses_a_gap() -> None:

@@ -1,7 +1,7 @@
-"""The page of an evaluation, as one self-contained HTML file: what can stand on it, and how it is put down.
+"""The page of an evaluation, as one self-contained HTML file: its contents and the template.
 
-It loads nothing from the network and holds everything it shows; the template lies beside this module. Which numbers and
-pictures stand on it is said in `report.py` (clips) and `released_page.py` (HO3D's predictions).
+It loads nothing from the network and holds everything it shows; the template is report.html beside this module. What
+goes on it is decided in `clips` (evaluations on clips) and `ho3d.page` (HO3D's pred.json).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from typing import Any
 
 import jinja2
 
-from ...durable import writing_file
-from .cards import Example
+from ...durable import write_text
+from .cards import Card
 from .published import Published
 from .strips import Strip
-from .tables import score_text, text_of
+from .tables import format_score, format_value
 
 Interval = Mapping[str, Any] | None
 Table = tuple[str, list[str], list[list[Any]]]
@@ -24,7 +24,7 @@ Table = tuple[str, list[str], list[list[Any]]]
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page in its own words: plots as SVG text, pictures as data URIs, both with their captions."""
+    """A part of the page with its own text: plots as SVG, pictures as (caption, data URI)."""
 
     title: str
     text: str = ""
@@ -34,7 +34,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """What stands on a page, in its order. Empty parts are left out.
+    """The contents of a page, in order. Empty parts are left out.
 
     about: parts of the line below the title; tiles, metrics: (name, value, {"low", "high"} or None), of `recordings`
     recordings; strips and frames: title -> sequences with their pictures as data URIs, cards of frames; tables: (title,
@@ -48,7 +48,7 @@ class Page:
     metrics_text: str
     recordings: int
     protocol: Sequence[tuple[str, str]]
-    frames: Mapping[str, Sequence[Example]]
+    frames: Mapping[str, Sequence[Card]]
     frames_text: str
     tables: Sequence[Table]
     published: Sequence[Published]
@@ -60,11 +60,8 @@ class Page:
 
 
 def write_page(path: Path, page: Page) -> None:
-    """Write the page; the file appears whole."""
+    """Fill the template and write the page."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["show"], environment.filters["score"] = text_of, score_text
-    text = resources.files("h2onet.evaluation.page").joinpath("report.html").read_text("utf-8")
-    template = environment.from_string(text)
-    text = template.render(page=page)
-    with writing_file(path) as file:
-        file.write(text.encode())
+    environment.filters["show"], environment.filters["score"] = format_value, format_score
+    template = resources.files("h2onet.evaluation.page").joinpath("report.html").read_text("utf-8")
+    write_text(path, environment.from_string(template).render(page=page))
