@@ -1,5 +1,6 @@
-"""What every room's tests share: the reference folder, and small synthesized datasets made once per session."""
+"""What the tests of several rooms share: the reference folder, and one thread for torch."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,14 @@ def shared() -> Path:
 def golden(shared: Path) -> Path:
     """The authors' outputs (labels, network outputs, HO3D scores)."""
     return shared / "golden"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread, for comparisons bit by bit and for a shared machine."""
+    import torch  # here, because most tests need no torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -17,6 +17,11 @@ def smooth(count: int, size: tuple[int, int] = (128, 128), seed: int = 1) -> tor
     return torch.nn.functional.interpolate(small, size, mode="bicubic").clamp(0, 1)
 
 
+@pytest.fixture(autouse=True)
+def threads(one_thread: None) -> None:
+    """Every test of this room computes with one thread."""
+
+
 @pytest.fixture(scope="session")
 def untrained() -> MakeNetwork:
     """untrained(frames, oriented=True): the same network every time, in eval mode."""

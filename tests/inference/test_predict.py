@@ -18,15 +18,6 @@ from h2onet.network.checkpoint import save_checkpoint
 from h2onet.network.h2onet import NetworkConfig, build_network
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A shared machine: one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained narrow multi-frame network."""

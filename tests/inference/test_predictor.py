@@ -16,15 +16,6 @@ from h2onet.network.h2onet import H2ONet
 BOX = np.array([60.0, 40.0, 130.0, 110.0])
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A shared machine: one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def single(untrained) -> H2ONet:
     return untrained(1)

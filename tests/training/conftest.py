@@ -1,42 +1,27 @@
-"""Tiny clip stores of the stand-in hand for the tests of training: right hands drawn on plain photos, labels known."""
+"""Tiny clip stores of the stand-in hand and narrow recipes for the tests of training."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import torch
-from h2onet.data.frame import image_pattern
-from h2onet.data.labels import LabelStore, empty_columns
-from h2onet.data.stores.clip_index import write_index
-from h2onet.data.stores.clips import SCHEMA, SCHEMA_VERSION
-from h2onet.data.stores.sequences import SequenceStore
+from clip_factory import make_clip_store
 from h2onet.hand import hierarchy
-from h2onet.hand.camera import project
-from h2onet.hand.draw import overlay_mesh
 from h2onet.hand.mano import HandModel, load_hand
-from h2onet.pipeline.cut_hands import ClipTask, cut_sequence
 from h2onet.training.recipe import Recipe, load_recipe
 
-WIDTH, HEIGHT = 640, 480
-INTRINSICS = np.array([[613.0, 0.0, 313.0], [0.0, 612.0, 245.0], [0.0, 0.0, 1.0]])
 MakeClips = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def threads(one_thread: None) -> None:
+    """Every test of this room computes with one thread: bits are compared."""
 
 
 @pytest.fixture(scope="session")
 def hand() -> HandModel:
     """The right stand-in hand."""
     return load_hand("standin")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Bit-for-bit comparisons and a shared machine: one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,7 +40,7 @@ def one_hierarchy(hand: HandModel):
 
 @pytest.fixture(scope="session")
 def make_clips(hand: HandModel, tmp_path_factory: pytest.TempPathFactory) -> MakeClips:
-    """Makes a clips.zarr of `sequences` x `frames` pictures with these facts; its path."""
+    """Makes a clips.zarr of `sequences` x `frames` pictures; `sha256` and `source` name the hand of its labels."""
 
     def make(
         *,
@@ -68,37 +53,12 @@ def make_clips(hand: HandModel, tmp_path_factory: pytest.TempPathFactory) -> Mak
         source: str = "standin",
         seed: int = 0,
     ) -> Path:
+        keys = {f"subject-{number:02d}/recording/camera": frames for number in range(sequences)}
+        mano = {"source": source, "sha256": sha256 or hand.arrays.sha256}
         folder = tmp_path_factory.mktemp("clips")
-        labels, pattern = LabelStore.create(folder / "labels.zarr", {"seed": seed}), image_pattern(dataset, split)
-        keys = [f"subject-{number:02d}/recording/camera" for number in range(sequences)]
-        for number, key in enumerate(keys):
-            rows = _sequence(
-                hand, folder / "root", pattern, key, frames, labelled, np.random.default_rng([seed, number])
-            )
-            labels.commit(key, rows, {"failures": []})
-        attrs = {"dataset": dataset, "split": split, "setup": "s0", "root": str(folder / "root"), "image": pattern}
-        labels.finish(keys, attrs)
-        labels.store.close()
-        store = SequenceStore.create(
-            folder / "clips.zarr", {"seed": seed}, False, schema=SCHEMA, version=SCHEMA_VERSION
+        return make_clip_store(
+            folder, hand, keys, dataset=dataset, split=split, labelled=labelled, mano=mano, seed=seed
         )
-        for key in keys:
-            cut_sequence(
-                ClipTask(
-                    key,
-                    frames,
-                    str(folder / "labels.zarr"),
-                    str(folder / "root"),
-                    pattern,
-                    str(store.path),
-                    "jpeg-q95-444",
-                    1.25,
-                )
-            )
-        mano = {"source": source, "sha256": hand.arrays.sha256 if sha256 is None else sha256}
-        write_index(store, keys, {"dataset": dataset, "split": split, "mano": {"right": mano}, "max_scale": 1.25})
-        store.close()
-        return store.path
 
     return make
 
@@ -124,29 +84,3 @@ def tiny() -> Callable[..., Recipe]:
         return load_recipe(preset, [*small.split(), "threads=1", "checkpoint_every=1000", *overrides])
 
     return recipe
-
-
-def _sequence(
-    hand: HandModel, root: Path, pattern: str, key: str, frames: int, labelled: bool, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    rows = empty_columns(frames)
-    pose, shape = rng.normal(0, 0.25, (frames, 48)), rng.normal(0, 0.5, (frames, 10))
-    pose[:, :3] += [1.5, 0.0, 0.0]
-    translation = rng.normal([0.0, 0.0, 0.5], 0.02, (frames, 3)) - hand.root(torch.tensor(shape).float()).numpy()
-    mesh = hand(*(torch.tensor(values).float() for values in (pose, shape, translation)))
-    vertices, joints = mesh.vertices.double().numpy(), mesh.joints.double().numpy()
-    for i in range(frames):
-        rows["frame"][i] = rows["dataset_index"][i] = i
-        ground = np.full((HEIGHT, WIDTH, 3), rng.integers(30, 220, 3), np.uint8)
-        picture = overlay_mesh(ground, vertices[i], hand.faces, INTRINSICS, opacity=1.0)
-        file = root / pattern.format(sequence=key, frame=i)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(file), picture[..., ::-1])
-    rows["has_pose"][:], rows["mano_pose"][:], rows["mano_shape"][:] = True, pose, shape
-    rows["translation"][:], rows["joints"][:], rows["root"][:] = translation, joints, joints[:, 0]
-    rows["joints_2d"][:] = project(joints.reshape(-1, 3), INTRINSICS).reshape(frames, 21, 2)
-    rows["intrinsics"][:] = INTRINSICS
-    if labelled:
-        rows["labelled"][:], rows["occluded"][:] = True, rng.integers(0, 2, (frames, 7))
-        rows["visible_fraction"][:], rows["joint_visible"][:], rows["cause"][:] = 0.5, 1, 0
-    return rows

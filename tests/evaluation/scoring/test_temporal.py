@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 from h2onet.evaluation.scoring.confidence import bootstrap_interval, recordings, sign_flip_p
 from h2onet.evaluation.scoring.temporal import NEVER, frames_since_change, smoothness, split_runs
 
@@ -65,3 +66,21 @@ def test_sign_flips_are_exact_for_few_and_sampled_for_many() -> None:
     rng = np.random.default_rng(1)
     chance = [sign_flip_p(rng.normal(0, 1, 12), np.arange(12)) for _ in range(80)]
     assert 0.3 < np.mean([p for p in chance if p is not None]) < 0.7
+
+
+def test_intervals_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    for clusters in (2, 6, 20, 100):
+        sizes = rng.integers(1, 9, clusters)
+        names = np.repeat(np.arange(clusters), sizes)
+        values = rng.gamma(2.0, 5.0, len(names)) + rng.normal(0.0, 3.0, clusters)[names]
+        sums, counts = np.bincount(names, values), sizes.astype(float)
+        expected = scipy.stats.bootstrap(
+            (sums, counts),
+            lambda s, c, axis=-1: s.sum(axis) / c.sum(axis),
+            paired=True,
+            method="percentile",
+            n_resamples=2000,
+            random_state=np.random.default_rng(0),
+        ).confidence_interval
+        assert bootstrap_interval(values, names) == pytest.approx((expected.low, expected.high), rel=1e-12)
