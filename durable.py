@@ -115,14 +115,16 @@ def publish(temporary: Path, target: Path) -> bool:
     return True
 
 
-def replace(temporary: Path, target: Path, aside: Path | None = None) -> None:
+def replace(temporary: Path, target: Path, aside: Path | None = None, *, sync: bool = True) -> None:
     """Like `publish`, for a target that may exist: the two change names in one system call (`exchange`).
 
     Where that cannot be done, the old one is first renamed to `aside` (None: a name that `sweep` removes); a crash
-    between the two renames then leaves no target at all, never a mixture.
+    between the two renames then leaves no target at all, never a mixture. Without `sync` nothing is forced to disk, for
+    thousands of files that a command can make again.
     """
     _unmark(temporary, target)
-    fsync_tree(temporary)
+    if sync:
+        fsync_tree(temporary)
     aside = aside or _retired_sibling(target)
     if not exchange(temporary, target):  # otherwise the old one is now at `temporary`, which `building` removes
         if target.exists():

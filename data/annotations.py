@@ -24,14 +24,14 @@ from ..errors import InputError
 from ..hand.basis import hand_basis
 from .datasets import iter_frames, list_sequences, refuse_inside
 from .failures import failures_file, write_failures
-from .frame import CameraSequence, Failure, Frame, Skipped
+from .frame import CameraSequence, Failure, Frame, Unannotated
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a conversion wrote, and how many frames it had to leave out (listed in failures.jsonl)."""
+class AnnotationSummary:
+    """What a conversion wrote, and how many frames it left out because they cannot be read (failures.jsonl)."""
 
     annotations: int
     failures: int
@@ -50,7 +50,7 @@ def write_annotations(
     mano: str | Path,
     out: str | Path,
     overwrite: bool = False,
-) -> Written:
+) -> AnnotationSummary:
     """Convert a raw tree to the file `out`, outside of it.
 
     DexYCB: every frame with a hand, `image_id` = the toolkit's dataset index. HO3D `train`: all of train.txt (with what
@@ -65,27 +65,28 @@ def write_annotations(
         raise InputError(f"--out {out}: exists; add --overwrite to replace it, or give another file")
     count, failures = write_annotation_file(dataset, root, split, setup, mano, out)
     write_failures(out, failures)
-    return Written(count, len(failures), out)
+    return AnnotationSummary(count, len(failures), out)
 
 
 def write_annotation_file(
-    dataset: str, root: str | Path, split: str, setup: str, mano: str | Path, out: Path
+    dataset: str, root: str | Path, split: str, setup: str, mano: str | Path, out: Path, *, warn: bool = True
 ) -> tuple[int, list[Failure]]:
-    """The same without the rules of what may be written where, for who makes a dataset; frames that cannot be read are
-    returned.
+    """`write_annotations` without its checks of `out`, for the synthesizer: the count, and frames that cannot be read.
+
+    Without `warn` nothing is logged about sequences that are missing and frames without an annotation.
     """
-    sequences = list_sequences(dataset, root, split, setup, mano=mano)
+    sequences = list_sequences(dataset, root, split, setup, mano=mano, warn=warn)
     for side in ("right", "left") if dataset == "dexycb" else ("right",):
         hand_basis(mano, side)  # a wrong MANO folder is an error of the run, not of every frame
     if dataset != "dexycb" and split == "train":
-        sequences += list_sequences(dataset, root, "val", setup, mano=mano)
+        sequences += list_sequences(dataset, root, "val", setup, mano=mano, warn=warn)
     skipped: Counter[str] = Counter()
     failures: list[Failure] = []
     near = next(place for place in out.absolute().parents if place.exists())
     if not near.is_dir():
         raise InputError(f"--out {out}: {near} is a file, not a folder; give another place")
     with room_to_write(out), tempfile.TemporaryFile(dir=near) as spool:
-        places = np.array(list(_spooled(sequences, spool, skipped, failures)), np.int64).reshape(-1, 4)
+        places = np.array(list(_write_spool(sequences, spool, skipped, failures)), np.int64).reshape(-1, 4)
         if not len(places):
             reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
             reasons += f"; {len(failures)} cannot be read, first {failures[0].path}" if failures else ""
@@ -97,21 +98,21 @@ def write_annotation_file(
             target.write(b'], "annotations": [')
             _copy(spool, places[:, 2:4], target)
             target.write(b"]}")
-    for reason, count in sorted(skipped.items()):
+    for reason, count in sorted(skipped.items()) if warn else ():
         log.warning("%s: %d frames left out: %s", out, count, reason)
     return len(places), failures
 
 
-def _spooled(
+def _write_spool(
     sequences: Sequence[CameraSequence], spool: IO[bytes], skipped: Counter[str], failures: list[Failure]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Write image and annotation of every frame to the spool; yields (index, start, middle, end)."""
+    """Write image and annotation of every frame to the spool; yields (index, start, middle, end) of each."""
     position = 0
     bar = tqdm(total=sum(map(len, sequences)), desc="annotations", unit="frame", delay=1.0, dynamic_ncols=True)
     with bar:
         for sequence in sequences:
             for item in iter_frames(sequence, masks=False):
-                if isinstance(item, Skipped):
+                if isinstance(item, Unannotated):
                     skipped[item.reason] += 1
                 elif isinstance(item, Failure):
                     failures.append(item)

@@ -4,8 +4,8 @@
     clips = ClipDataset("clips.zarr", frames=window_of("dexycb", train=True), augment=Augmentation())
     clips[0]["images"].shape                  # (3, 3, 128, 128): frames (t, short past, long past)
 
-The parts: `crops` and `photos` (geometry, JPEG bytes), `augment`, `windows`, `clip_store` (what lies on disk),
-`clip_dataset`, `clip_report`, `clip_sheet`; batches and resuming are `data.batches`. Metres, OpenCV camera frame.
+Behind it: `stores/clips.py` (what lies on disk) and `loading/` (crops, augmentation, windows, dataset, report, sheet);
+batches and resuming are `loading/batches.py`. Metres, OpenCV camera frame.
 """
 
 from .loading.augment import Augmentation

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import InputError
-from .frame import DATASETS, SETUPS, SPLITS, CameraSequence, Failure, Frame, Skipped
+from .frame import DATASETS, SETUPS, SPLITS, CameraSequence, Failure, Frame, Unannotated
 from .readers.dexycb import dexycb_frames
 from .readers.dexycb_lists import list_dexycb
 from .readers.handoccnet import annotated_frames
@@ -28,12 +28,13 @@ def list_sequences(
     annotations: str | Path = "raw",
     mano: str | Path | None = None,
     seg_channel: str = "red",
+    warn: bool = True,
 ) -> list[CameraSequence]:
     """Camera sequences of a dataset split, in the dataset's own order.
 
     `annotations` is "raw" or the path of a HandOccNet JSON. `mano` (a folder of MANO's files, or "standin") is needed
-    to iterate frames, not to list. `seg_channel` marks the hand in HO3D's segmentation. InputError for a missing root,
-    an unknown split, nothing found.
+    to iterate frames, not to list. `seg_channel` marks the hand in HO3D's segmentation. `warn` logs what a partial
+    DexYCB lacks. InputError for a missing root, an unknown split, nothing found.
     """
     for name, value, allowed in (
         ("--dataset", dataset, DATASETS),
@@ -50,15 +51,15 @@ def list_sequences(
     if str(annotations) != "raw":
         return list_annotated(dataset, folder, split, setup, Path(annotations), hand, channel)
     if dataset == "dexycb":
-        return list_dexycb(folder, split, setup, hand)
+        return list_dexycb(folder, split, setup, hand, warn)
     return list_ho3d(dataset, folder, split, hand, channel)
 
 
-def iter_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
+def iter_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Unannotated | Failure]:
     """Every frame of a camera sequence, in order: a Frame, or why there is none.
 
-    Without `masks` segmentations are not read (and, from a JSON, objects neither). A frame whose mask cannot be read is
-    given without one, after a Failure that names the file.
+    Without `masks` segmentations are not read (and, from a JSON, objects neither). A frame whose mask cannot be read
+    comes without one, after a Failure that names the file.
     """
     if sequence.annotations != "raw":
         return annotated_frames(sequence, masks)

@@ -3,8 +3,8 @@
     {"store": name of the output, "file": path below the dataset's root, "reason": why}
 
 `file` is a photo, label, meta or mask file with forward slashes; the key of the camera sequence where all of it failed.
-The file lies beside the output (inside one on an object store). Outputs in the same folder share it, also while several
-runs are at work.
+The file lies beside the output (inside one on an object store). Outputs in the same folder share it, even when several
+runs write at once.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ def write_failures(out: Path, failures: Iterable[Failure]) -> None:
         if not rows:
             path.unlink(missing_ok=True)
             return
-        with durable.writing_file(path) as file:
-            file.write("".join(row + "\n" for row in rows).encode())
+        durable.write_text(path, "".join(row + "\n" for row in rows))
 
 
 def _store_of(line: str) -> object:

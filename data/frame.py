@@ -64,8 +64,8 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A frame without a usable hand annotation: no row, only counted under `reason`."""
+class Unannotated:
+    """A frame without a usable hand annotation: it gets no row and is only counted under `reason`."""
 
     path: str
     reason: str
@@ -73,7 +73,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Failure:
-    """A frame (or a whole sequence) that should have been readable and was not: a row of failures.jsonl."""
+    """A frame (or a whole sequence) that should have been readable but was not: a row of failures.jsonl."""
 
     path: str
     reason: str
@@ -118,12 +118,21 @@ class CameraSequence:
         )
 
 
+def ho3d_folder(split: str) -> str:
+    """HO3D's folder of a split below the root: `val` is cut from the training list."""
+    return "evaluation" if split == "test" else "train"
+
+
+def recording_of(key: str, dataset: str) -> str:
+    """The recording that a camera sequence belongs to: "S/R/camera" -> "S/R" (DexYCB), "ABF10" -> "ABF1" (HO3D)."""
+    return key.rpartition("/")[0] if dataset == "dexycb" else key[:-1]
+
+
 def image_pattern(dataset: str, split: str) -> str:
     """The photo's path below the dataset root as a format string of `sequence` and `frame`."""
     if dataset == "dexycb":
         return f"{{sequence}}/color_{{frame:06d}}.{PHOTO_SUFFIX[dataset]}"
-    folder = "evaluation" if split == "test" else "train"
-    return f"{folder}/{{sequence}}/rgb/{{frame:04d}}.{PHOTO_SUFFIX[dataset]}"
+    return f"{ho3d_folder(split)}/{{sequence}}/rgb/{{frame:04d}}.{PHOTO_SUFFIX[dataset]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +150,7 @@ class Photo:
         return pattern.format(sequence=self.sequence.key, frame=self.number)
 
 
-def listed_photos(sequence: CameraSequence) -> Iterator[tuple[Photo, Failure | None]]:
+def list_photos(sequence: CameraSequence) -> Iterator[tuple[Photo, Failure | None]]:
     """Every listed photograph of a sequence in order, with the Failure where its file is not there.
 
     The folder is read once: asking for thousands of files one by one is slow on network file systems.
@@ -161,8 +170,8 @@ def listed_photos(sequence: CameraSequence) -> Iterator[tuple[Photo, Failure | N
 
 
 @dataclass(frozen=True, eq=False)
-class Surroundings:
-    """What a dataset's raw tree knows around the hand: fields of `Frame` by the same names."""
+class SceneAnnotation:
+    """What a dataset's raw tree says about the scene round the hand: fields of `Frame` by the same names."""
 
     hand_mask: np.ndarray | None = None
     objects: tuple[ObjectPose, ...] = ()
@@ -178,7 +187,7 @@ def frame_of_hand(
     translation: np.ndarray,
     joints: np.ndarray,
     joints_2d: np.ndarray,
-    around: Surroundings,
+    scene: SceneAnnotation,
 ) -> Frame:
     """The Frame of a photograph whose hand is annotated with pose and joints: shapes and units as in `Frame`."""
     return Frame(
@@ -195,7 +204,7 @@ def frame_of_hand(
         joints=joints,
         joints_2d=joints_2d,
         root=joints[0],
-        objects=around.objects,
-        grasped=around.grasped,
-        hand_mask=around.hand_mask,
+        objects=scene.objects,
+        grasped=scene.grasped,
+        hand_mask=scene.hand_mask,
     )

@@ -1,18 +1,15 @@
 """Synthetic datasets in the exact on-disk layout of DexYCB and HO3D: `h2o synthesize`.
 
-The entry of the generator: settings in, a dataset root out. Everything random comes from the seed, and the bytes
-written do not depend on the number of worker processes. The tree is built beside OUT and takes its name at the end.
+Settings in, a dataset root out. Everything random comes from the seed, and the bytes written do not depend on the
+number of worker processes.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import multiprocessing
 import os
-import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -23,6 +20,7 @@ import cv2
 import torch
 from tqdm import tqdm
 
+from .. import durable
 from ..errors import InputError
 from ..hand.standin.arrays import write_mano_pickles
 from .synthetic.dexycb import plan_dexycb
@@ -30,16 +28,15 @@ from .synthetic.ho3d import plan_ho3d
 from .synthetic.scene.objects import write_models
 from .synthetic.settings import SynthesizeSettings
 
-log = logging.getLogger(__name__)
 LAYOUTS = ("dexycb", "ho3d-v2", "ho3d-v3")
 HANDLINGS = ("lift", "gestures")
 MARKER = "synthetic.json"
-"""Written into every synthetic root: says how it was made, and that it may be overwritten."""
+"""File in every synthetic root that says how it was made; only roots with it may be overwritten."""
 _MOST_CAMERAS = {"dexycb": 8, "ho3d-v2": 5, "ho3d-v3": 5}
 
 
 @dataclass(frozen=True)
-class Summary:
+class SynthesisSummary:
     """What was written: recordings, photos, and the time it took in s."""
 
     out: Path
@@ -56,27 +53,23 @@ class Summary:
         )
 
 
-def synthesize(settings: SynthesizeSettings) -> Summary:
-    """Write a synthetic dataset. Raises InputError for settings that make no dataset, or an `out` that is in the way.
+def synthesize(settings: SynthesizeSettings) -> SynthesisSummary:
+    """Write a synthetic dataset. InputError for settings that make no dataset, or an `out` that may not be replaced.
 
-    Nothing is left behind when it fails: the tree appears under its name only when it is whole.
+    Nothing is left behind when it fails (see `durable`).
     """
     started = time.perf_counter()
     _check(settings)
     out = Path(settings.out)
-    temporary = out.parent / f".tmp-{out.name}-{uuid.uuid4().hex[:8]}"
-    try:
-        temporary.mkdir(parents=True)
+    with durable.building(out) as temporary:
         plan = (plan_dexycb if settings.layout == "dexycb" else plan_ho3d)(settings, temporary)
         write_models(temporary / "models")
         write_mano_pickles(temporary / "mano")
         photos = _run(plan.tasks, settings)
         plan.finish()
         _write_marker(temporary, settings)
-        _take_name(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return Summary(out, settings.layout, len(plan.tasks), photos, time.perf_counter() - started)
+        durable.replace(temporary, out, sync=False)  # the seed makes the same files again
+    return SynthesisSummary(out, settings.layout, len(plan.tasks), photos, time.perf_counter() - started)
 
 
 def _check(settings: SynthesizeSettings) -> None:
@@ -130,7 +123,7 @@ def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
         return
     # Spawned, not forked: the parent may hold threads (torch, OpenCV) that do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_single_threaded) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_thread) as pool:
         futures = [pool.submit(task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -139,7 +132,7 @@ def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _single_threaded() -> None:
+def _use_one_thread() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
@@ -148,7 +141,7 @@ def _single_threaded() -> None:
 def _one_thread() -> Iterator[None]:
     """One thread while in here, as in the workers: sums must run in the same order for the same bytes."""
     before = cv2.getNumThreads(), torch.get_num_threads()
-    _single_threaded()
+    _use_one_thread()
     try:
         yield
     finally:
@@ -169,14 +162,3 @@ def _write_marker(root: Path, settings: SynthesizeSettings) -> None:
         "motion_step": settings.motion_step,
     }
     (root / MARKER).write_text(json.dumps(made, indent=1) + "\n")
-
-
-def _take_name(temporary: Path, out: Path) -> None:
-    """Give the finished tree its name; an older synthetic tree of that name goes away only after that."""
-    old = None
-    if out.exists() and any(out.iterdir()):
-        old = out.parent / f".old-{out.name}-{uuid.uuid4().hex[:8]}"
-        out.rename(old)
-    temporary.rename(out)
-    if old is not None:
-        shutil.rmtree(old)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..data.datasets import iter_frames
-from ..data.frame import CameraSequence, Failure, Frame, Skipped
+from ..data.frame import CameraSequence, Failure, Frame, Unannotated
 from ..data.labels import LabelStore, empty_columns
 from ..data.readers.dexycb_splits import YCB_NAMES
 from ..data.readers.ho3d import channel_counts
@@ -111,7 +111,7 @@ def _attributes(sequence: CameraSequence, rows: Rows, report: _Report) -> dict[s
 
 def _usable(sequence: CameraSequence, report: _Report) -> Iterator[Frame]:
     for item in iter_frames(sequence):
-        if isinstance(item, Skipped):
+        if isinstance(item, Unannotated):
             report.skipped[item.reason] += 1
         elif isinstance(item, Failure):
             report.fail(item)

@@ -1,8 +1,8 @@
 """What happens to a frame between the store and the network: mirror left hands, turn, scale, colour, cut to 128 px.
 
 Pictures and labels move together and here only. Metres, OpenCV camera frame; rotations in degrees, positive as in the
-affine map of `crops.crop_from_photo`; one draw serves all frames of a window, as in the authors' loaders. Functions
-return new arrays and never write into what they were given: the published loaders turn and flip their own stored labels
+affine map of `crops.crop_from_photo`; all frames of a window share one draw, as in the authors' loaders. Functions
+return new arrays and never write into their arguments: the published loaders turn and flip their own stored labels
 (docs/clips.md).
 """
 
@@ -58,11 +58,11 @@ NOTHING = Draw()
 
 
 @dataclass(frozen=True, eq=False)
-class Hands:
-    """Hand labels of T frames in camera coordinates; everything that mirroring and turning change.
+class HandLabels:
+    """Hand labels of T frames in camera coordinates: everything that mirroring and turning change.
 
     joints (T, 21, 3) m relative to the wrist; root (T, 3) m, the wrist; mano_pose (T, 48) rad, hand mean included;
-    joints_2d (T, 21, 2) px and intrinsics (T, 3, 3) px of the picture in question; dtype float64.
+    joints_2d (T, 21, 2) px and intrinsics (T, 3, 3) px of the same picture; dtype float64.
     """
 
     joints: np.ndarray
@@ -72,7 +72,7 @@ class Hands:
     intrinsics: np.ndarray
 
 
-def mirror_left(hands: Hands, width: np.ndarray) -> Hands:
+def mirror_left(hands: HandLabels, width: np.ndarray) -> HandLabels:
     """The labels of the mirrored photos: x -> -x, u -> width - 1 - u, pose (a, b, c) -> (a, -b, -c). Its own inverse.
 
     `width` (T,) px of the whole photos. The betas stay as they are (docs/hand.md). The one place that mirrors labels.
@@ -85,24 +85,23 @@ def mirror_left(hands: Hands, width: np.ndarray) -> Hands:
     intrinsics = hands.intrinsics.copy()
     intrinsics[:, 0, 1] *= -1.0
     intrinsics[:, 0, 2] = edge[:, 0] - intrinsics[:, 0, 2]
-    return Hands(hands.joints * flip, hands.root * flip, mirror_pose(hands.mano_pose), joints_2d, intrinsics)
+    return HandLabels(hands.joints * flip, hands.root * flip, mirror_pose(hands.mano_pose), joints_2d, intrinsics)
 
 
-def turn(hands: Hands, rotation: float, affine: np.ndarray) -> Hands:
-    """Labels in the crops: 3D turned about the camera's z axis by -rotation degrees, 2D and intrinsics through
-    `affine`.
+def turn(hands: HandLabels, rotation: float, affine: np.ndarray) -> HandLabels:
+    """Labels in the crops: 3D turned about the camera's z axis by -rotation degrees, 2D and intrinsics mapped.
 
-    `affine` (T, 2, 3) is crop_from_photo with that rotation. joints_2d of the result is exactly the projection of the
-    result's joints + root with its intrinsics whenever it was so before: turning the scene about the optical axis is no
-    parallax, and what the principal point and unequal focal lengths add goes into the (3, 3) intrinsics.
-    Of the pose only the global rotation changes.
+    `affine` (T, 2, 3), from photo to crop, is crop_from_photo with that rotation. joints_2d of the result is exactly
+    the projection of the result's joints + root with its intrinsics if it was before: turning the scene about the
+    optical axis causes no parallax, and what the principal point and unequal focal lengths add goes into the (3, 3)
+    intrinsics. Of the pose only the global rotation changes.
     """
     angle = math.radians(-rotation)
     cos, sin = math.cos(angle), math.sin(angle)
     about_z = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
     full = np.zeros((len(affine), 3, 3))
     full[:, :2], full[:, 2, 2] = affine, 1.0
-    return Hands(
+    return HandLabels(
         joints=hands.joints @ about_z.T,
         root=hands.root @ about_z.T,
         mano_pose=rotate_global(hands.mano_pose, about_z) if rotation else hands.mano_pose.copy(),
@@ -112,10 +111,9 @@ def turn(hands: Hands, rotation: float, affine: np.ndarray) -> Hands:
 
 
 def photo_affine(box: np.ndarray, width: np.ndarray, mirrored: bool, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Affine maps of T boxes (T, 4): (to the crop from the possibly mirrored photo, to the crop from the photo as
-    stored).
+    """Two affine maps to the crops of T boxes (T, 4): from the possibly mirrored photo, and from the photo as stored.
 
-    The second one is what pictures are warped with: the mirror is part of the map, no pixel is moved twice.
+    Pictures are warped with the second one: the mirror is part of the map, no pixel is moved twice.
     """
     if not mirrored:
         affine = crop_from_photo(box, draw.scale, draw.rotation)
@@ -133,7 +131,7 @@ def patch(part: np.ndarray, origin: tuple[int, int], affine: np.ndarray, draw: D
     part (h, w, 3) uint8 BGR whose corner lies at `origin` x, y of the photo; affine (2, 3) from photo to crop.
     Bilinear in float32, zero outside the photo, then gain and clipping: the order of the authors' loaders.
     """
-    x0, y0, x1, y1 = _sampled(affine, origin, part.shape)
+    x0, y0, x1, y1 = _sampled_part(affine, origin, part.shape)
     shifted = affine.copy()
     shifted[:, 2] += affine[:, 0] * (origin[0] + x0) + affine[:, 1] * (origin[1] + y0)
     # Only what is sampled becomes float: at scale 1 without rotation that is a third of what is stored.
@@ -145,7 +143,7 @@ def patch(part: np.ndarray, origin: tuple[int, int], affine: np.ndarray, draw: D
         np.minimum(out, 1.0, out=out)
 
 
-def _sampled(affine: np.ndarray, origin: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _sampled_part(affine: np.ndarray, origin: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """x0, y0, x1, y1 of the stored part that the warp reads, with room for interpolation; at least one pixel."""
     (a, b, c), (d, e, f) = affine.tolist()
     determinant = a * e - b * d

@@ -29,7 +29,7 @@ def epoch_order(dataset: ClipDataset, seed: int, epoch: int, shuffle: bool) -> n
     """The (index, draw) pairs of one epoch, (N, 2) int64, before sharing among ranks.
 
     Without weights every sample once. With weights an epoch is as long, and store s fills its share w_s / sum(w) of it:
-    its samples in turn, each again with another draw (other augmentation) only when all had their turn.
+    its samples in turn, each again with another draw (other augmentation) only after all were drawn once.
     """
     counts = dataset.counts
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[1, 0, 0, 0]))
@@ -56,32 +56,34 @@ def collate(items: list[Item]) -> Batch:
 
 
 def start_worker(_: int) -> None:
-    """One thread per worker process: the workers are the parallelism. They end when their parent says so."""
+    """Settings of a worker process: one thread, since workers run in parallel; only its parent ends it."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    _leave_stopping_to_the_parent()
+    _let_only_parent_end()
 
 
-def _leave_stopping_to_the_parent() -> None:
-    """Ctrl-C, torchrun and batch systems signal all processes at once; the parent still needs its workers for the
-    step in hand. So a SIGTERM counts only if the parent sent it, and a worker whose parent is gone ends by itself.
+def _let_only_parent_end() -> None:
+    """Ignore SIGINT, and SIGTERM unless the parent sent it.
+
+    Ctrl-C, torchrun and batch systems signal all processes at once, but the parent still needs its workers for the
+    current step. A worker whose parent is gone ends by itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-    if parent is None or not hasattr(signal, "sigwaitinfo"):  # macOS tells no sender: there torch's handling stays
+    if parent is None or not hasattr(signal, "sigwaitinfo"):  # macOS names no sender: torch's handling stays
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_on_word_of, args=(parent.pid,), daemon=True).start()
+    threading.Thread(target=_exit_on_sigterm_of, args=(parent.pid,), daemon=True).start()
 
 
-def _end_on_word_of(parent: int | None) -> None:
+def _exit_on_sigterm_of(parent: int | None) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)
 
 
 class _Batches:
-    """The batch sampler: lists of (epoch, index, draw), from a given batch of a given epoch on."""
+    """The batch sampler: lists of (epoch, index, draw), from the loader's current batch on."""
 
     def __init__(self, loader: ClipLoader) -> None:
         self._loader = loader
@@ -94,10 +96,15 @@ class _Batches:
 
 
 class ClipLoader:
-    """Iterating gives the batches of one epoch; the next iteration is the next epoch.
+    """A loader of `batch_size` samples per process that can be resumed; iterating gives the batches of one epoch.
 
-    `state_dict()` taken while a batch is being worked on says that this batch is done; after `load_state_dict` the next
-    iteration goes on with the batch after it. An iteration that was broken off starts its epoch again.
+    `rank` of `world` processes gets every world-th sample of the same order; with `drop_last` all get equally many
+    batches, without it some get one sample more and none is given twice (evaluation). `start_method` is fork, spawn,
+    forkserver, or the platform's; when the parent already uses a GPU, choose spawn or forkserver.
+
+    The next iteration is the next epoch. `state_dict()` taken while a batch is being worked on counts this batch as
+    done; after `load_state_dict` the next iteration goes on with the batch after it. An interrupted iteration starts
+    its epoch again.
     """
 
     def __init__(
@@ -105,14 +112,14 @@ class ClipLoader:
         dataset: ClipDataset,
         batch_size: int,
         *,
-        shuffle: bool,
-        num_workers: int,
-        seed: int,
-        drop_last: bool,
-        rank: int,
-        world: int,
-        start_method: str | None,
-        pin_memory: bool,
+        shuffle: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+        drop_last: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        start_method: str | None = None,
+        pin_memory: bool = False,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
             if value < least:
@@ -195,34 +202,5 @@ class ClipLoader:
         }
 
 
-def loader(
-    dataset: ClipDataset,
-    batch_size: int,
-    *,
-    shuffle: bool = False,
-    num_workers: int = 0,
-    seed: int = 0,
-    drop_last: bool = False,
-    rank: int = 0,
-    world: int = 1,
-    start_method: str | None = None,
-    pin_memory: bool = False,
-) -> ClipLoader:
-    """A stateful loader of `batch_size` samples per process.
-
-    `rank` of `world` processes gets every world-th sample of the same order; with `drop_last` all get equally many
-    batches, without it some one sample more and none is given twice (evaluation). `start_method` fork, spawn,
-    forkserver, or the platform's. With a GPU already in use by the parent choose spawn or forkserver.
-    """
-    return ClipLoader(
-        dataset,
-        batch_size,
-        shuffle=shuffle,
-        num_workers=num_workers,
-        seed=seed,
-        drop_last=drop_last,
-        rank=rank,
-        world=world,
-        start_method=start_method,
-        pin_memory=pin_memory,
-    )
+loader = ClipLoader
+"""The name under which docs and callers make one: `loader(clips, 32, shuffle=True)`."""

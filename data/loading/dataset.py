@@ -1,7 +1,7 @@
 """Clips as training sees them: a map-style dataset of single frames or windows, augmented, in the right hand's frame.
 
-The store itself is `data/clip_store.py`; batches, order and resuming are `data/batches.py`. Metres, OpenCV camera frame
-turned with the picture; 2D in [0, 1] of the 128 px crop; RGB in [0, 1]; joints wrist, thumb .. little, base to tip.
+The store itself is `stores/clips.py`; batches, order and resuming are `batches`. Metres, OpenCV camera frame turned
+with the picture; 2D in [0, 1] of the 128 px crop; RGB in [0, 1]; joints wrist, thumb .. little, base to tip.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from ...errors import InputError
 from ..stores.clips import ClipStore
-from .augment import NOTHING, Augmentation, Hands, mirror_left, patch, photo_affine, turn
+from .augment import NOTHING, Augmentation, HandLabels, mirror_left, patch, photo_affine, turn
 from .crops import SIZE, WHOLE_PHOTO
 from .windows import Window, window_positions
 
@@ -27,9 +27,7 @@ Key = int | tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One store as the dataset uses it: its chosen rows (R,) in order, and where each sequence starts in them (S +
-    1,).
-    """
+    """One store as the dataset uses it: its chosen rows (R,) in order, and each sequence's start in them (S + 1,)."""
 
     store: ClipStore
     rows: np.ndarray
@@ -42,9 +40,9 @@ class ClipDataset(Dataset):
 
     `paths` one clips.zarr or several. `frames` None for single frames, a Window for (t, short past, long past), or one
     Window per dataset name. `augment` None for validation and test; otherwise windows jitter too, and frames whose hand
-    lies outside the photo are dropped, as the authors do. `labelled_only` keeps frames with occlusion labels,
-    `require_pose` those with a hand pose: the past frames of a window come from the kept ones. `weights` (one per
-    store) is each store's share of an epoch, used by `data.batches.loader`.
+    lies outside the photo are dropped, as the authors do. `require_pose` keeps frames with a hand pose; the
+    past frames of a window come from the kept ones. `weights` (one per store) is each store's share of an epoch, used
+    by `batches.loader`.
 
     Everything random follows from (seed, epoch, index) alone. Picklable; files are opened per process, on first use.
     """
@@ -57,7 +55,6 @@ class ClipDataset(Dataset):
         augment: Augmentation | None = None,
         seed: int = 0,
         weights: Sequence[float] | None = None,
-        labelled_only: bool = False,
         require_pose: bool = False,
     ) -> None:
         self.paths = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
@@ -71,15 +68,15 @@ class ClipDataset(Dataset):
             raise InputError(f"ClipDataset: seed is {seed}; expected 0 or more")
         self.frames, self.augment, self.seed = frames, augment, seed
         self.weights = None if weights is None else tuple(float(w) for w in weights)
-        self.labelled_only, self.require_pose = labelled_only, require_pose
+        self.require_pose = require_pose
         self.epoch = 0
         self._parts: list[_Part] | None = None
         self.fingerprints: tuple[str, ...] = ()  # of the stores, in the order of `paths`
-        self.counts = tuple(len(part.rows) for part in self._opened())
+        self.counts = tuple(len(part.rows) for part in self._open_parts())
         for path, count in zip(self.paths, self.counts, strict=True):
             if count == 0:
                 raise InputError(
-                    f"{path}: no frame passes labelled_only={labelled_only}, require_pose={require_pose};"
+                    f"{path}: no frame passes require_pose={require_pose};"
                     f" see h2o clips info {path}, or give another split"
                 )
 
@@ -93,7 +90,7 @@ class ClipDataset(Dataset):
         """The epoch that plain integer indices draw their augmentation for."""
         self.epoch = epoch
 
-    def _opened(self) -> list[_Part]:
+    def _open_parts(self) -> list[_Part]:
         if self._parts is None:
             parts = [self._open(path) for path in self.paths]
             found = tuple(part.store.fingerprint for part in parts)
@@ -112,8 +109,6 @@ class ClipDataset(Dataset):
                 f" {1.0 + self.augment.scale}; build the clips with a larger max_scale"
             )
         keep = np.ones(len(store), bool)
-        if self.labelled_only:
-            keep &= store.index["labelled"]
         if self.require_pose:
             keep &= store.index["has_pose"]
         if self.augment is not None:
@@ -147,7 +142,7 @@ class ClipDataset(Dataset):
         while position >= self.counts[number]:
             position -= self.counts[number]
             number += 1
-        part = self._opened()[number]
+        part = self._open_parts()[number]
         # A counter-based generator needs no state: the same sample gets the same draws in any process and order.
         rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, draw, index, 0]))
         rows = self._window_rows(part, position, rng if self.augment is not None else None)
@@ -176,12 +171,12 @@ class ClipDataset(Dataset):
         for t, picture in enumerate(store.pictures(rows)):
             patch(picture, origins[t], stored_to_crop[t], draw, images[t])
 
-        root, joints = _known(index["root"][rows]), _known(index["joints"][rows])
+        root, joints = _zero_unknown(index["root"][rows]), _zero_unknown(index["joints"][rows])
         has_joints = ~np.isnan(index["joints"][rows]).any(axis=(1, 2))
-        hands = Hands(
+        hands = HandLabels(
             joints=np.where(has_joints.reshape(-1, 1, 1), joints - root[:, None], 0.0),
             root=root,
-            mano_pose=_known(index["mano_pose"][rows]),
+            mano_pose=_zero_unknown(index["mano_pose"][rows]),
             joints_2d=index["joints_2d"][rows].astype(np.float64),
             intrinsics=index["intrinsics"][rows],
         )
@@ -191,10 +186,10 @@ class ClipDataset(Dataset):
         return {
             "images": images,
             "joints": hands.joints.astype(np.float32),
-            "joints_2d": _known(hands.joints_2d / SIZE).astype(np.float32),
+            "joints_2d": _zero_unknown(hands.joints_2d / SIZE).astype(np.float32),
             "root": hands.root.astype(np.float32),
             "mano_pose": hands.mano_pose.astype(np.float32),
-            "mano_shape": _known(index["mano_shape"][rows]).astype(np.float32),
+            "mano_shape": _zero_unknown(index["mano_shape"][rows]).astype(np.float32),
             "intrinsics": hands.intrinsics.astype(np.float32),
             "occluded": index["occluded"][rows],
             "visible_fraction": index["visible_fraction"][rows],
@@ -205,6 +200,6 @@ class ClipDataset(Dataset):
         }
 
 
-def _known(values: np.ndarray) -> np.ndarray:
+def _zero_unknown(values: np.ndarray) -> np.ndarray:
     """A float64 copy with 0 where the dataset says nothing (NaN), so that masked losses stay finite."""
     return np.where(np.isnan(values), 0.0, values).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What is in a clips.zarr, and whether all of it is still as it was written."""
+"""What a clips.zarr holds, and whether it is still as it was written."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A picture of random windows of a clip store, to see with one's own eyes that crops, joints and labels belong
-together.
+"""A picture of random windows of a clip store, for checking by eye that crops, joints and labels belong together.
 
 2D in pixels of the 128 px crop, enlarged for the sheet; colours RGB.
 """

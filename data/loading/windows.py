@@ -17,8 +17,8 @@ from ...errors import InputError
 class Window:
     """How far back the past frames lie, nearest first, and how wide training jitters them.
 
-    A past frame k_i = past[i] + trunc((u - 0.5) * jitter[i]) frames back, the last one past[-1] - trunc(u *
-    jitter[-1]), u uniform in [0, 1), as in their loaders. Before frame number past[-1] the past is spread evenly over
+    Past frame i lies past[i] + trunc((u - 0.5) * jitter[i]) frames back, the last one past[-1] - trunc(u * jitter[-1]),
+    u uniform in [0, 1), as in the authors' loaders. Before frame number past[-1] the past is spread evenly over
     what there is: half way back and frame 0. An empty `past` means single frames.
     """
 
@@ -73,10 +73,8 @@ def window_of(dataset: str, train: bool, past: int = 2) -> Window:
     return window if train else window.fixed()
 
 
-def nearest(numbers: np.ndarray, wanted: int) -> int:
-    """Position of the existing frame number nearest to `wanted`; the earlier one on a tie. `numbers` (F,)
-    increasing.
-    """
+def nearest_position(numbers: np.ndarray, wanted: int) -> int:
+    """Position of the frame number nearest to `wanted` in the increasing `numbers` (F,); the earlier one on a tie."""
     right = int(np.searchsorted(numbers, wanted))
     if right == 0:
         return 0
@@ -94,4 +92,4 @@ def window_positions(
     """
     number = int(numbers[position])
     earlier = numbers[: position + 1]
-    return np.array([position, *(nearest(earlier, number - k) for k in window.offsets(number, rng))], np.int64)
+    return np.array([position, *(nearest_position(earlier, number - k) for k in window.offsets(number, rng))], np.int64)

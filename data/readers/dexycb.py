@@ -1,7 +1,7 @@
 """Frames of DexYCB from the raw tree (`dexycb_lists` says which recordings a split has).
 
-Metres, pixels, OpenCV camera frame; every label file speaks its own camera's frame already. Source:
-dex-ycb-toolkit; what trips people is in docs/datasets.md.
+Metres, pixels, OpenCV camera frame: every label file is in its own camera's frame already. Source: dex-ycb-toolkit;
+docs/datasets.md lists its pitfalls.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ..frame import (
     Frame,
     ObjectPose,
     Photo,
-    Skipped,
-    Surroundings,
+    SceneAnnotation,
+    Unannotated,
     frame_of_hand,
-    listed_photos,
+    list_photos,
 )
 from .dexycb_splits import YCB_NAMES
-from .fields import array_of, checked_intrinsics
+from .fields import array_of, check_intrinsics
 from .yaml_files import field, read_yaml
 
 HAND = 255  # of `seg`
@@ -58,7 +58,7 @@ BROKEN = (
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class RecordingMeta:
     """What all frames of one camera recording share."""
 
     side: str
@@ -69,7 +69,7 @@ class Recording:
     basis: HandBasis | None
 
 
-def read_recording(sequence: CameraSequence) -> Recording:
+def read_recording(sequence: CameraSequence) -> RecordingMeta:
     """Meta, calibration and hand basis of a recording. InputError naming the file and field that is wrong."""
     root = Path(sequence.root)
     subject, name, serial = sequence.key.split("/")
@@ -86,7 +86,7 @@ def read_recording(sequence: CameraSequence) -> Recording:
         raise InputError(f"{path}: ycb_grasp_ind is {grasped!r}, expected a place in ycb_ids; copy the file again")
     calibration = root / "calibration"
     hand = calibration / f"mano_{_first(field(meta, path, 'mano_calib'), path, 'mano_calib')}" / "mano.yml"
-    return Recording(
+    return RecordingMeta(
         side=str(side),
         shape=_numbers(field(read_yaml(hand), hand, "betas"), (10,), hand, "betas"),
         intrinsics=read_intrinsics(calibration / "intrinsics" / f"{serial}_640x480.yml"),
@@ -101,17 +101,9 @@ def read_intrinsics(path: Path) -> np.ndarray:
     content = read_yaml(path)
     values = _numbers([field(content, path, "color", name) for name in ("fx", "fy", "ppx", "ppy")], (4,), path, "color")
     try:
-        return checked_intrinsics(intrinsics_matrix(*values.tolist()), "color")
+        return check_intrinsics(intrinsics_matrix(*values.tolist()), "color")
     except ValueError as error:
         raise InputError(f"{path}: {error}; copy the file again") from None
-
-
-def read_extrinsics(path: Path) -> dict[str, np.ndarray]:
-    """world_from_camera (3, 4) m by serial, and "apriltag" (the table), from an extrinsics.yml."""
-    entries = field(read_yaml(path), path, "extrinsics")
-    return {
-        str(name): _numbers(values, (12,), path, f"extrinsics.{name}").reshape(3, 4) for name, values in entries.items()
-    }
 
 
 def _first(values: object, path: Path, name: str) -> object:
@@ -130,7 +122,7 @@ def _numbers(values: object, shape: tuple[int, ...], path: Path, name: str) -> n
 # -- frames ----------------------------------------------------------------------------------------------------
 
 
-def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
+def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Unannotated | Failure]:
     """Every frame of a recording, in order: annotated, without a hand, or unreadable (which names the file)."""
     root = Path(sequence.root)
     try:
@@ -140,7 +132,7 @@ def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Fram
         return
     if recording.basis is None:
         raise InputError(f"{sequence.key}: frames need the hand's basis; list the sequences with mano=FOLDER")
-    for photo, missing in listed_photos(sequence):
+    for photo, missing in list_photos(sequence):
         if missing:
             yield missing
             continue
@@ -148,7 +140,7 @@ def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Fram
         try:
             arrays = read_label_file(root / path, masks)
             reason = no_hand(arrays)
-            item = Skipped(photo.image, reason) if reason else _frame(photo, recording, arrays)
+            item = Unannotated(photo.image, reason) if reason else _frame(photo, recording, arrays)
         except BROKEN as error:
             item = Failure(path, reason_of(error))
         yield item
@@ -187,18 +179,18 @@ def no_hand(arrays: dict[str, np.ndarray]) -> str | None:
     return None
 
 
-def surroundings(recording: Recording, arrays: dict[str, np.ndarray]) -> Surroundings:
-    """Hand mask (where `seg` was read) and the objects that are there: an all-zero pose is an absent one."""
+def scene_annotation(recording: RecordingMeta, arrays: dict[str, np.ndarray]) -> SceneAnnotation:
+    """Hand mask (where `seg` was read) and the objects that are present: an all-zero pose is an absent one."""
     poses = array_of(arrays["pose_y"], (len(recording.objects), 3, 4), "pose_y")
     present = [i for i in range(len(poses)) if poses[i].any()]
-    return Surroundings(
+    return SceneAnnotation(
         hand_mask=arrays["seg"] == HAND if "seg" in arrays else None,
         objects=tuple(ObjectPose(recording.objects[i], poses[i]) for i in present),
         grasped=present.index(recording.grasped) if recording.grasped in present else -1,
     )
 
 
-def _frame(photo: Photo, recording: Recording, arrays: dict[str, np.ndarray]) -> Frame:
+def _frame(photo: Photo, recording: RecordingMeta, arrays: dict[str, np.ndarray]) -> Frame:
     pose, joints, pixels = (array_of(arrays[name][0], shape[1:], name) for name, shape in _SHAPES.items())
     assert recording.basis is not None
     return frame_of_hand(
@@ -210,7 +202,7 @@ def _frame(photo: Photo, recording: Recording, arrays: dict[str, np.ndarray]) ->
         translation=pose[48:51],
         joints=joints,
         joints_2d=pixels,
-        around=surroundings(recording, arrays),
+        scene=scene_annotation(recording, arrays),
     )
 
 

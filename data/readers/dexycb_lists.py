@@ -19,11 +19,12 @@ from .yaml_files import field, read_yaml
 log = logging.getLogger(__name__)
 
 
-def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> list[CameraSequence]:
+def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None, warn: bool = True) -> list[CameraSequence]:
     """Camera recordings of a split in the toolkit's order: subject, sequence, camera.
 
     `indices` count frames as the toolkit's dataset index does (restarting at 0 for every setup and split); they equal
-    the toolkit's only when the download is complete, which is warned about once. InputError when nothing is there.
+    the toolkit's only when the download is complete. With `warn`, sequences and cameras that are missing are logged.
+    InputError when nothing is there.
     """
     found: list[CameraSequence] = []
     index, missing, cameras_missing = 0, 0, 0
@@ -47,19 +48,16 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> 
                 index += frames
     if not found:
         here = [name for name in SUBJECTS if (root / name).is_dir()]
-        have = (
-            f"nothing of {setup} {split} ({len(here)} subjects)"
-            if here
-            else f"no subject folders such as {SUBJECTS[0]}"
-        )
+        nothing = f"nothing of {setup} {split} ({len(here)} subjects)"
+        have = nothing if here else f"no subject folders such as {SUBJECTS[0]}"
         raise InputError(
             f"{root}: holds {have}; expected <SUBJECT>/<SEQUENCE>/<SERIAL>/ as DexYCB has it: check --root"
         )
-    if missing:
+    if missing and warn:
         log.warning(
             "%s: %d sequences of %s %s are not there; dataset_index is not the toolkit's", root, missing, setup, split
         )
-    if cameras_missing:
+    if cameras_missing and warn:
         log.warning(
             "%s: %d camera folders of %s %s are not there, though meta.yml names them; their frames are left out",
             root,
@@ -71,8 +69,9 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None) -> 
 
 
 def _sequence_names(folder: Path) -> dict[str, int]:
-    """Sequence names of a subject, sorted, with their positions in the full list of 100. Other folders that people put
-    there, without a meta.yml, are none.
+    """Sequence names of a subject, sorted, with their positions in the full list of 100.
+
+    Other folders that people put there, without a meta.yml, are none.
     """
     if not folder.is_dir():
         return {}

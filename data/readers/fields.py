@@ -20,7 +20,7 @@ def array_of(values: object, shape: tuple[int, ...], name: str) -> np.ndarray:
     return array.reshape(shape)
 
 
-def checked_intrinsics(matrix: np.ndarray, name: str) -> np.ndarray:
+def check_intrinsics(matrix: np.ndarray, name: str) -> np.ndarray:
     """The camera matrix (3, 3) as it is; ValueError when a focal length is not positive."""
     if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
         raise ValueError(f"{name} has focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g}, expected positive")

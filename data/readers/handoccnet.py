@@ -15,9 +15,9 @@ import numpy as np
 from ...errors import InputError
 from ...hand.basis import hand_basis
 from ...hand.camera import intrinsics_matrix, project
-from ..frame import CameraSequence, Failure, Frame, Photo, Skipped, Surroundings, frame_of_hand, listed_photos
-from .dexycb import BROKEN, Recording, label_path, read_label_file, read_recording, reason_of, surroundings
-from .fields import array_of, checked_intrinsics
+from ..frame import CameraSequence, Failure, Frame, Photo, SceneAnnotation, Unannotated, frame_of_hand, list_photos
+from .dexycb import BROKEN, RecordingMeta, label_path, read_label_file, read_recording, reason_of, scene_annotation
+from .fields import array_of, check_intrinsics
 from .ho3d import BAD_META, evaluation_frame, meta_path, meta_problem, objects_of, read_mask, read_meta, read_released
 from .json_scan import read_entries
 
@@ -58,29 +58,29 @@ def decode_annotation(entry: bytes) -> Annotation:
         raise ValueError(f"the annotation is not what HandOccNet's files have ({error})") from None
 
 
-def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
+def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Unannotated | Failure]:
     """Every listed frame of a sequence, in order, with the hand from the JSON."""
     assert sequence.ranges is not None
     path = Path(sequence.annotations)
     present = sequence.ranges[:, 0] >= 0
     entries = read_entries(path, sequence.ranges[present])
-    scene = _DexYCBScene(sequence) if sequence.dataset == "dexycb" else _HO3DScene()
-    rows = zip(listed_photos(sequence), present.tolist(), read_released(sequence), strict=True)
+    scenes = _DexYCBScenes(sequence) if sequence.dataset == "dexycb" else _HO3DScenes()
+    rows = zip(list_photos(sequence), present.tolist(), read_released(sequence), strict=True)
     for (photo, missing), there, truth in rows:
         if not there:
-            yield Skipped(photo.image, NOT_IN_JSON)
+            yield Unannotated(photo.image, NOT_IN_JSON)
             continue
         entry = next(entries)
         if missing:
             yield missing
             continue
-        around, problem = scene.around(photo) if masks else (Surroundings(), None)
+        scene, problem = scenes.read(photo) if masks else (SceneAnnotation(), None)
         try:
             annotation = decode_annotation(entry)
             if sequence.dataset != "dexycb" and sequence.split == "test":
-                item = _evaluation_frame(photo, annotation, around, truth)
+                item = _evaluation_frame(photo, annotation, scene, truth)
             else:
-                item = _hand_frame(photo, annotation, around)
+                item = _hand_frame(photo, annotation, scene)
         except ValueError as error:
             yield Failure(photo.image, f"{path.name}: {error}")
             continue
@@ -89,47 +89,44 @@ def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[F
         yield item
 
 
-Around = tuple[Surroundings, Failure | None]
-
-
-class _DexYCBScene:
-    """Mask and objects of a recording, from its label files."""
+class _DexYCBScenes:
+    """Reads mask and objects of a recording from its label files."""
 
     def __init__(self, sequence: CameraSequence) -> None:
-        self._recording: Recording | None = None
+        self._recording: RecordingMeta | None = None
         self._problem: str | None = None
         try:
             self._recording = read_recording(sequence)
         except InputError as error:
             self._problem = str(error)
 
-    def around(self, photo: Photo) -> Around:
+    def read(self, photo: Photo) -> tuple[SceneAnnotation, Failure | None]:
         path = label_path(photo)
         if self._recording is None:
-            return Surroundings(), Failure(path, f"no mask and objects: {self._problem}")
+            return SceneAnnotation(), Failure(path, f"no mask and objects: {self._problem}")
         try:
-            return surroundings(self._recording, read_label_file(Path(photo.sequence.root) / path)), None
+            return scene_annotation(self._recording, read_label_file(Path(photo.sequence.root) / path)), None
         except BROKEN as error:
-            return Surroundings(), Failure(path, f"no mask and objects: {reason_of(error)}")
+            return SceneAnnotation(), Failure(path, f"no mask and objects: {reason_of(error)}")
 
 
-class _HO3DScene:
-    """Mask and object of an HO3D sequence; the object comes from the frame's meta file, if that is there."""
+class _HO3DScenes:
+    """Reads mask and object of an HO3D sequence; the object comes from the frame's meta file, if that is there."""
 
-    def around(self, photo: Photo) -> Around:
+    def read(self, photo: Photo) -> tuple[SceneAnnotation, Failure | None]:
         mask, problem = (None, None) if photo.sequence.split == "test" else read_mask(photo)
         path = meta_path(photo)
         full = Path(photo.sequence.root) / path
         if not full.is_file():
-            return Surroundings(mask), problem
+            return SceneAnnotation(mask), problem
         try:
             objects = objects_of(read_meta(full))
         except BAD_META as error:
-            return Surroundings(mask), problem or Failure(path, f"no object: {meta_problem(error)}")
-        return Surroundings(mask, objects, 0 if objects else -1), problem
+            return SceneAnnotation(mask), problem or Failure(path, f"no object: {meta_problem(error)}")
+        return SceneAnnotation(mask, objects, 0 if objects else -1), problem
 
 
-def _hand_frame(photo: Photo, annotation: Annotation, around: Surroundings) -> Frame:
+def _hand_frame(photo: Photo, annotation: Annotation, scene: SceneAnnotation) -> Frame:
     hand, side = annotation.mano_param, annotation.hand_type
     if hand is None:
         raise ValueError("mano_param is missing")
@@ -152,19 +149,19 @@ def _hand_frame(photo: Photo, annotation: Annotation, around: Surroundings) -> F
         translation=joints[0] - basis.rest_wrist(shape),
         joints=joints,
         joints_2d=joints_2d,
-        around=around,
+        scene=scene,
     )
 
 
 def _evaluation_frame(
-    photo: Photo, annotation: Annotation, around: Surroundings, truth: tuple[np.ndarray, np.ndarray] | None
+    photo: Photo, annotation: Annotation, scene: SceneAnnotation, truth: tuple[np.ndarray, np.ndarray] | None
 ) -> Frame:
     x, y, width, height = array_of(annotation.bbox, (4,), "bbox")
     root, box = array_of(annotation.root_joint_cam, (3,), "root_joint_cam"), np.array([x, y, x + width, y + height])
-    return evaluation_frame(photo, _intrinsics(annotation), root, box, around.objects, truth)
+    return evaluation_frame(photo, _intrinsics(annotation), root, box, scene.objects, truth)
 
 
 def _intrinsics(annotation: Annotation) -> np.ndarray:
     focal = array_of(annotation.cam_param.focal, (2,), "cam_param.focal")
     centre = array_of(annotation.cam_param.princpt, (2,), "cam_param.princpt")
-    return checked_intrinsics(intrinsics_matrix(*focal, *centre), "cam_param")
+    return check_intrinsics(intrinsics_matrix(*focal, *centre), "cam_param")

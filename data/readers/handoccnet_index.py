@@ -1,7 +1,7 @@
-"""HandOccNet's annotation JSON, listed: one pass over the file finds every frame's entry.
+"""Index of HandOccNet's annotation JSON: one pass over the file finds every frame's entry.
 
-Only byte ranges and compact arrays are kept, and go to workers, which read their own frames' entries
-(`annotated_frames`). Source of the format: HandOccNet's preprocessed files (docs/datasets.md).
+Only byte ranges and compact arrays are kept and sent to workers, which read their own frames' entries
+(`handoccnet.annotated_frames`). Source of the format: HandOccNet's preprocessed files (docs/datasets.md).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 
 from ...errors import InputError
-from ..frame import CameraSequence, Photo
+from ..frame import CameraSequence, Photo, ho3d_folder
 from .dexycb_splits import SERIALS, SUBJECTS, in_split, positions
 from .handoccnet import Annotation, decode_annotation
-from .ho3d_lists import Entry, by_sequence, read_list, released_ranges, select
+from .ho3d_lists import Entry, group_by_sequence, read_list, released_ranges, select
 from .json_scan import read_entries, scan_entries
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class _Owner(msgspec.Struct):
 
 
 @dataclass(frozen=True, eq=False)
-class Index:
+class AnnotationIndex:
     """Per image of the file: its sequence, frame number, id, and the byte range of its annotation."""
 
     keys: tuple[str, ...]
@@ -48,7 +48,7 @@ class Index:
     ranges: np.ndarray  # (N, 2) int64, -1 without an annotation
 
 
-def index_annotations(path: Path, dataset: str) -> Index:
+def index_annotations(path: Path, dataset: str) -> AnnotationIndex:
     """Read the file once, entry by entry. InputError naming the file, the entry and what was expected."""
     image_decoder, owner_decoder = msgspec.json.Decoder(_Image), msgspec.json.Decoder(_Owner)
     parse = _dexycb_name if dataset == "dexycb" else _ho3d_name
@@ -73,10 +73,10 @@ def index_annotations(path: Path, dataset: str) -> Index:
         raise InputError(f"{path}: entry {count} is not what HandOccNet's files have ({error}); other file?") from None
     if not images or not owners:
         raise InputError(f"{path}: has {len(images)} images and {len(owners)} annotations; is it HandOccNet's JSON?")
-    return _joined(path, tuple(keys), np.array(images, np.int64), np.array(owners, np.int64))
+    return _join(path, tuple(keys), np.array(images, np.int64), np.array(owners, np.int64))
 
 
-def _joined(path: Path, keys: tuple[str, ...], images: np.ndarray, owners: np.ndarray) -> Index:
+def _join(path: Path, keys: tuple[str, ...], images: np.ndarray, owners: np.ndarray) -> AnnotationIndex:
     order = np.argsort(images[:, 0], kind="stable")
     ids = images[order, 0]
     if (ids[1:] == ids[:-1]).any():
@@ -91,7 +91,7 @@ def _joined(path: Path, keys: tuple[str, ...], images: np.ndarray, owners: np.nd
         raise InputError(f"{path}: an image has two annotations; one hand per image was expected")
     ranges = np.full((len(images), 2), -1, np.int64)
     ranges[rows] = owners[:, 1:]
-    return Index(keys, images[:, 1].astype(np.int32), images[:, 2].astype(np.int32), images[:, 0], ranges)
+    return AnnotationIndex(keys, images[:, 1].astype(np.int32), images[:, 2].astype(np.int32), images[:, 0], ranges)
 
 
 def _dexycb_name(name: str) -> tuple[str, int]:
@@ -141,7 +141,7 @@ def list_annotated(
     return found
 
 
-def _first(path: Path, index: Index) -> Annotation:
+def _first(path: Path, index: AnnotationIndex) -> Annotation:
     """The first annotation, as a sample: a file of another kind should not fail frame by frame."""
     try:
         first = decode_annotation(next(read_entries(path, index.ranges[index.ranges[:, 0] >= 0][:1])))
@@ -156,7 +156,7 @@ def _first(path: Path, index: Index) -> Annotation:
     return first
 
 
-def _list_dexycb(index: Index, common: CameraSequence) -> list[CameraSequence]:
+def _list_dexycb(index: AnnotationIndex, common: CameraSequence) -> list[CameraSequence]:
     found, outside = [], []
     order = np.lexsort((index.number, index.sequence))
     starts = np.searchsorted(index.sequence[order], np.arange(len(index.keys) + 1))
@@ -190,17 +190,17 @@ def _belongs(setup: str, split: str, key: str) -> bool:
     return in_split(setup, split, SUBJECTS.index(subject), SERIALS.index(serial), place)
 
 
-def _list_ho3d(index: Index, common: CameraSequence, first: Annotation) -> list[CameraSequence]:
+def _list_ho3d(index: AnnotationIndex, common: CameraSequence, first: Annotation) -> list[CameraSequence]:
     path, root = Path(common.annotations), Path(common.root)
     if (first.root_joint_cam is not None) != (common.split == "test"):
         kind = "evaluation" if first.root_joint_cam is not None else "training"
         raise InputError(f"{path}: is the {kind} file, but --split is {common.split}; give the other file")
     names = zip(index.sequence.tolist(), index.number.tolist(), strict=True)
     rows = {(index.keys[i], number): row for row, (i, number) in enumerate(names)}
-    entries = _listed(root, common.split, rows)
+    entries = _list_entries(root, common.split, rows)
     released = released_ranges(root, len(entries)) if common.split == "test" else None
     found = []
-    for key, group in by_sequence(select(entries, common.split)).items():
+    for key, group in group_by_sequence(select(entries, common.split)).items():
         here = [entry for entry in group if entry[1:] in rows]
         ranges = index.ranges[[rows[entry[1:]] for entry in here]].reshape(-1, 2)
         indices = np.array([entry[0] for entry in here], np.int64)
@@ -213,10 +213,10 @@ def _list_ho3d(index: Index, common: CameraSequence, first: Annotation) -> list[
     return found
 
 
-def _listed(root: Path, split: str, rows: dict[tuple[str, int], int]) -> list[Entry]:
+def _list_entries(root: Path, split: str, rows: dict[tuple[str, int], int]) -> list[Entry]:
     """The dataset's own list, so that positions and `val` are those of the raw tree; the file's order without one."""
     own: list[Entry] = [(position, key, number) for position, (key, number) in enumerate(rows)]
-    name = "evaluation.txt" if split == "test" else "train.txt"
+    name = f"{ho3d_folder(split)}.txt"
     if not (root / name).is_file():
         log.warning("%s: has no %s; positions and the val split follow the annotation file", root, name)
         return own

@@ -27,14 +27,15 @@ from ..frame import (
     Frame,
     ObjectPose,
     Photo,
-    Skipped,
-    Surroundings,
+    SceneAnnotation,
+    Unannotated,
     frame_of_hand,
-    listed_photos,
+    ho3d_folder,
+    list_photos,
 )
 from ..photos import BadPhoto, decode, photo_size
-from .fields import array_of, checked_intrinsics
-from .ho3d_lists import RELEASED, folder_of
+from .fields import array_of, check_intrinsics
+from .ho3d_lists import RELEASED
 from .json_scan import decode_entries
 
 FROM_HO3D = np.array(JOINTS_FROM_MANO)
@@ -46,7 +47,7 @@ BAD_META = (InputError, KeyError, TypeError, ValueError)
 _MASK_THRESHOLD = 200
 
 
-def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Skipped | Failure]:
+def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Unannotated | Failure]:
     """Every listed frame of a sequence, in order. A missing mask is a Failure *and* a Frame without one."""
     root = Path(sequence.root)
     folder = Path(meta_path(Photo(sequence, 0, 0))).parent
@@ -55,12 +56,12 @@ def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame 
     except OSError as error:  # v3 lacks metas of some frames, but of no whole sequence
         yield Failure(folder.as_posix(), f"the folder cannot be read: {error.strerror} ({len(sequence)} frames)")
         return
-    for (photo, missing), truth in zip(listed_photos(sequence), read_released(sequence), strict=True):
+    for (photo, missing), truth in zip(list_photos(sequence), read_released(sequence), strict=True):
         path = meta_path(photo)
         if missing:
             yield missing
         elif path.rpartition("/")[2] not in metas:
-            lacking = Failure if sequence.dataset == "ho3d-v2" else Skipped  # v3 is known to lack some
+            lacking = Failure if sequence.dataset == "ho3d-v2" else Unannotated  # v3 is known to lack some
             yield lacking(photo.image, NO_META)
         else:
             try:
@@ -72,7 +73,7 @@ def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame 
 
 def meta_path(photo: Photo) -> str:
     """The meta file of a photograph, below the dataset root."""
-    return f"{folder_of(photo.sequence.split)}/{photo.sequence.key}/meta/{photo.number:04d}.pkl"
+    return f"{ho3d_folder(photo.sequence.split)}/{photo.sequence.key}/meta/{photo.number:04d}.pkl"
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -90,14 +91,14 @@ def meta_problem(error: Exception) -> str:
 
 def _items(
     photo: Photo, meta: dict[str, Any], truth: tuple[np.ndarray, np.ndarray] | None, masks: bool
-) -> list[Frame | Skipped | Failure]:
-    """A frame, or why there is none, and before it what failed on the way."""
+) -> list[Frame | Unannotated | Failure]:
+    """A frame or why there is none, preceded by the Failure of its mask if there is one."""
     if photo.sequence.split == "test":
         return [_evaluation_frame(photo, meta, truth)]
     if meta["objRot"] is None or meta["handPose"] is None:
-        return [Skipped(photo.image, NO_ANNOTATION)]
+        return [Unannotated(photo.image, NO_ANNOTATION)]
     mask, problem = read_mask(photo) if masks else (None, None)
-    frame = _training_frame(photo, meta, Surroundings(mask, objects_of(meta), 0))
+    frame = _training_frame(photo, meta, SceneAnnotation(mask, objects_of(meta), 0))
     return [problem, frame] if problem else [frame]
 
 
@@ -115,20 +116,18 @@ def read_released(sequence: CameraSequence) -> Iterator[tuple[np.ndarray, np.nda
 
 def mask_path(sequence: CameraSequence, number: int) -> str:
     """The segmentation of a training frame, below the dataset root. The evaluation split has none."""
-    return f"{folder_of(sequence.split)}/{sequence.key}/seg/{number:04d}.jpg"
+    return f"{ho3d_folder(sequence.split)}/{sequence.key}/seg/{number:04d}.jpg"
 
 
 def read_mask(photo: Photo) -> tuple[np.ndarray | None, Failure | None]:
-    """The hand mask (480, 640) bool of a training frame: marked by a channel above 200 in a smaller JPEG, enlarged.
+    """The hand mask (480, 640) bool of a training frame: one channel above 200 in a smaller JPEG, enlarged.
 
     A missing or unreadable file gives None and a Failure that names it.
     """
     sequence, path = photo.sequence, mask_path(photo.sequence, photo.number)
     try:
         data = (Path(sequence.root) / path).read_bytes()
-        photo_size(
-            data
-        )  # a truncated mask would be decoded with its lost part grey: no hand there, all of it "occluded"
+        photo_size(data)  # raises for a truncated mask, whose lost part would decode as "no hand there"
         picture = decode(data)
     except FileNotFoundError:
         return None, Failure(path, "the mask is missing")
@@ -156,12 +155,12 @@ def objects_of(meta: dict[str, Any]) -> tuple[ObjectPose, ...]:
     return (ObjectPose(str(meta["objName"]), opencv_from_opengl(columns.T).T),)
 
 
-def _training_frame(photo: Photo, meta: dict[str, Any], around: Surroundings) -> Frame:
+def _training_frame(photo: Photo, meta: dict[str, Any], scene: SceneAnnotation) -> Frame:
     pose, shape = _array(meta, "handPose", (48,)), _array(meta, "handBeta", (10,))
     rest_wrist = hand_basis(photo.sequence.mano, "right").rest_wrist(shape)
     orient, translation = opencv_pose_from_opengl(pose[:3], _array(meta, "handTrans", (3,)), rest_wrist)
     joints = opencv_from_opengl(_array(meta, "handJoints3D", (21, 3)))[FROM_HO3D]
-    intrinsics = checked_intrinsics(_array(meta, "camMat", (3, 3)), "camMat")
+    intrinsics = check_intrinsics(_array(meta, "camMat", (3, 3)), "camMat")
     return frame_of_hand(
         photo,
         "right",
@@ -171,12 +170,12 @@ def _training_frame(photo: Photo, meta: dict[str, Any], around: Surroundings) ->
         translation=translation,
         joints=joints,
         joints_2d=project(joints, intrinsics),
-        around=around,
+        scene=scene,
     )
 
 
 def _evaluation_frame(photo: Photo, meta: dict[str, Any], truth: tuple[np.ndarray, np.ndarray] | None) -> Frame:
-    intrinsics = checked_intrinsics(_array(meta, "camMat", (3, 3)), "camMat")
+    intrinsics = check_intrinsics(_array(meta, "camMat", (3, 3)), "camMat")
     root = opencv_from_opengl(array_of(np.ravel(meta["handJoints3D"])[:3], (3,), "handJoints3D"))
     box = _array(meta, "handBoundingBox", (4,))
     return evaluation_frame(photo, intrinsics, root, box, objects_of(meta), truth)

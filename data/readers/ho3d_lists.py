@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError
-from ..frame import PHOTO_SUFFIX, CameraSequence, Photo
+from ..frame import PHOTO_SUFFIX, CameraSequence, Photo, ho3d_folder
 from .json_scan import scan_entries
 
 log = logging.getLogger(__name__)
@@ -22,14 +22,9 @@ RELEASED = (("evaluation_xyz.json", (21, 3)), ("evaluation_verts.json", (778, 3)
 Entry = tuple[int, str, int]  # position in the list, sequence, frame number
 
 
-def folder_of(split: str) -> str:
-    """The folder of a split below the root: `val` is cut from the training list."""
-    return "evaluation" if split == "test" else "train"
-
-
 def read_list(root: Path, split: str) -> list[Entry]:
     """All lines of train.txt or evaluation.txt, in the file's order. InputError names file and line."""
-    path = root / f"{folder_of(split)}.txt"
+    path = root / f"{ho3d_folder(split)}.txt"
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -60,7 +55,7 @@ def select(entries: list[Entry], split: str) -> list[Entry]:
     return [entry for entry in entries if (entry[0] in held_out) == (split == "val")]
 
 
-def by_sequence(entries: list[Entry]) -> dict[str, list[Entry]]:
+def group_by_sequence(entries: list[Entry]) -> dict[str, list[Entry]]:
     """Entries grouped by sequence (order of first appearance), sorted by frame number."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -75,7 +70,7 @@ def list_ho3d(
     entries = read_list(root, split)
     released = released_ranges(root, len(entries)) if split == "test" else None
     found = []
-    for key, group in by_sequence(select(entries, split)).items():
+    for key, group in group_by_sequence(select(entries, split)).items():
         indices = np.array([entry[0] for entry in group], np.int64)
         found.append(
             CameraSequence(
@@ -91,11 +86,11 @@ def list_ho3d(
                 seg_channel=seg_channel,
             )
         )
-    _check_version(dataset, root, split, found)
+    _check_version(dataset, root, found)
     return found
 
 
-def _check_version(dataset: str, root: Path, split: str, sequences: list[CameraSequence]) -> None:
+def _check_version(dataset: str, root: Path, sequences: list[CameraSequence]) -> None:
     """v2 has .png photos, v3 .jpg: a mixed-up --dataset would otherwise report every photo as missing."""
     if not sequences:
         return

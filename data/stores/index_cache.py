@@ -17,7 +17,7 @@ from pathlib import Path
 from ... import durable
 
 KEEP_DAYS = 30
-"""Longer than a training run: one that lasts may map a column of its index late."""
+"""Longer than a training run, which may map a column of its index late."""
 
 
 def cache_folder() -> Path:
@@ -30,7 +30,7 @@ def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / name
-    if not _opened(folder):
+    if not _mark_used(folder):
         forget_unused(cache)
         with durable.building(folder) as temporary:
             fill(temporary)
@@ -38,7 +38,7 @@ def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _opened(folder: Path) -> bool:
+def _mark_used(folder: Path) -> bool:
     """Mark an entry as used now; False when it is not there."""
     with durable.locked(folder.parent):
         try:
@@ -51,7 +51,7 @@ def _opened(folder: Path) -> bool:
 
 
 def forget_unused(cache: Path) -> int:
-    """Remove what nobody opened for `KEEP_DAYS`, also what interrupted downloads left; returns how many entries."""
+    """Remove what nobody opened for `KEEP_DAYS`, and what interrupted downloads left; returns how many entries."""
     limit = time.time() - KEEP_DAYS * 86400
     retired = []
     with durable.locked(cache):

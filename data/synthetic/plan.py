@@ -12,13 +12,15 @@ from ..annotations import write_annotation_file
 
 log = logging.getLogger(__name__)
 STAGES = ("entry", "reach", "hold")
-"""Which part of a performance a short recording shows, see `performance.staged_performance`."""
+"""Which part of a performance a short recording shows, see `performance.make_performance`."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """tasks: one picklable call per recording, each returns its number of photos; finish: what can only be written
-    after all of them."""
+    """What is still to be written of a dataset.
+
+    tasks: one picklable call per recording, each returns its number of photos; finish: writes what needs all of them.
+    """
 
     tasks: list[Callable[[], int]]
     finish: Callable[[], None]
@@ -27,18 +29,12 @@ class Plan:
 def annotate(dataset: str, root: Path, files: dict[str, str]) -> None:
     """Write HandOccNet's annotation JSONs of a finished tree: `files` maps a split to the name under `annotations/`.
 
-    A split without any annotated frame gets no file, which is said as a warning.
+    A split without any annotated frame gets no file, with a warning.
     """
     (root / "annotations").mkdir()
     for split, name in files.items():
-        before = logging.root.manager.disable
-        logging.disable(logging.WARNING)  # readers warn that most of the real dataset is not there: it cannot be
         try:
-            write_annotation_file(dataset, root, split, "s0", root / "mano", root / "annotations" / name)
-            missing = None
+            # Without warnings that most of the real dataset is missing: here that is as it should be.
+            write_annotation_file(dataset, root, split, "s0", root / "mano", root / "annotations" / name, warn=False)
         except InputError as error:
-            missing = error
-        finally:
-            logging.disable(before)
-        if missing is not None:
-            log.warning("annotations/%s is not written: %s", name, missing)
+            log.warning("annotations/%s is not written: %s", name, error)

@@ -15,7 +15,7 @@ import pytest
 import raw_trees as trees
 from h2onet.data.annotations import write_annotations
 from h2onet.data.datasets import iter_frames, list_sequences
-from h2onet.data.frame import Failure, Frame, Skipped
+from h2onet.data.frame import Failure, Frame, Unannotated
 from h2onet.data.readers import json_scan
 from h2onet.data.readers.dexycb_splits import SERIALS
 from h2onet.data.readers.handoccnet_index import index_annotations
@@ -193,7 +193,7 @@ def test_images_without_annotation_are_counted(dexycb, dexycb_json, tmp_path):
     del content["annotations"][3]
     (tmp_path / "less.json").write_text(json.dumps(content))
     items = frames("dexycb", dexycb, "train", tmp_path / "less.json")
-    assert [type(item) for item in items].count(Skipped) == 1
+    assert [type(item) for item in items].count(Unannotated) == 1
 
 
 def test_a_json_of_another_split_is_warned_about(dexycb, dexycb_json, caplog):

@@ -212,13 +212,11 @@ def test_one_draw_serves_the_whole_window(clips):
     assert abs(turned[0]) > 0.01
 
 
-def test_frames_without_labels_or_pose_can_be_left_out(tmp_path):
+def test_frames_without_labels_are_items_too(tmp_path):
     path = build(tmp_path, Scene(sequences={KEY: (0, 1)}, labelled=False))
     assert len(ClipDataset(path, require_pose=True)) == 2
     item = ClipDataset(path)[0]
     assert (item["occluded"] == 255).all() and np.isnan(item["visible_fraction"]).all() and item["has_pose"]
-    with pytest.raises(InputError, match="no frame passes"):
-        ClipDataset(path, labelled_only=True)
 
 
 def test_evaluation_frames_of_ho3d_need_no_ground_truth(tmp_path):

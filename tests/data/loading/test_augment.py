@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from h2onet.data.loading.augment import NOTHING, Augmentation, Draw, Hands, mirror_left, patch, photo_affine, turn
+from h2onet.data.loading.augment import NOTHING, Augmentation, Draw, HandLabels, mirror_left, patch, photo_affine, turn
 from h2onet.data.loading.crops import crop_from_photo
 from h2onet.errors import InputError
 from h2onet.hand.camera import project
@@ -25,7 +25,7 @@ def some_hands(seed=0):
     joints = np.concatenate([np.zeros((2, 1, 3)), rng.normal(0, 0.06, (2, 20, 3))], axis=1)
     intrinsics = np.stack([INTRINSICS, INTRINSICS])
     joints_2d = project(joints + root[:, None], intrinsics)
-    hands = Hands(joints, root, rng.normal(0, 0.7, (2, 48)), joints_2d, intrinsics)
+    hands = HandLabels(joints, root, rng.normal(0, 0.7, (2, 48)), joints_2d, intrinsics)
     for field in fields(hands):
         getattr(hands, field.name).setflags(write=False)  # writing into the input would raise
     return hands
@@ -88,7 +88,7 @@ def test_the_turned_pose_gives_the_turned_joints():
         return joints - joints[:, :1]
 
     hands = some_hands()
-    hands = Hands(joints_of(pose), hands.root, pose, hands.joints_2d, hands.intrinsics)
+    hands = HandLabels(joints_of(pose), hands.root, pose, hands.joints_2d, hands.intrinsics)
     turned = turn(hands, 37.0, crop_from_photo(boxes_of(hands), 1.0, 37.0))
     np.testing.assert_allclose(joints_of(turned.mano_pose), turned.joints, atol=1e-9)
     np.testing.assert_array_equal(turned.mano_pose[:, 3:], pose[:, 3:])  # only the global rotation changes

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from h2onet.data.loading.windows import Window, nearest, window_of, window_positions
+from h2onet.data.loading.windows import Window, nearest_position, window_of, window_positions
 from h2onet.errors import InputError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +60,7 @@ def test_unknown_dataset_is_named():
 
 def test_the_nearest_existing_frame_stands_in():
     numbers = np.array([0, 1, 2, 8, 9, 20])
-    assert [nearest(numbers, n) for n in (-3, 0, 4, 5, 6, 14, 15, 99)] == [0, 0, 2, 2, 3, 4, 5, 5]
+    assert [nearest_position(numbers, n) for n in (-3, 0, 4, 5, 6, 14, 15, 99)] == [0, 0, 2, 2, 3, 4, 5, 5]
     # t = 20: 15 is missing (9 is 6 away, 20 is 5), 10 is missing (9); never a later frame than t.
     assert window_positions(numbers, 5, Window((5, 10), (0.0, 0.0))).tolist() == [5, 5, 4]
 

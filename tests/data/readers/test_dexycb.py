@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import raw_trees as trees
 from h2onet.data.datasets import iter_frames, list_sequences
-from h2onet.data.frame import Failure, Frame, Skipped
-from h2onet.data.readers.dexycb import NO_JOINTS, NO_PIXELS, NO_POSE, read_extrinsics
+from h2onet.data.frame import Failure, Frame, Unannotated
+from h2onet.data.readers.dexycb import NO_JOINTS, NO_PIXELS, NO_POSE
 from h2onet.data.readers.dexycb_splits import SERIALS, SUBJECTS, in_split, positions, sequence_list
 from h2onet.data.readers.yaml_files import read_yaml
 from h2onet.errors import InputError
@@ -121,7 +121,7 @@ def test_a_sequence_without_its_meta_is_named(tree):
 def test_frames_speak_the_projects_conventions(made, place, side):
     sequence = list_sequences("dexycb", made, "train", mano="standin")[place]
     items: list[Any] = list(iter_frames(sequence))
-    assert [type(item) for item in items] == [Frame, Skipped, Frame, Frame]
+    assert [type(item) for item in items] == [Frame, Unannotated, Frame, Frame]
     frame, truth = items[2], trees.posed(side, 2)
     assert (frame.side, frame.number, frame.sequence) == (side, 2, sequence.key)
     assert frame.image == f"{sequence.key}/color_000002.jpg"
@@ -151,7 +151,7 @@ def test_absent_objects_are_left_out_and_the_held_one_is_found(made):
 def test_frames_without_a_hand_say_why(tree, arrays, reason):
     trees.change_label(first_label(tree), **arrays)
     item = frames(tree)[0]
-    assert isinstance(item, Skipped) and item.reason == reason
+    assert isinstance(item, Unannotated) and item.reason == reason
 
 
 def _truncate(path: Path) -> None:
@@ -254,8 +254,9 @@ def test_a_meta_that_cannot_be_counted_is_named(tree, change):
 
 
 def test_yaml_knows_tuples_and_runs_nothing(tree, tmp_path):
-    poses = read_extrinsics(tree / "calibration/extrinsics_20200702_151821/extrinsics.yml")
-    np.testing.assert_array_equal(poses[SERIALS[0]], np.hstack([np.eye(3), [[0], [0], [0.5]]]))
+    poses = read_yaml(tree / "calibration/extrinsics_20200702_151821/extrinsics.yml")["extrinsics"]
+    expected = np.hstack([np.eye(3), [[0], [0], [0.5]]])
+    np.testing.assert_array_equal(np.reshape(poses[SERIALS[0]], (3, 4)), expected)
     hostile = tmp_path / "hostile.yml"
     hostile.write_text("a: !!python/object/apply:os.system ['touch /tmp/never']\n")
     with pytest.raises(InputError, match=r"hostile\.yml"):

@@ -12,7 +12,7 @@ import pytest
 import raw_trees as trees
 import torch
 from h2onet.data.datasets import iter_frames, list_sequences
-from h2onet.data.frame import Failure, Frame, Skipped
+from h2onet.data.frame import Failure, Frame, Unannotated
 from h2onet.data.readers.ho3d import FROM_HO3D, NO_ANNOTATION, NO_META, channel_counts
 from h2onet.data.readers.ho3d_lists import read_list, select
 from h2onet.errors import InputError
@@ -139,9 +139,9 @@ def test_frames_without_annotation_are_counted_not_lost(v2, v3):
     path = v2 / "train/ABF10/meta/0001.pkl"
     meta = {"objRot": None, "handPose": None, "camMat": trees.INTRINSICS}
     trees.save_meta(path, meta)
-    assert [i.reason for i in frames("ho3d-v2", v2) if isinstance(i, Skipped)] == [NO_ANNOTATION]
+    assert [i.reason for i in frames("ho3d-v2", v2) if isinstance(i, Unannotated)] == [NO_ANNOTATION]
     (v3 / "train/ABF10/meta/0001.pkl").unlink()
-    assert [i.reason for i in frames("ho3d-v3", v3) if isinstance(i, Skipped)] == [NO_META]
+    assert [i.reason for i in frames("ho3d-v3", v3) if isinstance(i, Unannotated)] == [NO_META]
     (v2 / "train/ABF10/meta/0002.pkl").unlink()
     assert [i.reason for i in frames("ho3d-v2", v2) if isinstance(i, Failure)] == [NO_META]
 
