@@ -6,9 +6,10 @@ given and what is refused training/inputs.py, the loop training/run.py, one step
 
 from pathlib import Path
 
+from ..data.clips import ClipStore
 from ..data.loading.batches import loader
 from ..errors import InputError
-from ..evaluation.truth import truth_hand
+from ..evaluation.truth import load_truth_hand
 from ..network.checkpoint import load_checkpoint, load_training_state
 from . import inputs, machine
 from .distributed import barrier, from_environment, process_group
@@ -48,7 +49,8 @@ def train(
     validation = inputs.validation_clips(recipe, val_clips, clips)
     if validation is not None and len(validation) < processes.world:
         raise InputError(f"--val-clips: {len(validation)} samples for {processes.world} processes, expected one each")
-    hand = truth_hand([*samples.paths, *(validation.paths if validation else [])], mano)
+    paths = [*samples.paths, *(validation.paths if validation else [])]
+    hand = load_truth_hand([ClipStore.open(path) for path in paths], mano)
     machine.prepare(recipe, chosen, processes.rank)
     batches = loader(
         samples,
