@@ -74,7 +74,7 @@ class Comparison:
 
 
 def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Comparison:
-    """Compare two result folders. InputError where one is not one, or where the protocols differ without `force`.
+    """Compare two result folders. InputError where one of them is not one, or where protocols differ without `force`.
 
     With `force`, results of different protocols are shown side by side, without paired columns where frames differ.
     """

@@ -37,7 +37,7 @@ COMPARED = (
 
 
 def hash_lines(lines: Iterable[str]) -> str:
-    """sha256 over sorted lines: equal lists of frames, equal hashes."""
+    """sha256 over sorted lines: equal lists of frames have equal hashes."""
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 

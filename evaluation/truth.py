@@ -30,7 +30,7 @@ def load_truth_hand(stores: Sequence[ClipStore], mano: str | Path | None = None)
             problems.append(str(error))
             continue
         if arrays.sha256 == sha256:
-            return HandModel.from_arrays(arrays)
+            return HandModel(arrays)
         problems.append(f"{arrays.source} has sha256 {arrays.sha256[:12]}")
     raise InputError(
         f"{first}: was labelled with {source} (sha256 {sha256[:12]}), which is not there now: {'; '.join(problems)}; "

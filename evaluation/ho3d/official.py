@@ -1,6 +1,6 @@
 """HO3D's official scores: a pred.json against the released ground truth, as the official script prints them.
 
-Errors are centimetres here, as in scores.txt; everything else about the format is `files.py`.
+Errors are centimetres here, as in scores.txt; the file formats are in `files.py`.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ DIGITS = 6  # the official scores.txt prints "%f"
 CM = 100.0
 MM = 1000.0
 F_COLUMNS = {5: metrics.F_CURVE.index(0.005), 15: metrics.F_CURVE.index(0.015)}
-NAMED = 5  # missing frames that the log names; all of them are in missing.txt
+NAMED = 5  # how many missing frames the log names; missing.txt names them all
 
 
 def evaluate_predictions(
@@ -221,7 +221,7 @@ def build_protocol(dataset: str, path: Path, scored: NDArray, missing: NDArray) 
 
 
 def write_results(out: Path, found: Scored, breakdown: dict[str, dict]) -> None:
-    """Write metrics.json, scores.txt, breakdown.json, protocol.json, frames.npz and, where frames miss, missing.txt."""
+    """Write the result files; missing.txt names the frames that were not predicted, where there are some."""
     write_text(out / "scores.txt", "".join(f"{name}: {value:f}\n" for name, value in found.scores.items()))
     for name, content in (("metrics", found.scores), ("breakdown", breakdown), ("protocol", found.protocol)):
         write_json(out / f"{name}.json", content)

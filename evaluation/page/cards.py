@@ -83,7 +83,7 @@ class Drawer:
 
 
 def is_drawable(mesh: NDArray) -> bool:
-    """Whether a mesh (V, 3) m in the camera frame is known and stands before the camera."""
+    """Whether a mesh (V, 3) m in the camera frame is known and lies before the camera."""
     return bool(np.isfinite(mesh).all() and mesh[:, 2].min() > NEAREST)
 
 

@@ -117,6 +117,5 @@ def draw_bars(axes: Axes, bottom: float, frames: NDArray, opacity: NDArray, colo
     starts = np.flatnonzero((np.diff(shades, prepend=np.nan) != 0) | (np.diff(frames, prepend=-1) != 1))
     lengths = np.diff(starts, append=len(frames))
     colours = [to_rgba(colour, shade) for shade in shades[starts].tolist()]
-    axes.broken_barh(
-        list(zip(frames[starts].tolist(), lengths.tolist(), strict=True)), (bottom, 0.4), color=colours, lw=0
-    )
+    bars = list(zip(frames[starts].tolist(), lengths.tolist(), strict=True))
+    axes.broken_barh(bars, (bottom, 0.4), color=colours, linewidth=0)

@@ -22,7 +22,7 @@ from ...network.prediction import Prediction
 from .. import metrics
 
 F_THRESHOLDS = (0.005, 0.015)  # m
-CROP = 128  # px, the side of the network's picture
+CROP = 128  # px, the side of the network's input
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def orientation_scores(batch: dict[str, Tensor], prediction: Prediction, windows
 
 
 def occluded_probability(prediction: Prediction) -> NDArray:
-    """Probability that thumb .. little and the whole hand are occluded in the current frame (B, 6); NaN if not said."""
+    """Probability that thumb .. little and the whole hand are occluded in the current frame (B, 6); NaN without it."""
     if prediction.occlusion_logits is None:
         return np.full((len(prediction.vertices), 6), np.nan)
     return prediction.occlusion_logits[:, 0].detach().float().softmax(1)[:, 1].double().cpu().numpy()

@@ -146,9 +146,7 @@ def test_occlusion_outputs_meet_their_own_labels() -> None:
 
 
 def test_error_after_reappearance_is_that_of_the_finger_and_the_frame() -> None:
-    """The index finger is hidden in frames 2 to 4; its error is its frame number, in mm. Other fingers are always
-    seen.
-    """
+    """The index finger is hidden in frames 2 to 4 and its error is its frame number, in mm; others are never hidden."""
     labels = np.zeros((20, 7), np.uint8)
     labels[2:5, 1] = 1
     errors = np.zeros((20, 21))
