@@ -9,9 +9,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import float32, float64, int32, int64, njit, types
+from numba import float32, float64, int32, int64, types
 
 from ..errors import InputError
+from ..jit import njit
 
 PIXEL_CENTRE = np.array([[0.5, 0.5]])
 """One sample in the middle of the pixel."""
@@ -59,7 +60,7 @@ _inputs = [
 ]
 
 
-@njit(types.void(*_inputs, int32[:, :, ::1], float32[:, :, ::1]), cache=True, error_model="numpy")
+@njit(types.void(*_inputs, int32[:, :, ::1], float32[:, :, ::1]), error_model="numpy")
 def _draw(points, z, faces, samples, left, top, cull, near, first_face, out_face, out_depth):
     """Draw all faces; see `rasterize`. Coordinates run in 1/256 px: edge values are exact integers held in float64."""
     n_samples, height, width = out_face.shape
@@ -174,7 +175,7 @@ def clip_viewport(viewport: tuple[int, int, int, int], width: int, height: int) 
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else (0, 0, 0, 0)
 
 
-@njit(types.UniTuple(float64, 4)(types.Array(float64, 2, "C", readonly=True)), cache=True)
+@njit(types.UniTuple(float64, 4)(types.Array(float64, 2, "C", readonly=True)))
 def _bounds(points):
     """Smallest and largest finite x and y; +inf and -inf where there are none."""
     x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import float64, njit, types
+from numba import float64, types
 
 from ..errors import InputError
+from ..jit import njit
 from .raster import Mesh
 
 MESH_FILE = "textured_simple.obj"
@@ -29,7 +30,7 @@ class ObjectMesh:
 _matrix = types.Array(float64, 2, "C", readonly=True)
 
 
-@njit(types.void(_matrix, _matrix, _matrix, float64[:, ::1], float64[:, ::1]), cache=True, error_model="numpy")
+@njit(types.void(_matrix, _matrix, _matrix, float64[:, ::1], float64[:, ::1]), error_model="numpy")
 def _place(vertices, pose, k, moved, points):
     """Move vertices by a 3 x 4 pose and project them: one pass, several times faster than array by array."""
     for i in range(vertices.shape[0]):

@@ -17,9 +17,10 @@ than 5 mm nearer than the vertex; else visible. The visible fraction of a part i
 from dataclasses import dataclass
 
 import numpy as np
-from numba import float32, float64, int32, int64, njit, types, uint8
+from numba import float32, float64, int32, int64, types, uint8
 
 from ..hand.parts import CAUSES, PARTS
+from ..jit import njit
 from .raster import NEAR, PartImage, View
 
 RULES = {"h2onet": 1, "depth": 1}
@@ -67,7 +68,7 @@ _image = types.Array(uint8, 2, "C", readonly=True)
 _depth_image = types.Array(float32, 2, "C", readonly=True)
 
 
-@njit(types.void(_vertices, _ids, _image, int64, int64, _image, int64[::1]), cache=True)
+@njit(types.void(_vertices, _ids, _image, int64, int64, _image, int64[::1]))
 def _count_shown(points, parts, shown, left, top, mask, counts):
     """Count, per part, the vertices whose pixel is in the mask and shows that part; the original's pixel indices."""
     height, width = mask.shape
@@ -106,7 +107,7 @@ def authors_rule(
     return AuthorsLabel(occluded, counts, ratio)
 
 
-@njit(types.void(_vertices, types.Array(int32, 2, "C", readonly=True), float64, float64, uint8[::1]), cache=True)
+@njit(types.void(_vertices, types.Array(int32, 2, "C", readonly=True), float64, float64, uint8[::1]))
 def _facing(vertices, faces, sense, cosine, out):
     """Mark the vertices whose area-weighted normal, times `sense`, looks at the camera in the origin."""
     normals = np.zeros((vertices.shape[0], 3))
@@ -145,7 +146,6 @@ def camera_facing(vertices: np.ndarray, faces: np.ndarray, sense: float = 1.0) -
     types.void(
         _vertices, _scalars, _scalars, _depth_image, _depth_image, int64, int64, int64, int64, float64, uint8[::1]
     ),
-    cache=True,
 )
 def _look(points, z, below_hand, hand, objects, left, top, width, height, tolerance, out):
     """State of every point, a code of CAUSES.

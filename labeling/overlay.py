@@ -69,7 +69,8 @@ def draw_label(
 def worst_first(labels: FrameLabels) -> list[int]:
     """Rows to look at first: the worst agreement with the mask, then the most occluded parts.
 
-    Rows without a label are left out. Agreements count in steps of 0.05, so that near-equal ones are ordered by what is hidden.
+    Rows without a label are left out. Agreements count in steps of 0.05, so that near-equal ones are ordered by what
+    is hidden.
     """
     rows = np.flatnonzero(labels.labelled | (labels.cause[:, 0] != UNKNOWN))
     agreement = np.round(np.nan_to_num(labels.mask_iou[rows], nan=1.0) * 20)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from ..jit import njit
 
 # Sums over so many rows are float32 (a block fits registers and the first cache), sums of blocks float64.
 _BLOCK = 64
@@ -127,7 +128,7 @@ def _run(kernel: Callable[..., None], sums: np.ndarray, *arguments: np.ndarray) 
         other.result()
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy")
 def _moments(start, stop, sums, values, pivot):
     channels = values.shape[1]
     block = np.empty((2, channels), np.float32)
@@ -141,7 +142,7 @@ def _moments(start, stop, sums, values, pivot):
         sums += block
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy")
 def _normalise(start, stop, _, values, centre, scale, shift, out):
     for i in range(start, stop):
         for j in range(values.shape[1]):
@@ -149,7 +150,7 @@ def _normalise(start, stop, _, values, centre, scale, shift, out):
             out[i, j] = np.float32(0.0) if y <= 0.0 else y  # NaN stays NaN
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy")
 def _gradient_sums(start, stop, sums, values, gradient, centre, scale, shift):
     channels = values.shape[1]
     block = np.empty((2, channels), np.float32)
@@ -164,7 +165,7 @@ def _gradient_sums(start, stop, sums, values, gradient, centre, scale, shift):
         sums += block
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy")
 def _gradient(start, stop, _, values, gradient, centre, scale, shift, constant, linear, out):
     for i in range(start, stop):
         for j in range(values.shape[1]):

@@ -1,0 +1,73 @@
+"""Compiled code finds a folder, or is compiled anew with one warning: read-only containers run every command."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from h2onet import jit
+
+CODE = "import numba, h2onet.hand.zbuffer; print(numba.config.CACHE_DIR)"
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    jit._cached.cache_clear()
+    yield
+    jit._cached.cache_clear()
+
+
+def test_a_folder_that_others_may_write_is_no_cache(tmp_path: Path):
+    assert jit._private(tmp_path / "new") and (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)  # what lies in a cache is run: someone else's file would be someone else's code
+    assert not jit._private(tmp_path / "open")
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    assert not jit._private(tmp_path / "link")
+    (tmp_path / "file").write_text("")
+    assert not jit._private(tmp_path / "file")
+
+
+def test_folders_are_tried_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    config = jit.numba.config
+    monkeypatch.setattr(config, "CACHE_DIR", "")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert jit._cached() and config.CACHE_DIR == ""  # the package can be written: numba's own choice
+    jit._cached.cache_clear()
+    monkeypatch.setattr(jit, "_PACKAGE", tmp_path / "not there")
+    assert jit._cached() and str(tmp_path / "cache" / "h2onet" / "numba") == config.CACHE_DIR
+    jit._cached.cache_clear()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "mine"))
+    assert jit._cached() and str(tmp_path / "mine") == config.CACHE_DIR
+    jit._cached.cache_clear()
+    monkeypatch.setattr(jit, "_private", lambda folder: False)
+    assert not jit._cached() and not jit._cached()
+    assert [record.levelname for record in caplog.records] == ["WARNING"] and "NUMBA_CACHE_DIR" in caplog.text
+
+
+def test_package_and_home_read_only(tmp_path: Path):
+    """As in `docker run --user --read-only`: the package and the home are mounted read-only, only TMPDIR is not."""
+    package = Path(jit.__file__).parent
+    if not shutil.which("unshare") or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("mounting needs unshare(1) and the rights to use it")
+    (tmp_path / "home").mkdir()
+    script = (
+        f"mount --bind {package} {package} && mount -o remount,ro,bind {package} && "
+        f"mount --bind {tmp_path}/home {tmp_path}/home && mount -o remount,ro,bind {tmp_path}/home && "
+        f'exec "{sys.executable}" -c "$CODE"'
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+    }
+    environment |= {
+        "HOME": str(tmp_path / "home"),
+        "TMPDIR": str(tmp_path),
+        "CODE": CODE,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / f"h2onet-numba-{os.getuid()}") and "numba" not in done.stderr
