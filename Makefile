@@ -1,5 +1,6 @@
 # make demo   everything on a synthesized sample, ending in runs/demo/report.html
 # make test   the whole test suite
+# make docs   the pages and the API reference as HTML, site/index.html
 # Both set up .venv on a fresh machine with Python 3.11 or newer.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format setup gl clean
+.PHONY: demo test lint format docs setup gl clean
 
 demo: setup
 	$(BIN)/h2o demo --out runs/demo --overwrite
@@ -24,6 +25,16 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The reference is made from a copy of the package: looked for in the repository itself, it would drag .venv along.
+docs: setup
+	@rm -rf build/docs site
+	@$(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_py --build-lib build/docs 2>/dev/null
+	$(BIN)/mkdocs build --quiet
+	@! grep -rnE '<(script|link|img|iframe)[^>]* (src|href)="?(https?:)?//' site --include='*.html' || \
+	  { echo "site/: a page would load that from the network"; exit 1; }
+	@! grep -rnE '(url\(["'"'"']?(https?:)?//|@import)' site --include='*.css' | cut -c1-200 | grep . || \
+	  { echo "site/: a style would load that from the network"; exit 1; }
+
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -32,7 +43,10 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "Python's venv module is missing. On Debian or Ubuntu: apt-get install python3-venv, then run make again."; exit 2; }
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@# setuptools warns of every editable install that folders beside the package may be imported in its place; here the
+	@# package is the whole folder.
+	PYTHONWARNINGS='ignore:Editable installation' \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/h2onet
 	@touch $(READY)
 
@@ -48,4 +62,4 @@ gl:
 	fi
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) runs build site *.egg-info
