@@ -36,7 +36,7 @@ _LIBRARIES = ("libturbojpeg.so.0", "libturbojpeg.so", "libturbojpeg.dylib", "tur
 
 
 class BadPhoto(Exception):
-    """This photo cannot be used; the text says why. A fact about one frame, not about the run."""
+    """This photo cannot be used; the text says why. It concerns one frame, not the whole run."""
 
 
 def photo_size(data: bytes) -> tuple[int, int]:
@@ -98,7 +98,7 @@ def decode(data: bytes | np.ndarray) -> np.ndarray:
 
 
 def encode(suffix: str, image: np.ndarray, options: Sequence[int] = ()) -> bytes:
-    """Pixels (height, width) or (height, width, 3) **BGR** as a JPEG or PNG file by `suffix`; BadPhoto without any."""
+    """Pixels (height, width) or (height, width, 3) **BGR** as a JPEG or PNG file by `suffix`; BadPhoto when empty."""
     try:
         done, encoded = cv2.imencode(suffix, image, list(options))
     except cv2.error:
@@ -136,9 +136,7 @@ def _cut_lossless(data: bytes, region: tuple[int, int, int, int]) -> bytes:
 
 @functools.cache
 def turbojpeg() -> Any | None:
-    """PyTurboJPEG's handle, or None when the package or the library is missing; TURBOJPEG may name the library's
-    file.
-    """
+    """PyTurboJPEG's handle, or None without package or library; TURBOJPEG may name the library's file."""
     try:
         from turbojpeg import TurboJPEG
     except ImportError:
@@ -156,8 +154,6 @@ def turbojpeg() -> Any | None:
 
 
 def best_codec(image: str) -> str:
-    """The codec for photos named like `image`: lossless for JPEGs where libturbojpeg is there, encoded again
-    otherwise.
-    """
+    """The codec for photos named like `image`: lossless for JPEGs where libturbojpeg is there, else encoded again."""
     is_jpeg = Path(image).suffix.lower() in (".jpg", ".jpeg")
     return LOSSLESS if is_jpeg and turbojpeg() is not None else REENCODED

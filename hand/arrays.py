@@ -85,10 +85,10 @@ def _read_arrays(path: Path, side: str, _modified: int, _size: int) -> HandArray
         weights=fields["weights"],
         hands_components=fields["hands_components"],
         hands_mean=fields["hands_mean"],
-        # The poses MANO was learned from: nothing is computed from them, so a cleaned copy may lack them.
+        # The poses that MANO was learned from. Nothing is computed from them, so a cleaned copy may lack them.
         hands_coeffs=_field(path, {"hands_coeffs": np.zeros((0, 45))} | content, "hands_coeffs", (None, 45)),
-        faces=_frozen(faces.astype(np.int32)),
-        parents=_frozen(parents),
+        faces=_freeze(faces.astype(np.int32)),
+        parents=_freeze(parents),
         side=side,
         source=str(path),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -100,7 +100,7 @@ def _field(path: Path, content: dict, name: str, shape: tuple[int | None, ...]) 
         raise InputError(f"{path}: {name}: missing; found {', '.join(map(str, content))}; {_GET_MANO}")
     value = content[name]
     found = getattr(value, "shape", None)
-    # The shape is checked before a sparse matrix is spread out: a hostile file may claim any size.
+    # The shape is checked before a sparse matrix is made dense: a hostile file may claim any size.
     if found is None or len(found) != len(shape) or any(e not in (None, f) for e, f in zip(shape, found, strict=True)):
         expected = tuple("N" if e is None else e for e in shape)
         raise InputError(f"{path}: {name}: expected shape {expected}, found {found}; {_GET_MANO}".replace("'", ""))
@@ -110,7 +110,7 @@ def _field(path: Path, content: dict, name: str, shape: tuple[int | None, ...]) 
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
         raise InputError(f"{path}: {name}: expected finite numbers, found NaN or infinity; {_GET_MANO}")
-    return _frozen(array)
+    return _freeze(array)
 
 
 def _check_side(path: Path, side: str, joints: np.ndarray) -> None:
@@ -123,6 +123,6 @@ def _check_side(path: Path, side: str, joints: np.ndarray) -> None:
         )
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
+def _freeze(array: np.ndarray) -> np.ndarray:
     array.setflags(write=False)
     return array

@@ -1,8 +1,8 @@
 """The posed hand: the model that turns poses and shapes into meshes and joints, through smplx's MANO layer.
 
 Metres and radians. Everywhere in the project a pose is `(B, 48)`: the full axis-angle, global rotation first, the hand
-mean included, in the hand's own side convention. vertices = LBS(pose, shape) + translation, in the frame of the pose's
-global rotation and the translation speak (here the OpenCV camera). The global rotation turns about the rest wrist
+mean included, in the hand's own side convention. vertices = LBS(pose, shape) + translation, in the frame that global
+rotation and translation refer to (here the OpenCV camera). The global rotation turns about the rest wrist
 J0(shape), so the posed wrist is J0(shape) + translation.
 """
 
@@ -16,6 +16,7 @@ from smplx.utils import Struct
 
 from .array_record import SIDES, HandArrays
 from .arrays import find_mano, load_arrays
+from .basis import HandBasis
 from .parts import JOINTS_FROM_MANO, Parts, parts_of, tip_vertices
 
 __all__ = ["SIDES", "HandArrays", "HandMesh", "HandModel", "find_mano", "load_arrays", "load_hand", "rotation_matrices"]
@@ -72,17 +73,12 @@ class HandModel(torch.nn.Module):
         self.hands_mean: np.ndarray = arrays.hands_mean
         self.hands_components: np.ndarray = arrays.hands_components
         self.layer = _smplx_layer(arrays, dtype)
-        wrist = arrays.joint_regressor[0]
-        root_template = torch.tensor(wrist @ arrays.v_template, dtype=dtype)
+        self._basis = HandBasis.of(arrays)
+        root_template = torch.tensor(self._basis.wrist_template, dtype=dtype)
         self.register_buffer("root_template", root_template, persistent=False)
-        root_directions = torch.tensor(np.einsum("v,vkl->kl", wrist, arrays.shapedirs), dtype=dtype)
+        root_directions = torch.tensor(self._basis.wrist_directions, dtype=dtype)
         self.register_buffer("root_directions", root_directions, persistent=False)
         self.requires_grad_(False)
-
-    @classmethod
-    def from_arrays(cls, arrays: HandArrays, dtype: torch.dtype = torch.float32) -> "HandModel":
-        """The model of these arrays; nothing is read from disk."""
-        return cls(arrays, dtype)
 
     def forward(
         self,
@@ -107,7 +103,7 @@ class HandModel(torch.nn.Module):
         )
         fingertips = [posed.vertices[:, vertex] for vertex in tip_vertices(tips, self.side)]
         joints = torch.cat([posed.joints, torch.stack(fingertips, dim=1)], dim=1)
-        joints = torch.stack([joints[:, row] for row in JOINTS_FROM_MANO], dim=1)  # slices: no indices to move
+        joints = torch.stack([joints[:, row] for row in JOINTS_FROM_MANO], dim=1)  # slices: no index tensor to move
         return HandMesh(posed.vertices, joints)
 
     def root(self, mano_shape: torch.Tensor) -> torch.Tensor:
@@ -116,12 +112,11 @@ class HandModel(torch.nn.Module):
 
     def finger_pose(self, coefficients: np.ndarray) -> np.ndarray:
         """PCA coefficients `(..., 45)` to finger axis-angles `(..., 45)` rad, hand mean added (docs/hand.md)."""
-        return np.asarray(coefficients, dtype=np.float64) @ self.hands_components + self.hands_mean
+        return self._basis.finger_pose(coefficients)
 
     def coefficients(self, finger_pose: np.ndarray) -> np.ndarray:
         """The PCA coefficients `(..., 45)` of finger axis-angles `(..., 45)` rad: the inverse of `finger_pose`."""
-        offset = np.asarray(finger_pose, dtype=np.float64) - self.hands_mean
-        return np.linalg.solve(self.hands_components.T, offset[..., None])[..., 0]
+        return self._basis.coefficients(finger_pose)
 
     def joint_regressor_21(self, tips: str = "h2onet") -> np.ndarray:
         """The `(21, 778)` float64 regressor from vertices to joints: 16 regressed ones and five tip vertices."""

@@ -1,7 +1,7 @@
 """Which of DexYCB's 1000 sequences a small synthetic tree should hold, so that no split of any setup is empty.
 
-Split rules are positions in the full list (`dexycb_splits`), so a small tree must choose its positions. All splits of
-all setups have frames from three sequences and three cameras on; s2 needs the cameras 6 (val) and 7 (test).
+Split rules are positions in the full list (`dexycb_splits`), so a small tree must choose its positions. With three
+sequences and three cameras or more, all splits of all setups have frames; s2 needs the cameras 6 (val) and 7 (test).
 """
 
 from __future__ import annotations

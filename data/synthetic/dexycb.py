@@ -1,6 +1,6 @@
-"""The plan of a synthetic DexYCB tree: which recordings, by whom, of what; each one a task for a process.
+"""The plan of a synthetic DexYCB tree: recordings by subject and object, each one a task for a process.
 
-A task is small and picklable: it makes its own motion, look and photos from the seed and its place in the list.
+A task is small and picklable: it makes its own motion, look and photos from the seed and its position in the list.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .choice import Choice, all_choices, choose_cameras, choose_sequences
 from .motion.recorded import SIDE, centre_of_action, load_motion, table_of
 from .motion.retarget import fit_betas, replay
 from .motion.skeleton import skeleton_of
-from .performance import hand_model, perform, staged_performance, subject_betas
+from .performance import hand_model, make_performance, perform, subject_betas
 from .plan import STAGES, Plan, annotate
 from .scene.room import MIDDLE, Camera, make_look, make_rig
-from .write_dexycb import MASTER, Place, write_intrinsics, write_recording, write_subject
+from .write_dexycb import MASTER, DexYCBPlace, write_intrinsics, write_recording, write_subject
 
 if TYPE_CHECKING:
     from .settings import SynthesizeSettings
@@ -35,9 +35,9 @@ JSON_FILES = {"train": "DEX_YCB_s0_train_data.json", "test": "DEX_YCB_s0_test_da
 def subject_rig(
     seed: int, subject: int, centre: tuple[float, float, float] = MIDDLE, far: float = 1.0
 ) -> tuple[Camera, ...]:
-    """The eight cameras as they were calibrated for a subject's session: same lenses, slightly other places.
+    """The eight cameras as calibrated for a subject's session: same lenses, slightly different places.
 
-    centre, far: see `scenes.make_rig`.
+    centre, far: see `room.make_rig`.
     """
     lenses = make_rig(np.random.default_rng([seed, 41]))
     placed = make_rig(np.random.default_rng([seed, 42, subject]), centre=centre, far=far)
@@ -48,11 +48,11 @@ def subject_rig(
 
 def plan_dexycb(settings: SynthesizeSettings, root: Path) -> Plan:
     """Write the calibration and return the recordings still to be made. InputError for an unusable motion file."""
-    tasks = _made_up(settings, root) if settings.motion is None else _replayed(settings, root)
+    tasks = _plan_made_up(settings, root) if settings.motion is None else _plan_replayed(settings, root)
     return Plan(tasks, partial(annotate, "dexycb", root, JSON_FILES))
 
 
-def _made_up(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
+def _plan_made_up(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
     cameras = choose_cameras(settings.cameras)
     tasks, known = [], set()
     write_intrinsics(root, subject_rig(settings.seed, 0))
@@ -61,24 +61,24 @@ def _made_up(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]
             known.add(choice.subject)
             rig = subject_rig(settings.seed, choice.subject)
             write_subject(root, choice.subject, rig, subject_betas(settings.seed, choice.subject))
-        place = Place(root, choice.subject, choice.name, cameras)
+        place = DexYCBPlace(root, choice.subject, choice.name, cameras)
         stage = "entry" if settings.frames >= 60 else STAGES[order % len(STAGES)]
         stage = "gestures" if settings.handling == "gestures" else stage
         tasks.append(partial(record, place, choice, settings.frames, stage, settings.seed))
     return tasks
 
 
-def record(place: Place, choice: Choice, frames: int, stage: str, seed: int) -> int:
+def record(place: DexYCBPlace, choice: Choice, frames: int, stage: str, seed: int) -> int:
     """Make and write one recording; returns its number of photos."""
     rng = np.random.default_rng([seed, 51, choice.subject, choice.position])
     rig = subject_rig(seed, choice.subject)
     betas = subject_betas(seed, choice.subject)
     others = int(rng.integers(1, 4))
-    performance = staged_performance(choice.side, betas, choice.grasped, others, frames, rig, stage, rng)
+    performance = make_performance(choice.side, betas, choice.grasped, others, frames, rig, stage, rng)
     return write_recording(place, performance, rig, make_look(choice.subject, rng), seed)
 
 
-def _replayed(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
+def _plan_replayed(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
     """Recorded sequences under their own names; the world is that of the file, the master camera's."""
     assert settings.motion is not None
     path = Path(settings.motion)
@@ -102,7 +102,7 @@ def _replayed(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int
             betas = fit_betas(motion, SUBJECTS[choice.subject], hand_model(SIDE).arrays)
             prepared[choice.subject] = tuple(rig), betas, world_from_table
             write_subject(root, choice.subject, tuple(rig), betas)
-        place = Place(root, choice.subject, choice.name, cameras)
+        place = DexYCBPlace(root, choice.subject, choice.name, cameras)
         tasks.append(partial(record_replay, place, choice, settings, *prepared[choice.subject]))
     return tasks
 
@@ -112,7 +112,7 @@ def _span_name(choice: Choice) -> str:
 
 
 def record_replay(
-    place: Place,
+    place: DexYCBPlace,
     choice: Choice,
     settings: SynthesizeSettings,
     rig: tuple[Camera, ...],

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import InputError
-from .performance import staged_performance, subject_betas
+from .performance import make_performance, subject_betas
 from .plan import STAGES, Plan, annotate
 from .scene.room import make_look, make_rig
-from .write_ho3d import Place, write_lists, write_recording
+from .write_ho3d import HO3DPlace, write_lists, write_recording
 
 if TYPE_CHECKING:
     from .settings import SynthesizeSettings
@@ -49,8 +49,8 @@ def plan_ho3d(settings: SynthesizeSettings, root: Path) -> Plan:
     if settings.sequences < 2:
         raise InputError("sequences: HO3D needs at least 2 recordings, one to train on and one to evaluate; found 1")
     held_out = max(1, round(settings.sequences / 4))
-    train = _named(_TRAIN, settings.sequences - held_out)
-    evaluation = _named(_EVALUATION, held_out)
+    train = _name_recordings(_TRAIN, settings.sequences - held_out)
+    evaluation = _name_recordings(_EVALUATION, held_out)
     digits = tuple(range(settings.cameras))
     version = settings.layout.removeprefix("ho3d-")
     dropped = settings.frames // 2 if settings.frames > 2 else None
@@ -58,7 +58,7 @@ def plan_ho3d(settings: SynthesizeSettings, root: Path) -> Plan:
     for order, (name, person, thing, split) in enumerate(
         [(*entry, "train") for entry in train] + [(*entry, "evaluation") for entry in evaluation]
     ):
-        place = Place(root, version, name, digits, (split,) * len(digits), dropped if order == 0 else None)
+        place = HO3DPlace(root, version, name, digits, (split,) * len(digits), dropped if order == 0 else None)
         stage = "reach" if settings.frames >= 60 else STAGES[1 + order % 2]
         tasks.append(partial(record, place, person, thing, settings.frames, stage, settings.seed))
         for i in range(len(digits)):
@@ -73,7 +73,7 @@ def _finish(root: Path, version: str, lists: dict[str, list[str]]) -> None:
         annotate("ho3d-v2", root, JSON_FILES)
 
 
-def _named(kinds: tuple[tuple[str, int, str], ...], count: int) -> list[tuple[str, int, str]]:
+def _name_recordings(kinds: tuple[tuple[str, int, str], ...], count: int) -> list[tuple[str, int, str]]:
     """`count` recordings, one of each kind before a second one."""
     if count > _PER_NAME * len(kinds):
         raise InputError(
@@ -86,12 +86,12 @@ def _named(kinds: tuple[tuple[str, int, str], ...], count: int) -> list[tuple[st
     ]
 
 
-def record(place: Place, person: int, thing: str, frames: int, stage: str, seed: int) -> int:
+def record(place: HO3DPlace, person: int, thing: str, frames: int, stage: str, seed: int) -> int:
     """Make and write one recording; returns its number of photos."""
     rng = np.random.default_rng([seed, 61, int.from_bytes(place.name.encode(), "big")])
     rig = make_rig(rng, len(place.digits), spread=0.03)
     betas = subject_betas(seed, 20 + person)
-    performance = staged_performance("right", betas, thing, 0, frames, rig, stage, rng)
+    performance = make_performance("right", betas, thing, 0, frames, rig, stage, rng)
     everywhere = replace(performance.recording, present=np.ones(frames, bool))  # HO3D annotates hands only
     performance = replace(performance, recording=everywhere)
     return write_recording(place, performance, rig, make_look(20 + person, rng), seed)

@@ -1,6 +1,6 @@
-"""One performance ready to be photographed: the hand's meshes over time, the objects, the look; and its photos.
+"""One performance: the hand's meshes over time and the objects, and how it is photographed.
 
-Everything in the table's frame, metres. Writers of dataset layouts turn it into their own frames and files.
+Everything in the table's frame, metres. Writers of dataset layouts convert it to their own frames and files.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ STANDIN = "standin"
 
 @dataclass(frozen=True, eq=False)
 class Performance:
-    """A recording with its hand posed: vertices (F, 778, 3) and joints (F, 21, 3) m in the table's frame, root (3,) the
-    rest wrist J0, coefficients (F, 45) the finger pose on the hand's PCA basis."""
+    """A recording with its hand posed.
+
+    vertices (F, 778, 3) and joints (F, 21, 3) m in the table's frame; root (3,) m is the rest wrist J0; coefficients
+    (F, 45) are the finger pose in the hand's PCA basis.
+    """
 
     recording: Recording
     vertices: np.ndarray
@@ -65,7 +68,7 @@ def joints_in_view(joints: np.ndarray, camera: Camera) -> np.ndarray:
     return inside.reshape(joints.shape[:2]).sum(axis=1)
 
 
-def staged_performance(
+def make_performance(
     side: str,
     betas: np.ndarray,
     grasped: str,
@@ -75,10 +78,10 @@ def staged_performance(
     stage: str,
     rng: np.random.Generator,
 ) -> Performance:
-    """A part of `frames` frames of somebody taking `grasped`.
+    """`frames` frames of somebody taking `grasped`.
 
     stage: "entry" begins shortly before the hand is in view, "reach" has the grasp in the middle, "hold" begins
-    with it, "gestures" shows a hand behind a stack instead (`data.gestures`). At the start, frames in which less than
+    with it, "gestures" shows a hand behind a stack instead (`motion.gestures`). At the start, frames in which less than
     half of `rig` sees half of the joints have no hand.
     """
     skeleton = skeleton_of(hand_model(side).arrays, betas)
@@ -117,7 +120,7 @@ def hand_in_camera(performance: Performance, camera_from_table: np.ndarray) -> t
 def shoot(
     performance: Performance, cameras: tuple[Camera, ...], look: Look, seed: tuple[int, ...]
 ) -> Iterator[tuple[int, int, Shot]]:
-    """All photos: (frame, camera, shot), frame by frame, so that a moment's meshes and shadows are made once.
+    """All photos as (frame, camera, shot), frame by frame, so that a moment's meshes and shadows are made once.
 
     `seed` feeds the sensor noise, one generator per camera.
     """

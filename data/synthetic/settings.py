@@ -1,4 +1,4 @@
-"""What `h2o synthesize` is told: read by the entry and by the layouts' planners."""
+"""Settings of `h2o synthesize`, read by the entry and by the layouts' planners."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 class SynthesizeSettings:
     """What to write. `out` is the dataset's root itself; `sequences` counts recordings, `cameras` views of each.
 
-    handling: "lift" reaches, grasps and lifts; "gestures" shows gestures behind a stack of objects (`data.gestures`).
-    motion: npz of real trajectories to replay
-    (DexYCB layout only), every `motion_step`-th frame. workers: processes, default one per usable core. overwrite:
-    replace `out`, if it is a tree made by this module.
+    handling: "lift" reaches, grasps and lifts; "gestures" shows gestures behind a stack of objects (`motion.gestures`).
+    motion: npz of real trajectories to replay (DexYCB layout only), every `motion_step`-th frame. workers: processes,
+    default one per usable core. overwrite: replace `out`, if it is a tree made by this module.
     """
 
     out: Path

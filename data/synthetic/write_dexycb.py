@@ -1,6 +1,6 @@
 """Writes DexYCB's raw tree (docs/datasets.md): calibration once, then one recording after another.
 
-Files hold camera-frame (OpenCV) values in metres and pixels; `pose.npz` speaks the world frame, the master camera's.
+Files hold camera-frame (OpenCV) values in metres and pixels; `pose.npz` is in the world frame, the master camera's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
 @dataclass(frozen=True)
-class Place:
+class DexYCBPlace:
     """Where one recording goes: subject and camera indices, sequence name."""
 
     root: Path
@@ -50,7 +50,7 @@ def mano_calibration(subject: int) -> str:
 
 
 def world_from_table(rig: tuple[Camera, ...]) -> np.ndarray:
-    """(4, 4) m."""
+    """The pose (4, 4) m of the table in the world, which is the master camera's frame."""
     return rig[MASTER].camera_from_table
 
 
@@ -70,7 +70,7 @@ def write_subject(root: Path, subject: int, rig: tuple[Camera, ...], betas: np.n
     folder.mkdir(parents=True)
     world = world_from_table(rig)
     poses = {f"'{s}'": world @ np.linalg.inv(c.camera_from_table) for s, c in zip(SERIALS, rig, strict=True)}
-    poses[f"'{SERIALS[MASTER]}'"] = np.eye(4)  # by definition, not but for rounding
+    poses[f"'{SERIALS[MASTER]}'"] = np.eye(4)  # exactly, without rounding errors
     poses["apriltag"] = world
     lines = [f"master: '{SERIALS[MASTER]}'", "extrinsics:"]
     for name, pose in poses.items():
@@ -82,7 +82,9 @@ def write_subject(root: Path, subject: int, rig: tuple[Camera, ...], betas: np.n
     (folder / "mano.yml").write_text("betas:\n" + "".join(f"- {float(b)!r}\n" for b in betas))
 
 
-def write_recording(place: Place, performance: Performance, rig: tuple[Camera, ...], look: Look, seed: int) -> int:
+def write_recording(
+    place: DexYCBPlace, performance: Performance, rig: tuple[Camera, ...], look: Look, seed: int
+) -> int:
     """Write one recording with all its cameras; returns the number of photos."""
     recording = performance.recording
     folder = place.folder

@@ -1,6 +1,6 @@
 """Writes HO3D's tree, versions 2 and 3 (docs/datasets.md): recordings, lists, calibration, released ground truth.
 
-Files speak OpenGL axes (x right, y up, z backward), metres and pixels, HO3D's joint order. The OpenCV camera frame
+Files have OpenGL axes (x right, y up, z backward), metres and pixels, HO3D's joint order. The OpenCV camera frame
 becomes OpenGL by C = diag(1, -1, -1); a hand's rotation turns about its rest wrist, so handTrans = C wrist - J0.
 """
 
@@ -30,13 +30,16 @@ HAND_COLOUR, OBJECT_COLOUR = (255, 0, 0), (0, 0, 255)
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 PARTS = ".parts"
-"""Folder for what the recordings hand over to the lists; it goes away in the end."""
+"""Folder for what the lists need of the recordings; it is removed at the end."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one recording goes. `splits` of the camera digits are "train" or "evaluation"; frame `dropped` (None: none)
-    of the first camera is not annotated."""
+class HO3DPlace:
+    """Where one recording goes.
+
+    `splits` of the camera digits are "train" or "evaluation"; frame `dropped` (None: none) of the first camera is not
+    annotated.
+    """
 
     root: Path
     version: str
@@ -64,7 +67,7 @@ class _Annotations:
     contact: np.ndarray  # (F, 778) uint8
 
 
-def write_recording(place: Place, performance: Performance, rig: tuple[Camera, ...], look: Look, seed: int) -> int:
+def write_recording(place: HO3DPlace, performance: Performance, rig: tuple[Camera, ...], look: Look, seed: int) -> int:
     """Write one recording with the cameras of `place`; returns the number of photos."""
     recording = performance.recording
     suffix = "." + PHOTO_SUFFIX[f"ho3d-{place.version}"]
@@ -80,7 +83,7 @@ def write_recording(place: Place, performance: Performance, rig: tuple[Camera, .
         folder, split = place.root / place.splits[i] / place.sequence(i), place.splits[i]
         photo = np.ascontiguousarray(shot.photo[:, :, ::-1])
         (folder / "rgb" / f"{frame:04d}{suffix}").write_bytes(encode(suffix, photo, quality))
-        (folder / "depth" / f"{frame:04d}.png").write_bytes(encode(".png", _coded_depth(shot), _PNG))
+        (folder / "depth" / f"{frame:04d}.png").write_bytes(encode(".png", _encode_depth(shot), _PNG))
         if split == "train":
             (folder / "seg" / f"{frame:04d}.jpg").write_bytes(encode(".jpg", _mask(shot, ident), _JPEG))
         _write_meta(folder / "meta" / f"{frame:04d}.pkl", place, i, frame, performance, labels[i], rig[i])
@@ -124,7 +127,7 @@ def _annotate(performance: Performance, camera: Camera) -> _Annotations:
 
 
 def _write_meta(
-    path: Path, place: Place, i: int, frame: int, performance: Performance, labels: _Annotations, camera: Camera
+    path: Path, place: HO3DPlace, i: int, frame: int, performance: Performance, labels: _Annotations, camera: Camera
 ) -> None:
     recording = performance.recording
     name = recording.objects[recording.grasped]
@@ -167,7 +170,7 @@ def _corners(name: str) -> np.ndarray:
     return np.where(pick == 0, low, high)
 
 
-def _coded_depth(shot: Shot) -> np.ndarray:
+def _encode_depth(shot: Shot) -> np.ndarray:
     """Depth as HO3D's picture, BGR: red holds the low byte, green the high byte, in units of `DEPTH_SCALE` m."""
     units = np.clip(np.round(shot.depth / DEPTH_SCALE), 0, 65535).astype(np.uint16)
     return np.stack([np.zeros_like(units), units >> 8, units & 255], axis=-1).astype(np.uint8)
@@ -182,7 +185,7 @@ def _mask(shot: Shot, ident: int) -> np.ndarray:
     return mask
 
 
-def _write_calibration(place: Place, rig: tuple[Camera, ...]) -> None:
+def _write_calibration(place: HO3DPlace, rig: tuple[Camera, ...]) -> None:
     """Version 3's calibration folder; the world is the first camera's OpenCV frame."""
     folder = place.root / "calibration" / place.name / "calibration"
     folder.mkdir(parents=True)
@@ -201,7 +204,7 @@ def _write_calibration(place: Place, rig: tuple[Camera, ...]) -> None:
 def write_lists(root: Path, train: list[str], evaluation: list[str]) -> None:
     """train.txt, evaluation.txt and, in the latter's order, the released evaluation_xyz.json and evaluation_verts.json.
 
-    The entries are "SEQ/NNNN". Joints and meshes come from what the recordings left in `PARTS`, which is emptied.
+    The entries are "SEQ/NNNN". Joints and meshes come from what the recordings left in `PARTS`, which is removed.
     """
     (root / "train.txt").write_text("".join(f"{entry}\n" for entry in train))
     (root / "evaluation.txt").write_text("".join(f"{entry}\n" for entry in evaluation))

@@ -56,7 +56,7 @@ def blend_skinning(a, pose, shape, translation):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 def test_equals_an_independent_skinning(arrays, batch, dtype, tolerance):
-    hand = HandModel.from_arrays(arrays, dtype)
+    hand = HandModel(arrays, dtype)
     mesh = hand(*(torch.tensor(x, dtype=dtype) for x in batch), tips="ho3d")
     assert mesh.vertices.dtype == mesh.joints.dtype == dtype
     for i, (pose, shape, translation) in enumerate(zip(*batch, strict=True)):

@@ -1,1 +1,1 @@
-"""What a synthetic hand does: grasps, gestures, replayed recordings."""
+"""Motion of the synthetic hand: grasps, gestures, replayed recordings."""

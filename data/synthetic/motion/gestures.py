@@ -1,8 +1,8 @@
-"""A hand that shows gestures behind a stack of objects, to and fro: what it does cannot be told from what it holds.
+"""A hand that shows gestures while moving to and fro behind a stack of objects: no object explains its pose.
 
-Metres and radians, the table's frame as in `data.motion`. Every finger is bent on its own, and the gesture stays while
-the stack hides now this and now that finger from the cameras across the table: where a hidden finger is then follows
-neither from an object nor from the other fingers, only from a moment in which it was seen.
+Metres and radians, the table's frame as in `reach`. Every finger is bent on its own, and a gesture is held while the
+stack hides one finger after another from the cameras across the table: the pose of a hidden finger follows neither from
+an object nor from the other fingers, only from frames in which it was visible.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .skeleton import THUMB, Skeleton, chain, finger_rotations, pose_of
 
 FAMILIES = 3
 """A stack's objects are of one family: every third of the objects that recordings grasp."""
-_AZIMUTH, _ELEVATION = np.radians(-24.0), np.radians(38.0)  # of the first camera, see `scenes`
+_AZIMUTH, _ELEVATION = np.radians(-24.0), np.radians(38.0)  # of the first camera, see `scene.room`
 _STACKED = 3
 _NEAREST = 0.09  # behind the stack's axis
 _FLESH = 0.025  # round joints, with some air
 _HEIGHT = (0.10, 0.13)  # of the knuckles
-_WAY = 0.16  # to both sides of the stack
+_WAY = 0.16  # m to both sides of the stack
 _STEP = 0.014  # per frame
 _HELD, _CHANGE = (30, 60), 7  # frames of a gesture, and from one to the next
 _KINDS = np.radians(  # straight, bent, closed: least and most of a finger's three bends
@@ -64,9 +64,9 @@ def make_gestures(skeleton: Skeleton, lowest: str, length: int, rng: np.random.G
 
 
 def _stack(lowest: str, rng: np.random.Generator) -> tuple[list[str], list[np.ndarray]]:
-    """Names and poses (4, 4) of objects one on the other, each turned as it likes about the vertical.
+    """Names and poses (4, 4) of objects one on the other, each turned at random about the vertical.
 
-    All are of one family (`FAMILIES`): leaving out recordings by their lowest object can leave out whole stacks.
+    All are of one family (`FAMILIES`): selecting recordings by their lowest object can then select by whole stacks.
     """
     family = GRASPED[GRASPED.index(lowest) % FAMILIES :: FAMILIES]
     tall = [n for n in family if n != lowest and np.ptp(object_mesh(n).vertices[:, 2]) > 0.075]
@@ -96,7 +96,7 @@ def _clear_of(names: list[str], poses: list[np.ndarray], joints: np.ndarray, bac
 
 
 def _view(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Right (level), up and away from the hand to a camera across the table: unit (3,) each, right-handed."""
+    """Unit vectors (3,) right (level), up, and from the hand to a camera across the table; right-handed."""
     a, e = _AZIMUTH + rng.normal(0.0, 0.08), _ELEVATION + rng.normal(0.0, 0.06)
     away = np.array([np.sin(a) * np.cos(e), np.cos(a) * np.cos(e), np.sin(e)])
     side = np.array([np.cos(a), -np.sin(a), 0.0])
@@ -105,7 +105,7 @@ def _view(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _sway(count: int, rng: np.random.Generator) -> np.ndarray:
     """Distances (count,) from the middle, minimum jerk between stops on both sides of it."""
-    many = max(count, 2)  # more stops than there is time for
+    many = max(count, 2)  # more stops than can be reached
     sides = rng.choice([-1.0, 1.0]) * np.resize([1.0, -1.0], many)
     stops = sides * rng.uniform(0.2, 1.0, many) * _WAY
     steps = np.maximum(np.abs(np.diff(stops)) / _STEP, 6).astype(int)
@@ -118,7 +118,7 @@ def _sway(count: int, rng: np.random.Generator) -> np.ndarray:
 def _attitude(
     hand: str, side: np.ndarray, up: np.ndarray, away: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Rotations (count, 3, 3): the palm is shown to the camera, fingers point inward, all of it more or less."""
+    """Rotations (count, 3, 3): the palm faces the camera and the fingers point inward, both roughly."""
     inward = -1.0 if hand == "right" else 1.0
     roll = rng.normal(0.2, 0.35)
     shown = hand_rotation(hand, np.cos(roll) * inward * side + np.sin(roll) * up, away)
@@ -143,7 +143,7 @@ def _gestures(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 
 def _gesture(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Bends (15,) and spreads (5,): each finger straight, bent or closed, whatever the others do."""
+    """Bends (15,) and spreads (5,): each finger straight, bent or closed, independent of the others."""
     bends = np.empty((5, 3))
     kinds = rng.choice(len(_KINDS), THUMB, p=(0.4, 0.25, 0.35))
     for finger, kind in enumerate(kinds):

@@ -1,4 +1,4 @@
-"""How a hand takes an object: where it stands, and how far every finger bends before it touches.
+"""How a hand grasps an object: its placement, and how far every finger bends before it touches.
 
 Metres and radians, the table's frame (z up, table top at z = 0, the person sits at negative y). No physics: many
 placements are tried, the palm slides until it touches, every phalanx bends until it touches (GraspIt's auto-grasp), and
@@ -31,8 +31,11 @@ _INDENT = 0.0015  # soft fingertips: contact means this deep, m
 
 @dataclass(frozen=True, eq=False)
 class Grasp:
-    """Wrist (3,) m and rotation (3, 3) of the hand, `approach` (3,) the way it comes in (unit), bends (15,) before
-    and after closing, spreads (5,), and how many fingers touch."""
+    """A hand on an object.
+
+    wrist (3,) m and rotation (3, 3) of the hand; `approach` (3,) unit, the direction it comes from; bends (15,) before
+    and after closing; spreads (5,); how many fingers touch.
+    """
 
     wrist: np.ndarray
     rotation: np.ndarray
@@ -128,7 +131,7 @@ def find_grasp(
 ) -> Grasp:
     """The best of many random grasps of an object standing at `pose` (4, 4) on the table.
 
-    Deterministic from `rng`. Some grasp is always returned; `contacts` says how well it holds.
+    Deterministic from `rng`. Some grasp is always returned; `contacts` tells how well it holds.
     """
     inverse, middle = pose[:3, :3].T, pose[:3, 3]
 

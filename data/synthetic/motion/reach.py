@@ -70,7 +70,7 @@ def resting_pose(name: str, x: float, y: float, yaw: float) -> np.ndarray:
 
 
 def make_recording(skeleton: Skeleton, grasped: str, length: int, others: int, rng: np.random.Generator) -> Recording:
-    """`length` frames of one hand that takes `grasped`, with `others` more objects standing about.
+    """`length` frames of one hand that takes `grasped`, with `others` more objects on the table.
 
     The hand starts far outside, is always "present" here, and goes on turning the object to the end.
     """
@@ -165,9 +165,8 @@ def _carry(rest: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray
         else:
             goal = lifted + rng.uniform([-0.11, -0.13, -0.05], [0.11, 0.10, 0.10])
             turned = Rotation.from_rotvec(rng.uniform(-1.0, 1.0, 3) * [0.75, 0.6, 1.0]) * home
-        distance = (
-            np.linalg.norm(goal - position) + 0.11 * (turned * attitude.inv()).magnitude()
-        )  # the wrist swings too
+        swing = 0.11 * (turned * attitude.inv()).magnitude()  # the wrist's way as the object turns
+        distance = np.linalg.norm(goal - position) + swing
         steps = max(int(distance / 0.0088 / rng.uniform(0.85, 1.2)), 8)
         s = smooth_step(np.arange(1, steps + 1) / steps)
         part = slice(done, min(done + steps, count))

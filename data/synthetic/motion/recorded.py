@@ -35,8 +35,11 @@ SIDE = "left"
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """Recorded frames (N): present (N,) bool, rotation (N, 3) rad global, joints (N, 21, 3) m, object pose
-    as rotation (N, 3) rad and translation (N, 3) m, all in the world frame; start and end of every named sequence."""
+    """N recorded frames in the world frame, and start and end of every named sequence (`spans`).
+
+    present (N,) bool, rotation (N, 3) rad global, joints (N, 21, 3) m; the object's rotation (N, 3) rad and translation
+    (N, 3) m.
+    """
 
     present: np.ndarray
     rotation: np.ndarray
@@ -87,8 +90,7 @@ def _object_rotations(motion: Motion) -> np.ndarray:
 
     In the known file of DexYCB's left hands, the quaternion behind `object_rotation` has its components in another
     order: taken as it stands, objects rest at random tilts and turn 58 degrees (median) away from the hand that holds
-    them; with (x, y, z, w) <- (y, -z, -w, x) they stand upright and follow the hand. So both readings are put to that
-    test.
+    them; with (x, y, z, w) <- (y, -z, -w, x) they stand upright and follow the hand. So both readings are tested.
     """
     quaternions = Rotation.from_rotvec(motion.object_rotation).as_quat()
     other = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]] * [1.0, -1.0, -1.0, 1.0]).as_rotvec()

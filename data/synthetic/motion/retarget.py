@@ -1,7 +1,7 @@
 """Replay of recorded motion on the stand-in hand: wrist, global rotation and object as they were, fingers by bones.
 
-Recorded motion comes in the master camera's frame (`recorded_motion`; OpenCV, metres) and goes out in the table's,
-like made-up recordings. The recorded finger numbers are coefficients of a basis that is not public, so the fingers are
+Recorded motion is in the master camera's frame (`recorded`; OpenCV, metres) and becomes a recording in the table's,
+like made-up ones. The recorded finger numbers are coefficients of a basis that is not public, so the fingers are
 turned until every bone points where the recorded joints say. See docs/synthetic.md.
 """
 

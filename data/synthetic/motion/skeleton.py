@@ -25,8 +25,11 @@ TIP_ROWS = (1, 2, 4, 3, 0)
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
-    """A subject's hand at rest: joints (16, 3) m, tips (5, 3) m in MANO's finger order, hinges (15, 3) unit,
-    spreads (5, 3) unit, phalanx radii (5, 3) m, betas (10,)."""
+    """A subject's hand at rest.
+
+    joints (16, 3) m, tips (5, 3) m in MANO's finger order, hinges (15, 3) unit, spreads (5, 3) unit, phalanx radii
+    (5, 3) m, betas (10,).
+    """
 
     side: str
     joints: np.ndarray

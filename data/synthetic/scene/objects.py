@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .shapes import Box, Lathe, Mesh, Tube
+from .shapes import Box, Lathe, TexturedMesh, Tube
 from .textures import TEXTURE, paint_part
 
 Colour = tuple[int, int, int]
@@ -201,10 +201,10 @@ def catalogue() -> dict[str, YcbObject]:
         ("052_extra_large_clamp", "top", _clamp(1.1, (40, 40, 46))),
         ("061_foam_brick", "top", (Part(Box((0.053, 0.078, 0.051)), (178, 58, 44), (140, 40, 32), "spots"),)),
     ]
-    return {name: YcbObject(name, i + 1, grip, _centred(parts)) for i, (name, grip, parts) in enumerate(entries)}
+    return {name: YcbObject(name, i + 1, grip, _centre(parts)) for i, (name, grip, parts) in enumerate(entries)}
 
 
-def _centred(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+def _centre(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     """The parts moved so that the middle of their bounds is the origin, as in the YCB-Video models."""
     points = np.concatenate([p.shape.mesh().vertices + np.asarray(p.at) for p in parts])
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
@@ -221,7 +221,7 @@ def _rectangles(n: int) -> list[tuple[float, float, float, float]]:
 
 
 @cache
-def object_mesh(name: str) -> Mesh:
+def object_mesh(name: str) -> TexturedMesh:
     """The whole mesh of an object; its parts overlap, which a z-buffer does not mind."""
     parts, start = [], 0
     model = catalogue()[name]
@@ -231,7 +231,7 @@ def object_mesh(name: str) -> Mesh:
         parts.append((m.vertices + np.asarray(part.at), m.normals, uv, m.faces + start))
         start += len(m.vertices)
     vertices, normals, uv, faces = (np.concatenate(a) for a in zip(*parts, strict=True))
-    return Mesh(vertices, normals, uv, faces.astype(np.int32))
+    return TexturedMesh(vertices, normals, uv, faces.astype(np.int32))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What there is to see, from where and in which light: meshes of a moment, cameras round a table, lights, skin, room.
+"""The scene: meshes of a moment, cameras round a table, lights, skin and room.
 
 Metres, the table's frame (z up, top at z = 0, the person at negative y); cameras are OpenCV (x right, y down, z
 forward); colours are linear RGB in [0, 1] unless they say sRGB.
@@ -56,8 +56,11 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """How one recording looks. skin (3,) linear; sleeve (3,) linear, sleeve_start m above the wrist; lights (2, 3) unit
-    towards the light; light_colours (2, 3); ambient (2, 3) from above and below; table and walls sRGB images."""
+    """How one recording looks.
+
+    skin (3,) linear; sleeve (3,) linear, sleeve_start m above the wrist; lights (2, 3) unit towards the light;
+    light_colours (2, 3); ambient (2, 3) from above and below; table and walls are sRGB images.
+    """
 
     skin: np.ndarray
     sleeve: np.ndarray
@@ -96,8 +99,10 @@ def make_rig(
     centre: tuple[float, float, float] = MIDDLE,
     far: float = 1.0,
 ) -> tuple[Camera, ...]:
-    """`count` cameras round the table, like DexYCB's: each aims at `centre` (m), missing it by about `spread` m; `far`
-    multiplies their distance."""
+    """`count` cameras round the table, like DexYCB's.
+
+    Each aims at `centre` (m) and misses it by about `spread` m; `far` multiplies their distance.
+    """
     cameras = []
     for azimuth, elevation, distance in _PLACES[:count]:
         a, e = np.radians(azimuth + rng.normal(0.0, 4.0)), np.radians(elevation + rng.normal(0.0, 3.0))
@@ -140,9 +145,12 @@ def make_look(subject: int, rng: np.random.Generator) -> Look:
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """All meshes of a moment as one. vertices, normals (V, 3) float64; colours (V, 3) float32 linear (used where a face
-    has no texture); uv (V, 2) float32; faces (F, 3) int32; identity (F,) uint8 as in DexYCB's seg; texture (F,) int32,
-    -1 = none; shine (F,) float32."""
+    """All meshes of a moment as one.
+
+    vertices, normals (V, 3) float64; colours (V, 3) float32 linear (used where a face has no texture); uv (V, 2)
+    float32; faces (F, 3) int32; identity (F,) uint8 as in DexYCB's seg; texture (F,) int32, -1 = none; shine (F,)
+    float32.
+    """
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -156,8 +164,11 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class Backdrop:
-    """What a camera sees when nobody is there: colour (H, W, 3) float32 linear and unlit, depth (H, W) float32 m,
-    table (H, W) bool, points (H, W, 3) float32 m in the table's frame."""
+    """What a camera sees of the empty scene.
+
+    colour (H, W, 3) float32 linear and unlit, depth (H, W) float32 m, table (H, W) bool, points (H, W, 3) float32 m in
+    the table's frame.
+    """
 
     colour: np.ndarray
     depth: np.ndarray

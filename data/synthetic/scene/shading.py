@@ -14,12 +14,13 @@ from numba import njit
 
 from ....hand.zbuffer import MULTISAMPLE_4, rasterize
 from .room import HEIGHT, WIDTH, Backdrop, Camera, Geometry, Look
-from .shadows import SCALE, ShadowMap, lit
+from .shadows import SCALE, ShadowMap, light_share
 
 SAMPLES = np.concatenate([np.array([[0.5, 0.5]]), MULTISAMPLE_4])
 """Sample 0, the centre, decides identity and depth; the other four smooth the edges."""
 
 
+# Numba's caches on disk name these three types: rename or move one, and programs with an older cache fail to start.
 class _Mesh(NamedTuple):
     """A `Geometry` seen by a camera, as the kernels take it; points in px, eye = the camera in the table's frame."""
 
@@ -50,7 +51,7 @@ class _Light(NamedTuple):
 
 
 class _Ground(NamedTuple):
-    """A `scenes.Backdrop` as the kernels take it."""
+    """A `room.Backdrop` as the kernels take it."""
 
     colour: np.ndarray
     depth: np.ndarray
@@ -120,7 +121,7 @@ def _surface(px, py, f, mesh, light, out):
             continue
         share = 1.0
         if i == 0:
-            share = lit(x + 0.002 * nx, y + 0.002 * ny, z + 0.002 * nz, light)
+            share = light_share(x + 0.002 * nx, y + 0.002 * ny, z + 0.002 * nz, light)
         r += facing * share * light.colours[i, 0]
         g += facing * share * light.colours[i, 1]
         bl += facing * share * light.colours[i, 2]
@@ -134,7 +135,7 @@ def _surface(px, py, f, mesh, light, out):
 
 
 @njit(cache=True, fastmath=True)
-def _shown(value):
+def _display_value(value):
     """Light as a display value: the usual gamma of 2.2 as a square root with a correction, a tenth of its cost."""
     root = np.sqrt(value)
     return root * (0.955 + 0.045 * root)
@@ -164,12 +165,12 @@ def _paint(face, depth, mesh, light, ground, samples, gain, picture, seg, metres
             metres[y, x] = 1.0 / depth[0, y, x] if first >= 0 else ground.depth[y, x]
             if nothing:
                 for k in range(3):
-                    picture[y, x, k] = _shown(picture[y, x, k] * gain[k])
+                    picture[y, x, k] = _display_value(picture[y, x, k] * gain[k])
                 continue
             if same:
                 _surface(x + 0.5, y + 0.5, first, mesh, light, colour)
                 for k in range(3):
-                    picture[y, x, k] = _shown(colour[k] * gain[k])
+                    picture[y, x, k] = _display_value(colour[k] * gain[k])
                 continue
             g0, g1, g2 = picture[y, x, 0], picture[y, x, 1], picture[y, x, 2]
             t0, t1, t2 = 0.0, 0.0, 0.0
@@ -180,9 +181,9 @@ def _paint(face, depth, mesh, light, ground, samples, gain, picture, seg, metres
                     continue
                 _surface(x + samples[s, 0], y + samples[s, 1], f, mesh, light, colour)
                 t0, t1, t2 = t0 + colour[0], t1 + colour[1], t2 + colour[2]
-            picture[y, x, 0] = _shown(0.25 * t0 * gain[0])
-            picture[y, x, 1] = _shown(0.25 * t1 * gain[1])
-            picture[y, x, 2] = _shown(0.25 * t2 * gain[2])
+            picture[y, x, 0] = _display_value(0.25 * t0 * gain[0])
+            picture[y, x, 1] = _display_value(0.25 * t1 * gain[1])
+            picture[y, x, 2] = _display_value(0.25 * t2 * gain[2])
 
 
 @njit(cache=True)

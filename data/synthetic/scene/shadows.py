@@ -23,8 +23,11 @@ SCALE = _SIZE / _SPAN
 
 @dataclass(frozen=True, eq=False)
 class ShadowMap:
-    """What the first light sees: `axes` (3, 3) rows right, down, away; nearest (S, S) float32, m along `away`; table
-    (S, S) float32, the share of light that reaches the table there."""
+    """The scene as seen by the first light.
+
+    `axes` (3, 3) rows right, down, away; nearest (S, S) float32, m along `away`; table (S, S) float32, the share of
+    light that reaches the table there.
+    """
 
     axes: np.ndarray
     centre: np.ndarray
@@ -37,7 +40,7 @@ def cast_shadows(geometry: Geometry, light: np.ndarray, centre: np.ndarray) -> S
     axes = light_axes(light)
     p = (geometry.vertices - centre) @ axes.T
     pixels = p[:, :2] * SCALE + _SIZE / 2
-    # The z-buffer takes 1/z for linear on the screen. Here depth itself is: hand it z with 1/z = 1 - depth / 4.
+    # The z-buffer assumes that 1/z is linear on the screen. Here depth itself is: give it z with 1/z = 1 - depth / 4.
     z = 1.0 / (1.0 - p[:, 2] / 4.0)
     seen = rasterize(pixels, z, geometry.faces, width=_SIZE, height=_SIZE)
     hit = seen.face[0] >= 0
@@ -63,7 +66,7 @@ def table_shadow_places(look: Look, backdrop: Backdrop, centre: np.ndarray) -> t
 
 
 @njit(cache=True, fastmath=True)
-def lit(x, y, z, light):
+def light_share(x, y, z, light):
     """Share of the first light that reaches a point: 12 taps of the shadow map."""
     axes, nearest, scale = light.axes, light.nearest, light.scale
     dx, dy, dz = x - light.centre[0], y - light.centre[1], z - light.centre[2]

@@ -13,7 +13,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Mesh:
+class TexturedMesh:
     """vertices (V, 3) m, normals (V, 3) unit, uv (V, 2) in [0, 1], faces (F, 3) int32."""
 
     vertices: np.ndarray
@@ -28,7 +28,7 @@ class Box:
 
     size: tuple[float, float, float]
 
-    def mesh(self, cells: int = 4) -> Mesh:
+    def mesh(self, cells: int = 4) -> TexturedMesh:
         half = np.asarray(self.size) / 2
         step = np.linspace(0.0, 1.0, cells + 1)
         s, t = (g.ravel() for g in np.meshgrid(step, step))
@@ -43,7 +43,7 @@ class Box:
             uv.append(np.stack([(axis + 0.01 + 0.98 * s) / 3, (side % 2 + 0.01 + 0.98 * t) / 2], axis=1))
             faces.append(_grid_faces(cells + 1, cells + 1) + side * len(s))
         joined = [np.concatenate(a) for a in (vertices, normals, uv)]
-        return Mesh(joined[0], joined[1], joined[2], np.concatenate(faces).astype(np.int32))
+        return TexturedMesh(joined[0], joined[1], joined[2], np.concatenate(faces).astype(np.int32))
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         q = np.abs(points) - np.asarray(self.size) / 2
@@ -52,13 +52,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Lathe:
-    """A profile of (radius, height) corners turned about z; `flatten` scales y (bottles). Corners run bottom to top
-    on the outside, and for a vessel on down the inside; both ends lie on the axis."""
+    """A profile of (radius, height) corners turned about z; `flatten` scales y (bottles).
+
+    Corners run from bottom to top on the outside and, for a vessel, down the inside; both ends lie on the axis.
+    """
 
     profile: tuple[tuple[float, float], ...]
     flatten: float = 1.0
 
-    def mesh(self, around: int = 40) -> Mesh:
+    def mesh(self, around: int = 40) -> TexturedMesh:
         corners = np.asarray(self.profile)
         steps = np.diff(corners, axis=0)
         lengths = np.linalg.norm(steps, axis=1)
@@ -107,7 +109,7 @@ class Tube:
     radii: tuple[float, ...]
     closed: bool = field(default=False)
 
-    def mesh(self, around: int = 14) -> Mesh:
+    def mesh(self, around: int = 14) -> TexturedMesh:
         path, radii = np.asarray(self.path), np.asarray(self.radii)
         tangents = np.gradient(path, axis=0) if not self.closed else np.roll(path, -1, 0) - np.roll(path, 1, 0)
         tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
@@ -129,7 +131,7 @@ class Tube:
         v = np.linspace(0.0, 1.0, len(path))
         uv = np.stack(np.broadcast_arrays(angle / (2 * np.pi), v[:, None]), axis=-1)
         faces = _grid_faces(around + 1, len(path))
-        return Mesh(vertices.reshape(-1, 3), normals.reshape(-1, 3), uv.reshape(-1, 2), faces.astype(np.int32))
+        return TexturedMesh(vertices.reshape(-1, 3), normals.reshape(-1, 3), uv.reshape(-1, 2), faces.astype(np.int32))
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         path, radii = np.asarray(self.path), np.asarray(self.radii)
@@ -164,8 +166,8 @@ def _grid_faces(columns: int, rows: int) -> np.ndarray:
     )
 
 
-def _drop_slivers(vertices: np.ndarray, normals: np.ndarray, uv: np.ndarray, faces: np.ndarray) -> Mesh:
-    """Without the empty triangles that a ring on the axis leaves behind."""
+def _drop_slivers(vertices: np.ndarray, normals: np.ndarray, uv: np.ndarray, faces: np.ndarray) -> TexturedMesh:
+    """The mesh without the empty triangles of rings on the axis."""
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     keep = np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12
-    return Mesh(vertices, normals, uv, faces[keep].astype(np.int32))
+    return TexturedMesh(vertices, normals, uv, faces[keep].astype(np.int32))

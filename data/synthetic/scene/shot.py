@@ -1,4 +1,4 @@
-"""One moment of a recording as meshes, and what a camera makes of it: photo, segmentation, depth.
+"""One moment of a recording as meshes, and a camera's photo, segmentation and depth of it.
 
 The table's frame and metres for meshes; photos are uint8 RGB (480, 640, 3). The forearm belongs to no label: where it
 is nearest, seg is 0, as in a photo where only the hand itself is labelled.
@@ -60,8 +60,10 @@ def skin_colours(rest: np.ndarray, faces: np.ndarray, weights: np.ndarray, skin:
 
 
 def _forearm(hand: np.ndarray, back: np.ndarray, look: Look, colours: np.ndarray) -> tuple[np.ndarray, ...]:
-    """A sleeve and arm going on from the wrist's opening: vertices, normals, colours, faces. `back` (3,) is where the
-    hand's own forearm axis points; the arm bends from there towards the person."""
+    """A sleeve and arm that continue the wrist's opening: vertices, normals, colours, faces.
+
+    `back` (3,) is where the hand's own forearm axis points; the arm bends from there towards the person.
+    """
     loop = np.array(WRIST_LOOP)
     rim = hand[loop]
     middle = rim.mean(axis=0)
@@ -107,7 +109,7 @@ def geometry_of(
     poses: np.ndarray,
     look: Look,
 ) -> Geometry:
-    """All meshes of one moment. hand: (778, 3) m or None when nobody is there; poses: (n, 4, 4) table_from_object."""
+    """All meshes of one moment. hand: (778, 3) m or None when it is absent; poses: (n, 4, 4) table_from_object."""
     parts: list[tuple[np.ndarray, ...]] = []
     if hand is not None:
         parts.append(_entry(hand, vertex_normals(hand, faces), colours, None, faces, HAND, -1, 0.05))
@@ -140,8 +142,10 @@ def _entry(vertices, normals, colours, uv, faces, identity: int, texture: int, s
 
 @cache
 def _grain() -> np.ndarray:
-    """Unit noise (700, 900, 3) float32, cut at a random place for every photo: drawing fresh noise costs more than a
-    whole picture."""
+    """Unit noise (700, 900, 3) float32, cut at a random place for every photo.
+
+    Drawing fresh noise would cost more than a whole picture.
+    """
     return np.random.default_rng(5).standard_normal((700, 900, 3), dtype=np.float32)
 
 
@@ -155,7 +159,7 @@ def take_shot(
     places: tuple[np.ndarray, np.ndarray],
     rng: np.random.Generator,
 ) -> Shot:
-    """What the camera records of this moment: shaded, a little soft, with exposure and sensor noise."""
+    """The camera's shot of this moment: shaded, slightly blurred, with exposure and sensor noise."""
     picture, seg, depth = paint(geometry, textures, camera, look, backdrop, shadows, places)
     picture = cv2.GaussianBlur(picture, (3, 3), 0.55)
     x, y = int(rng.integers(900 - WIDTH)), int(rng.integers(700 - HEIGHT))

@@ -24,7 +24,7 @@ def noise(height: int, width: int, cell: float, rng: np.random.Generator, octave
     return (total - total.mean()) / (total.std() + 1e-6)
 
 
-def _filled(height: int, width: int, colour: tuple[int, int, int]) -> np.ndarray:
+def _fill(height: int, width: int, colour: tuple[int, int, int]) -> np.ndarray:
     return np.full((height, width, 3), colour, np.uint8)
 
 
@@ -38,11 +38,11 @@ def paint_part(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Paint one part of an object: `cells` (columns, rows) sides are painted one by one. (height, width, 3) uint8."""
-    image = _filled(height, width, base)
+    image = _fill(height, width, base)
     xs, ys = np.linspace(0, width, cells[0] + 1).astype(int), np.linspace(0, height, cells[1] + 1).astype(int)
     for x0, x1 in itertools.pairwise(xs):
         for y0, y1 in itertools.pairwise(ys):
-            side = _filled(y1 - y0, x1 - x0, base)
+            side = _fill(y1 - y0, x1 - x0, base)
             _PATTERNS[pattern](side, base, accent, rng)
             image[y0:y1, x0:x1] = side
     grain = 3.0 * noise(height, width, 24.0, rng)[..., None]

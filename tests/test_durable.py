@@ -1,0 +1,108 @@
+"""Writing whole or not at all: files and folders, full disks, attempts that were swept or came second."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from h2onet import durable
+from h2onet.durable import DiskFull, writing_file
+from h2onet.errors import InputError
+
+
+def write(target: Path, text: str, **options) -> None:
+    """Replace a folder by one with a single file."""
+    with durable.building(target) as temporary:
+        (temporary / "f.txt").write_text(text)
+        durable.replace(temporary, target, **options)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    target = tmp_path / "deep" / "f.json"
+    with writing_file(target) as file:
+        file.write(b"one")
+    with pytest.raises(RuntimeError), writing_file(target) as file:
+        file.write(b"two")
+        raise RuntimeError
+    assert target.read_bytes() == b"one" and [p.name for p in target.parent.iterdir()] == ["f.json"]
+
+
+def test_json_is_strict_and_ends_its_line(tmp_path):
+    durable.write_json(tmp_path / "f.json", {"a": [1.5, "\u00e4"]})
+    assert json.loads((tmp_path / "f.json").read_text()) == {"a": [1.5, "\u00e4"]}
+    assert (tmp_path / "f.json").read_text().endswith("}\n")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        durable.write_json(tmp_path / "f.json", {"a": float("nan")})
+    assert json.loads((tmp_path / "f.json").read_text())["a"][0] == 1.5
+
+
+def test_of_two_attempts_the_first_counts(tmp_path):
+    target = tmp_path / "folder"
+    with durable.building(target) as first, durable.building(target) as second:
+        (first / "f.txt").write_text("first")
+        (second / "f.txt").write_text("second")
+        assert durable.publish(first, target) and not durable.publish(second, target)
+    assert (target / "f.txt").read_text() == "first" and [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_folder_is_replaced_and_nothing_stays_beside_it(tmp_path, sync):
+    target = tmp_path / "folder"
+    for text in ("one", "two"):
+        write(target, text, sync=sync)
+        assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+        assert [(p.name, p.read_text()) for p in target.iterdir()] == [("f.txt", text)]
+
+
+def test_a_swept_attempt_is_not_published(tmp_path):
+    target = tmp_path / "folder"
+    with pytest.raises(InputError, match="another run removed"), durable.building(target) as temporary:
+        assert durable.sweep(tmp_path) == 1
+        temporary.mkdir()  # the attempt goes on writing
+        durable.publish(temporary, target)
+    assert list(tmp_path.iterdir()) == []
+
+
+_FULL = """
+    import resource, sys
+    from pathlib import Path
+    from h2onet import durable
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    target = Path(sys.argv[1])
+    def folder():
+        with durable.building(target / "folder") as temporary:
+            (temporary / "large").write_bytes(bytes(30_000))
+            durable.publish(temporary, target / "folder")
+    for write in (folder, lambda: durable.write_text(target / "file", "x" * 30_000)):
+        try:
+            write()
+        except durable.DiskFull as error:
+            print(error)
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    run = [sys.executable, "-c", textwrap.dedent(_FULL), str(tmp_path)]
+    lines = subprocess.run(run, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(lines) == 2 and all("what was finished is kept" in line for line in lines)
+    assert str(tmp_path / "folder") in lines[0] and str(tmp_path / "file") in lines[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_really_full_disk(tmp_path):
+    place = tmp_path / "tmpfs"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine does not let its root mount a tmpfs")
+    try:
+        write(place / "small", "small")
+        with pytest.raises(DiskFull, match="No space left"):
+            write(place / "large", "x" * 300_000)
+        assert [p.name for p in place.iterdir()] == ["small"]
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
