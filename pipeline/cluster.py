@@ -6,6 +6,7 @@ holds thousands; they must be idempotent, because one whose worker dies runs aga
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -18,8 +19,20 @@ from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from dask import config as dask_config
-from distributed import CancelledError, Client, KilledWorker, LocalCluster, WorkerPlugin, as_completed
+from distributed import (
+    CancelledError,
+    Client,
+    KilledWorker,
+    Nanny,
+    Scheduler,
+    SpecCluster,
+    Worker,
+    WorkerPlugin,
+    as_completed,
+)
 from distributed.comm.core import CommClosedError
+from distributed.core import rpc
+from distributed.security import Security
 from tqdm import tqdm
 
 from ..data.frame import Failure
@@ -31,13 +44,27 @@ Result = TypeVar("Result")
 
 _WINDOW_PER_WORKER = 4
 _RETRIES = 3
-_POLL_S, _RECOUNT_S, _PATIENCE_S = 0.02, 2.0, 60.0
+_POLL_S, _RECOUNT_S, _PATIENCE_S, _ANSWER_S = 0.02, 2.0, 60.0, 20.0
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class InProcess:
     """The cluster of one: tasks run in this process, one after the other, through the same `run_tasks`."""
+
+
+class PrivateScheduler(Scheduler):
+    """A scheduler without HTTP server: Dask's has one even without dashboard, and it asks nobody for credentials."""
+
+    def start_http_server(self, *arguments: Any, **options: Any) -> None:
+        """Open no port."""
+
+
+class PrivateWorker(Worker):
+    """A worker without HTTP server, as `PrivateScheduler`."""
+
+    def start_http_server(self, *arguments: Any, **options: Any) -> None:
+        """Open no port."""
 
 
 class OneThread(WorkerPlugin):
@@ -103,19 +130,43 @@ def _dask_silenced() -> Iterator[None]:
 
 @contextmanager
 def _remote(address: str) -> Iterator[Client]:
-    try:
-        client = Client(address, timeout="20s", set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"--scheduler {address}: no Dask scheduler answers ({error}); start one with `dask scheduler` and workers"
-            " with `dask worker ADDRESS --nthreads 1`, or use --workers"
-        ) from None
+    """The workers of a scheduler that runs already; TLS as Dask's own configuration (distributed.comm.tls) says."""
+    _check_answers(address)
+    client = Client(address, timeout=f"{_ANSWER_S:g}s", set_as_default=False)
+    if address.startswith("tcp://"):
+        log.warning(
+            "--scheduler %s: not encrypted, and whoever reaches it can run code as its user; in a network that you"
+            " share use tls:// (docs/pipeline.md)",
+            address,
+        )
     try:
         _await_workers(client, address)
         client.register_plugin(OneThread())
         yield client
     finally:
         client.close(timeout=5)
+
+
+def _check_answers(address: str) -> None:
+    """InputError where no scheduler answers at `address` within 20 s.
+
+    Asked before a client is made, which would wait for ever for a scheduler that accepts it and says nothing.
+    """
+
+    async def ask() -> None:
+        async with asyncio.timeout(_ANSWER_S):
+            connection = Security().get_connection_args("client")
+            async with rpc(address, connection_args=connection, timeout=_ANSWER_S) as scheduler:
+                await scheduler.identity()
+
+    try:
+        asyncio.run(ask())
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        reason = " ".join(str(error).split()) or f"nothing is said for {_ANSWER_S:g} s"
+        advice = "start one with `dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`, or use --workers"
+        if address.startswith("tls://"):
+            advice = "is Dask configured for its certificates (distributed.comm.tls; docs/pipeline.md)?"
+        raise InputError(f"--scheduler {address}: no Dask scheduler answers ({reason}); {advice}") from None
 
 
 def _await_workers(client: Client, address: str) -> None:
@@ -129,6 +180,10 @@ def _await_workers(client: Client, address: str) -> None:
 
 @contextmanager
 def _local(count: int) -> Iterator[Client]:
+    """A scheduler and workers that only this process can talk to: TLS credentials are made for them and never written.
+
+    Without them every user of this machine could run functions in the workers and here.
+    """
     # Spawned: OpenGL and thread pools do not survive a fork. The variables must be set before NumPy loads there.
     settings = {
         "distributed.worker.multiprocessing-method": "spawn",
@@ -147,15 +202,16 @@ def _local(count: int) -> Iterator[Client]:
     }
     with dask_config.set(settings), ExitStack() as stack:
         with _interrupts_held():
-            cluster = LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=":0",
-                memory_limit=0,
+            security = Security.temporary()
+            here = {"protocol": "tls://", "host": "127.0.0.1", "security": security}
+            worker = {**here, "nthreads": 1, "memory_limit": 0, "worker_class": PrivateWorker}
+            cluster = SpecCluster(
+                workers={number: {"cls": Nanny, "options": worker} for number in range(count)},
+                scheduler={"cls": PrivateScheduler, "options": {**here, "port": 0, "dashboard": False}},
+                security=security,
             )
             stack.callback(cluster.close, timeout=10)
-            client = Client(cluster, set_as_default=False)
+            client = Client(cluster, security=security, set_as_default=False)
             stack.callback(client.close, timeout=5)
             client.register_plugin(OneThread())
         yield client
