@@ -18,29 +18,8 @@ h2o, prepare, refused, Touch = trees.h2o, trees.prepare, trees.refused, trees.To
 
 
 @pytest.fixture(scope="module")
-def dexycb(tmp_path_factory) -> Path:
-    return raw.write_dexycb(tmp_path_factory.mktemp("raw") / "dexycb")
-
-
-@pytest.fixture(scope="module")
 def ho3d(tmp_path_factory) -> Path:
     return raw.write_ho3d(tmp_path_factory.mktemp("raw") / "ho3d")
-
-
-@pytest.fixture(scope="module")
-def stores(dexycb, tmp_path_factory) -> Path:
-    """A folder with labels.zarr and clips.zarr of the DexYCB tree."""
-    folder = tmp_path_factory.mktemp("stores")
-    assert h2o(*prepare(folder / "labels.zarr", dexycb)).code == 0
-    cut = ("build-clips", "--labels", folder / "labels.zarr", "--out", folder / "clips.zarr", "--workers", 1)
-    assert h2o(*cut).code == 0
-    return folder
-
-
-@pytest.fixture
-def out(tmp_path) -> Path:
-    """A folder that is not there and must not come to be."""
-    return tmp_path / "out"
 
 
 # -- datasets -----------------------------------------------------------------------------------------------------
