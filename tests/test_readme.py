@@ -1,7 +1,12 @@
 """What README, docs and presets tell people to type is what the command line takes; links and pictures are there."""
 
+import contextlib
+import io
 import re
+import runpy
 import shlex
+import shutil
+import tarfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +22,7 @@ from h2onet.data.readers.dexycb_splits import SUBJECTS
 from h2onet.data.synthetic.choice import choose_sequences
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PRESETS = sorted((ROOT / "training" / "presets").glob("*.toml"))
 VALUES = {
     "--dataset": DATASETS,
@@ -72,6 +77,9 @@ LINES = [line for path in [*PAGES, *PRESETS] for line in lines_of(path)]
 def commands_of(words: list[str]) -> list[tuple[Any, list[str]]]:
     """The command objects that the words name (`info|verify` names two), and the words after the name."""
     node, name, rest = typer.main.get_command(cli.app), words[1], words[2:]
+    if name.startswith("--"):
+        assert name in {"--help", *(option for parameter in node.params for option in parameter.opts)}
+        return []
     if name == "clips" and rest:
         node, name, rest = node.commands["clips"], rest[0], rest[1:]
     unknown = set(name.split("|")) - set(node.commands)
@@ -123,7 +131,7 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_and_pictures_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
         if "://" in target:
@@ -143,10 +151,10 @@ def with_neighbours(program: Path) -> str:
     return text + "".join(path.read_text() for path in beside if path.is_file())
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_programs_and_targets_in_pages_exist(path):
     text = path.read_text()
-    for program, options in re.findall(r"python ((?:benchmarks|hand|tests)/\S+?\.py)([^`\n]*)", text):
+    for program, options in re.findall(r"python ((?:benchmarks|examples|hand|tests)/\S+?\.py)([^`\n]*)", text):
         assert (ROOT / program).is_file(), f"{path.name}: {program}"
         source = with_neighbours(ROOT / program)
         for option in re.findall(r"(?<![\w-])--[a-z0-9][\w-]*", options):
@@ -164,6 +172,21 @@ def test_every_page_can_be_reached_from_the_readme():
         links = [(page.parent / name).resolve() for name in re.findall(r"\]\(([^)#\s]+\.md)", page.read_text())]
         waiting += [link for link in links if link not in reached and link.is_file()]
     assert set(PAGES) == reached & set(PAGES)
+
+
+def test_the_readme_s_table_names_every_command():
+    table = (ROOT / "README.md").read_text().split("## The commands")[1].split("## ")[0]
+    commands = typer.main.get_command(cli.app).commands
+    assert set(re.findall(r"`h2o ([\w-]+)", table)) == set(commands)
+    assert set(
+        re.findall(r"`(?:h2o clips )?(\w+)`", next(line for line in table.splitlines() if "h2o clips" in line))
+    ) == set(commands["clips"].commands)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_lines_are_short_enough_for_a_window(path):
+    long = [number for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 120]
+    assert not long, f"{path.name}: lines {long} have more than 120 characters"
 
 
 def test_the_labels_and_clips_of_the_readme_are_made(tmp_path, monkeypatch):
@@ -186,3 +209,18 @@ def test_the_labels_and_clips_of_the_readme_are_made(tmp_path, monkeypatch):
         assert done.code == 0, done
     for split in ("train", "val", "test"):
         assert trees.h2o("clips", "verify", f"runs/{split}/clips.zarr").code == 0
+    run_the_python_of_the_readme(text)
+
+
+def run_the_python_of_the_readme(text: str) -> None:
+    """Its block on the stores just made, with a small network in the place of the one that would have been trained."""
+    [block] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    [checkpoint] = re.findall(r'load_checkpoint\("(.*?)"\)', block)
+    with tarfile.open(ROOT / "tests" / "fixtures" / "state-0.1.0.tar.xz") as bundle:
+        bundle.extractall("state", filter="data")
+    shutil.copytree("state/checkpoint", checkpoint)
+    Path("readme.py").write_text(block)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        runpy.run_path("readme.py")
+    assert said.getvalue().splitlines()[-1] == "torch.Size([1, 778, 3]) torch.Size([1, 21, 3])"
