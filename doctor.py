@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cli_options import dataset_root
+from .cores import granted_cores
 from .data.frame import DATASETS, PHOTO_SUFFIX
 from .errors import InputError
 from .hand.mano import load_arrays
@@ -68,7 +69,9 @@ def examine(dataset: str | None = None, root: Path | None = None, mano: str | No
 def installation() -> Iterator[Finding]:
     """This program, Python, packages, accelerator, OpenGL."""
     yield Finding("ok", f"h2onet {installed('h2onet')}")
-    yield Finding("ok", f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
+    yield Finding(
+        "ok", f"Python {platform.python_version()}, {granted_cores()} of {os.cpu_count()} cores, {platform.machine()}"
+    )
     for name in PACKAGES:
         version = installed(name) or (installed("opencv-python") if name.startswith("opencv") else None)
         yield Finding("ok", f"{name} {version}") if version else Finding("missing", name, f"pip install {name}")

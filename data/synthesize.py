@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from .. import durable
+from ..cores import granted_cores
 from ..errors import InputError
 from ..hand.standin.arrays import write_mano_pickles
 from .synthetic.dexycb import plan_dexycb
@@ -104,7 +104,7 @@ def _check(settings: SynthesizeSettings) -> None:
 
 def _run(tasks: list[Callable[[], int]], settings: SynthesizeSettings) -> int:
     """Run all tasks, here or in processes; returns the number of photos."""
-    workers = settings.workers or len(os.sched_getaffinity(0))
+    workers = settings.workers or granted_cores()
     workers = min(workers, len(tasks))
     photos = 0
     with tqdm(total=len(tasks), unit="recording", desc=f"synthesize {settings.layout}", delay=1.0) as bar:

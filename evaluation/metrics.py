@@ -4,13 +4,13 @@ All functions are batched: points are (N, K, 3) m. Nothing is aligned unless the
 in float64, whatever comes in. Reports turn metres into millimetres; this module never does.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cores import granted_cores
 from ..errors import InputError
 
 Array = NDArray[np.float64]
@@ -118,7 +118,7 @@ def f_scores(predicted: NDArray, truth: NDArray, thresholds: tuple[float, ...] =
     """
     predicted, truth = check_pair(predicted, truth)
     limits = np.sort(np.asarray(thresholds, np.float64))
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = granted_cores()
     pieces = np.array_split(np.arange(len(truth)), max(1, min(threads, len(truth) // 16)))
     with ThreadPoolExecutor(len(pieces)) as pool:
         counts = list(pool.map(lambda rows: _near_counts(predicted[rows], truth[rows], limits), pieces))

@@ -5,7 +5,6 @@ Milliseconds, the median over repeated calls at batch 1 after warm-up; on a GPU 
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..cores import granted_cores
 from ..data.loading.crops import SIZE
 from ..errors import InputError
 from ..network.checkpoint import load_checkpoint
@@ -122,4 +122,4 @@ def machine(device: torch.device) -> str:
     """One line about the machine that the timings are from."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    return f"CPU, {torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}"
+    return f"CPU, {torch.get_num_threads()} threads of {granted_cores()} cores, torch {torch.__version__}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,7 @@ from distributed.core import rpc
 from distributed.security import Security
 from tqdm import tqdm
 
+from ..cores import granted_cores
 from ..data.frame import Failure
 from ..errors import InputError
 
@@ -90,7 +90,7 @@ def connect(workers: int | None = None, scheduler: str | None = None) -> Iterato
     given, the count is not positive, or nothing answers at the address within 20 seconds.
     """
     _check_workers(workers, scheduler)
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
+    count = granted_cores() if workers is None else workers
     if scheduler is None and count == 1:
         yield InProcess()
         return

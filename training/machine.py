@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cores import granted_cores
 from ..errors import InputError
 from ..network.allocator import keep_freed_memory
 from ..network.device import choose_device
@@ -70,7 +71,7 @@ def worker_count(recipe: Recipe, device: torch.device, processes: int = 1) -> in
     if recipe.num_workers >= 0:
         return recipe.num_workers
     # A CPU step takes far longer than decoding its crops, and every worker would take a core from it.
-    cores = os.cpu_count() or 1
+    cores = granted_cores()
     return 0 if device.type == "cpu" else max(1, min(8, cores // processes - 1))
 
 

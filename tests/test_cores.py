@@ -1,0 +1,63 @@
+"""Granted cores: affinity, and quotas of control groups of both versions, also of groups above one's own."""
+
+import os
+from pathlib import Path
+
+import pytest
+from h2onet import cores
+from h2onet.cores import granted_cores
+
+SCOPE = "kubepods/pod1/box"
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty /sys/fs/cgroup, on a machine that grants 16 cores by affinity."""
+    monkeypatch.setattr(cores, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(cores, "_MINE", tmp_path / "self")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("files", "granted"),
+    [
+        ({}, 16),
+        ({f"{SCOPE}/cpu.max": "max 100000"}, 16),
+        ({f"{SCOPE}/cpu.max": "400000 100000"}, 4),
+        ({f"{SCOPE}/cpu.max": "150000 100000"}, 1),
+        ({f"{SCOPE}/cpu.max": "20000 100000"}, 1),
+        ({f"{SCOPE}/cpu.max": "800000 100000", "kubepods/cpu.max": "300000 100000"}, 3),
+        ({"cpu.max": "200000 100000"}, 2),  # a container that sees its own group as the root
+        ({f"{SCOPE}/cpu.max": "6400000 100000"}, 16),
+    ],
+)
+def test_quota_of_version_2(groups: Path, files: dict[str, str], granted: int):
+    (groups / "self").write_text(f"0::/{SCOPE}\n")
+    for name, text in files.items():
+        (groups / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / "cgroup" / name).write_text(text + "\n")
+    assert granted_cores() == granted
+
+
+@pytest.mark.parametrize(("quota", "granted"), [("-1", 16), ("250000", 2)])
+def test_quota_of_version_1(groups: Path, quota: str, granted: int):
+    (groups / "self").write_text(f"5:memory:/{SCOPE}\n4:cpu,cpuacct:/{SCOPE}\n")
+    folder = groups / "cgroup" / "cpu,cpuacct" / SCOPE
+    folder.mkdir(parents=True)
+    (folder / "cpu.cfs_quota_us").write_text(quota)
+    (folder / "cpu.cfs_period_us").write_text("100000")
+    assert granted_cores() == granted
+
+
+def test_without_control_groups(groups: Path):
+    assert granted_cores() == 16
+
+
+def test_this_process_stays_within_its_affinity():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert granted_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
