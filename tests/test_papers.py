@@ -16,7 +16,7 @@ from h2onet.labeling.occlusion import RULES
 from h2onet.network.checkpoints import own
 
 ROOT = Path(__file__).resolve().parents[1]
-PAPERS = ["CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "README.md", "docs/architecture.md"]
+PAPERS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 
 
 def test_one_version_everywhere():

@@ -185,8 +185,10 @@ def test_the_readme_s_table_names_every_command():
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_lines_are_short_enough_for_a_window(path):
-    long = [number for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 120]
-    assert not long, f"{path.name}: lines {long} have more than 120 characters"
+    """Prose; rows of tables, pictures and code cannot always be broken."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    long = [line for line in text.splitlines() if len(line) > 120 and not line.startswith(("|", "  |", "![", "    "))]
+    assert not long, f"{path.name}: {len(long)} lines have more than 120 characters, the first: {long[0]}"
 
 
 def test_the_labels_and_clips_of_the_readme_are_made(tmp_path, monkeypatch):
