@@ -26,8 +26,9 @@ from ..data.loading.crops import MAX_SCALE
 from ..data.photos import CODECS, LOSSLESS, best_codec
 from ..errors import InputError
 from .clip_target import ClipTarget, clip_target
-from .cluster import check_cluster, connect, run_tasks
+from .cluster import check_cluster, connect
 from .cut_hands import ClipTask, cut_sequence
+from .tasks import run_tasks
 
 log = logging.getLogger(__name__)
 

@@ -18,11 +18,12 @@ from ..data.failures import write_failures
 from ..data.frame import CameraSequence, Failure
 from ..data.labels import LabelStore
 from ..labeling.renderers import make_renderer
-from .cluster import check_cluster, connect, run_tasks
+from .cluster import check_cluster, connect
 from .label_sequence import Job, label_sequence
 from .label_settings import LabelSettings, find_sequences, identity, resolve_settings
 from .label_sheet import write_sheet
 from .label_summary import LabelSummary, all_failures, finish_labels
+from .tasks import run_tasks
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ import pytest
 from distributed import LocalCluster
 from h2onet.data.frame import Failure
 from h2onet.errors import InputError
-from h2onet.pipeline import cluster as cluster_module
-from h2onet.pipeline.cluster import InProcess, connect, run_tasks
+from h2onet.pipeline import tasks as tasks_module
+from h2onet.pipeline.cluster import InProcess, connect
+from h2onet.pipeline.tasks import run_tasks
 
 
 # Functions made inside functions travel to workers whole: test modules cannot be imported there.
@@ -117,7 +118,7 @@ def make_count(folder):
 
 
 def test_workers_that_come_later_get_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster_module, "_RECOUNT_S", 0.2)
+    monkeypatch.setattr(tasks_module, "_RECOUNT_S", 0.2)
     options: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with LocalCluster(n_workers=1, **options) as cluster, connect(scheduler=cluster.scheduler_address) as client:
         results = run_tasks(client, make_count(str(tmp_path)), list(range(60)), label="test", frames_of=lambda _: 1)
@@ -128,8 +129,8 @@ def test_workers_that_come_later_get_work(tmp_path, monkeypatch):
 
 
 def test_a_cluster_without_workers_is_waited_for_and_said(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(cluster_module, "_RECOUNT_S", 0.2)
-    monkeypatch.setattr(cluster_module, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(tasks_module, "_RECOUNT_S", 0.2)
+    monkeypatch.setattr(tasks_module, "_PATIENCE_S", 0.5)
     options: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with LocalCluster(n_workers=1, **options) as cluster, connect(scheduler=cluster.scheduler_address) as client:
         results = run_tasks(client, make_count(str(tmp_path)), list(range(6)), label="test", frames_of=lambda _: 1)

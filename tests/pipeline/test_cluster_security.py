@@ -19,7 +19,8 @@ import pytest
 from distributed.security import Security
 from h2onet.errors import InputError
 from h2onet.pipeline import cluster
-from h2onet.pipeline.cluster import check_cluster, connect, run_tasks
+from h2onet.pipeline.cluster import check_cluster, connect
+from h2onet.pipeline.tasks import run_tasks
 
 NOBODY = 65534
 
