@@ -18,14 +18,14 @@ from pathlib import Path
 from h2onet.data.synthesize import LAYOUTS, SynthesizeSettings, synthesize
 
 STEPS = {  # step -> (file, function) whose cumulative time it is
-    "grasp and motion": ("motion.py", "make_recording"),
+    "grasp and motion": ("reach.py", "make_recording"),
     "posing the hand": ("performance.py", "perform"),
-    "backdrop": ("scenes.py", "make_backdrop"),
-    "meshes of a moment": ("picture.py", "geometry_of"),
+    "backdrop": ("room.py", "make_backdrop"),
+    "meshes of a moment": ("shot.py", "geometry_of"),
     "shadow map": ("shadows.py", "cast_shadows"),
     "z-buffer and shading": ("shading.py", "paint"),
     "blur and grain": ("shading.py", "develop"),
-    "encoding pictures": ("write_dexycb.py", "encoded"),
+    "encoding pictures": ("photos.py", "encode"),
     "label archives": ("_npyio_impl.py", "savez_compressed"),
     "object and hand models": ("objects.py", "write_models"),
     "annotation JSON": ("annotations.py", "write_annotation_file"),

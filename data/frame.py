@@ -125,7 +125,7 @@ def ho3d_folder(split: str) -> str:
 
 def recording_of(key: str, dataset: str) -> str:
     """The recording that a camera sequence belongs to: "S/R/camera" -> "S/R" (DexYCB), "ABF10" -> "ABF1" (HO3D)."""
-    return key.rpartition("/")[0] if dataset == "dexycb" else key[:-1]
+    return key.rsplit("/", 1)[0] if dataset == "dexycb" else key[:-1]
 
 
 def image_pattern(dataset: str, split: str) -> str:

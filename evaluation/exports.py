@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.clips import ClipStore
+from ..data.frame import recording_of
 from ..data.readers.dexycb_splits import SUBJECTS, position_in_split, sequence_list, subjects_of
 from ..durable import writing_file
 from ..errors import InputError
@@ -60,7 +61,7 @@ def count_missing_recordings(store: ClipStore) -> tuple[int, int]:
         for place, name in enumerate(sequence_list()[SUBJECTS[subject]])
         if position_in_split(setup, split, place)
     }
-    return len(whole - {entry["key"].rsplit("/", 1)[0] for entry in store.entries}), len(whole)
+    return len(whole - {recording_of(entry["key"], store.dataset) for entry in store.entries}), len(whole)
 
 
 def write_dexycb(path: Path, dataset_index: NDArray[np.int64], joints: NDArray) -> Path:

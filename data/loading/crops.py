@@ -32,7 +32,7 @@ def joints_box(joints_2d: np.ndarray) -> np.ndarray:
 def square_box(box: np.ndarray, width: int, height: int, expansion: float = 1.0) -> np.ndarray | None:
     """Clip x, y, width, height to the photo and make it square about the clipped centre; None when nothing is left.
 
-    The authors' process_bbox to the letter: the far corner is measured from the already clipped near corner, so that a
+    Exactly the authors' process_bbox: the far corner is measured from the already clipped near corner, so that a
     box that sticks out on the left or top keeps its full extent, and the square may leave the photo again.
     """
     x, y, w, h = (float(v) for v in box)

@@ -1,6 +1,6 @@
 """Frames of HO3D v2 and v3 from the raw tree (`ho3d_lists` says which).
 
-Metres, pixels. The files speak OpenGL axes and HO3D's joint order; frames leave here in OpenCV axes and the project's
+Metres, pixels. The files have OpenGL axes and HO3D's joint order; frames leave here in OpenCV axes and the project's
 order. Right hands only. Evaluation frames have the wrist only, unless the ground truth that was released later
 (`evaluation_xyz.json`, `evaluation_verts.json`) lies in the root. Source: HO3D's own scripts (docs/datasets.md).
 """

@@ -1,4 +1,4 @@
-"""A store of camera sequences on an object store (S3 and whatever else fsspec speaks), where nothing can be renamed.
+"""A store of camera sequences on an object store (S3 and others that fsspec supports), where nothing can be renamed.
 
     <url>/zarr.json                                    settings, as on disk
     <url>/sequences/<key>/<attempt>/{rows,jpeg}/...    one attempt's upload: a Zarr group of its own
@@ -46,7 +46,7 @@ class RemoteStore:
         self.url, self._expected = url.rstrip("/"), token
         protocol, _, self._root = self.url.partition("://")
         if protocol not in fsspec.available_protocols():
-            raise InputError(f"{url}: no file system speaks {protocol!r}; use a local path, or install its package")
+            raise InputError(f"{url}: no file system is known for {protocol!r}; use a local path or install it")
 
     def __str__(self) -> str:
         return self.url

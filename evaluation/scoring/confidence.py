@@ -7,14 +7,14 @@ name without its camera digit) are drawn with replacement.
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data.frame import recording_of
+
 DRAWS = 2000
 
 
 def recordings(keys: NDArray, dataset: str) -> NDArray:
     """The recording of every camera sequence key: "S/R/camera" -> "S/R", "ABF10" -> "ABF1"."""
-    if dataset == "dexycb":
-        return np.array([key.rsplit("/", 1)[0] for key in keys.tolist()])
-    return np.array([key[:-1] for key in keys.tolist()])
+    return np.array([recording_of(key, dataset) for key in keys.tolist()])
 
 
 def sum_clusters(values: NDArray, clusters: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
