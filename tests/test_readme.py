@@ -115,6 +115,8 @@ def test_commands_are_those_of_the_command_line(line, monkeypatch):
 @pytest.mark.parametrize("line", [each for each in LINES if each.text.startswith(("h2o train ", "h2o train-all "))])
 def test_presets_in_commands_exist(line):
     name = line.text.split()[2]
+    if name.startswith("--"):  # asks about recipes, runs none
+        return
     chains = {stage.stem.rsplit("-", 1)[0] for stage in PRESETS}
     known = {stage.stem for stage in PRESETS} if line.text.startswith("h2o train ") else chains
     assert name in known or name in ("PRESET", "CHAIN", "mine.toml")
