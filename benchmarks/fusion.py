@@ -75,8 +75,9 @@ def make_more(options: argparse.Namespace) -> list[Path]:
 
 
 def stages(options: argparse.Namespace) -> Groups:
-    """The single-frame network alone, on all cores; then both from its end, side by side, on equally many pictures (a
-    window is three).
+    """The single-frame network alone, on all cores; then both from its end, side by side.
+
+    Both see equally many pictures (a window is three).
     """
     start = None if options.start is None else str(options.start.resolve())
     alone = (*_SETTINGS, f"threads={os.cpu_count() or 1}")

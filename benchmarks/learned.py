@@ -1,5 +1,6 @@
-"""What benchmarks/learning.py measures of trained networks on held-out frames. Metres inside, mm and degrees in
-results.
+"""What benchmarks/learning.py measures of trained networks on held-out frames.
+
+Metres inside, mm and degrees in results.
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from h2onet.training.stages import make_targets
 
 @dataclass(frozen=True)
 class Predictions:
-    """One network on the held-out frames: joints (N, 21, 3) m relative to the wrist, rotation (N, 3, 3), logits (N,
-    2, 6).
+    """One network on the held-out frames.
+
+    joints (N, 21, 3) m relative to the wrist, rotation (N, 3, 3), logits (N, 2, 6).
     """
 
     joints: np.ndarray
@@ -72,8 +74,9 @@ def measure(runs: Path, clips: Path, device: torch.device) -> dict:
 def predict(
     network: H2ONet, samples: ClipDataset, hand: HandModel, device: torch.device, *, past: bool
 ) -> tuple[Predictions, Truth]:
-    """A network on windows; a single-frame one takes the current frame. Without `past` all frames are the current
-    one.
+    """A network on windows; a single-frame one takes the current frame.
+
+    Without `past` all frames are the current one.
     """
     found: dict[str, list[np.ndarray]] = {
         key: [] for key in ("joints", "rotation", "logits", "true", "turn", "occluded", "row")
@@ -118,8 +121,9 @@ def overall(guess: Predictions, truth: Truth) -> dict[str, float]:
 
 
 def orientation(guesses: dict[str, Predictions], truth: Truth) -> dict[str, float]:
-    """Angle to the true rotation in degrees: stage 1 (no rotation), always the mean rotation, stage 2; and joint
-    errors.
+    """Angle to the true rotation, degrees, and joint errors.
+
+    Of stage 1 (no rotation), of always the mean rotation, and of stage 2.
     """
     mean = truth.rotation.mean(0)
     left, _, right = np.linalg.svd(mean)

@@ -38,8 +38,10 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Stage:
-    """One training run: its folder, preset, the folder it starts from, epochs, whether the rate falls near the end, and
-    what else differs from the preset.
+    """One training run.
+
+    Its folder, preset, the folder it starts from, epochs, whether the rate falls near the end, and what else differs
+    from the preset.
     """
 
     name: str
