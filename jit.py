@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import config
 
 log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parent
@@ -33,7 +34,7 @@ def _cached() -> bool:
         return True  # numba's own choice: __pycache__ beside each module
     for folder in _candidates(given):
         if _private(folder):
-            numba.config.CACHE_DIR = str(folder)
+            config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue]
             return True
     log.warning(
         "no folder for compiled code can be written (NUMBA_CACHE_DIR, the package, the user's cache, the temporary "

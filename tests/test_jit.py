@@ -31,7 +31,7 @@ def test_a_folder_that_others_may_write_is_no_cache(tmp_path: Path):
 
 
 def test_folders_are_tried_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    config = jit.numba.config
+    config = jit.config
     monkeypatch.setattr(config, "CACHE_DIR", "")
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

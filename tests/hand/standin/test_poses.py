@@ -57,9 +57,7 @@ def test_skin_neither_collapses_nor_explodes(model, name):
 
 def test_correctives_keep_the_volume_of_a_bent_finger(model):
     arrays = model.arrays
-    plain = type(model)(
-        type(arrays)(**{**vars(arrays), "posedirs": np.zeros_like(arrays.posedirs)}), torch.float64
-    )
+    plain = type(model)(type(arrays)(**{**vars(arrays), "posedirs": np.zeros_like(arrays.posedirs)}), torch.float64)
     flat, _ = posed(model, np.zeros(45))
     rest = capped_volume(flat, model.faces)
     fist = sample_poses()["fist"]
