@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from h2onet.data.clips import ClipDataset, Window
+from h2onet.data.clips import ClipDataset, ClipStore, Window
 from h2onet.data.loading.batches import collate
 from h2onet.errors import InputError
 from h2onet.evaluation.scoring.scores import FrameScores, score_batch
@@ -62,7 +62,7 @@ def test_the_truth_scores_zero(store: Path, hand: HandModel, window: Window | No
 def test_predicted_joints_come_back_in_the_hands_own_side(store: Path, hand: HandModel) -> None:
     samples = ClipDataset(store)
     scores = score_batch(batch := batch_of(store), perfect(batch, hand), hand)
-    index = samples._opened()[0].store.index
+    index = ClipStore.open(samples.paths[0]).index
     annotated = index["joints"][:] - index["root"][:][:, None]
     assert scores.joints == pytest.approx(annotated, abs=2e-6)
 
@@ -157,7 +157,7 @@ def test_frames_without_truth_are_left_out(make_store, hand: HandModel) -> None:
 def test_released_meshes_are_the_truth_with_ho3ds_fingertips(make_store, hand: HandModel) -> None:
     path = make_store({"SM10": 3}, dataset="ho3d-v2", released=True)
     samples = ClipDataset(path)
-    batch, given = collate([samples[i] for i in range(3)]), samples._opened()[0].store.index["vertices"][:]
+    batch, given = collate([samples[i] for i in range(3)]), ClipStore.open(samples.paths[0]).index["vertices"][:]
     vertices = torch.from_numpy(given.copy())
     joints = torch.from_numpy(hand.joint_regressor_21("manopth")).float() @ vertices
     said = Prediction(vertices, vertices, joints, torch.rand(3, 21, 2), torch.eye(3).expand(3, 3, 3))
