@@ -140,7 +140,9 @@ def prepare_labels(
     json: Annotated[Path | None, typer.Option(help="Also write one JSON per frame in the authors' format.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet (PNG), worst frames first.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after about this many frames.")] = None,
-    seg_channel: Annotated[str, typer.Option(help="HO3D: the hand's colour in seg: red, green or blue.")] = "red",
+    seg_channel: Annotated[
+        str, typer.Option(help="HO3D: the hand's colour in seg: red, green, blue (auto: v2 red, v3 blue).")
+    ] = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Render hand and object meshes and store the occlusion labels of every annotated frame."""

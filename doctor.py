@@ -15,7 +15,9 @@ from pathlib import Path
 
 from .cli_options import dataset_root
 from .cores import granted_cores
+from .data.datasets import list_sequences
 from .data.frame import DATASETS, PHOTO_SUFFIX
+from .data.readers.ho3d_masks import mask_files
 from .errors import InputError
 from .hand.mano import load_arrays
 
@@ -148,6 +150,21 @@ def dexycb(root: Path) -> Iterator[Finding]:
     yield present(root / "models", "models.tar.gz of the download; the depth rule needs the object meshes")
 
 
+def count_files(folder: str, kind: str, listed: int, absent: list[str], needed: bool) -> Finding:
+    """How many of the listed files of one kind are there."""
+    what = f"{folder}: {listed - len(absent)} of {listed} {kind} files"
+    first = f"first one missing: {absent[0]}" if absent else ""
+    return Finding("ok" if not absent else "missing" if needed else "note", what, first)
+
+
+def absent_masks(dataset: str, root: Path) -> Iterator[str]:
+    """The masks of training frames that lie neither with their sequence nor in the archive's own folder."""
+    for split in ("train", "val"):
+        for sequence in list_sequences(dataset, root, split):
+            files = mask_files(sequence)
+            yield from (files.path(number) for number in sequence.numbers.tolist() if number not in files.files)
+
+
 def ho3d(root: Path, dataset: str) -> Iterator[Finding]:
     """Lists, sequences, masks and released ground truth of a HO3D tree."""
     source = "download from https://www.tugraz.at/index.php?id=40231 and unpack into this folder"
@@ -158,19 +175,14 @@ def ho3d(root: Path, dataset: str) -> Iterator[Finding]:
         yield present(root / name, source)
         if not (root / name).is_file():
             continue
-        lines = [line.strip() for line in (root / name).read_text().splitlines() if line.strip()]
-        for kind, ending, needed in (
-            ("rgb", PHOTO_SUFFIX[dataset], True),
-            ("meta", "pkl", True),
-            ("seg", "jpg", False),
-        ):
-            if kind == "seg" and folder == "evaluation":
-                continue
-            paths = (root / folder / line.replace("/", f"/{kind}/") for line in lines)
-            absent = [p for p in paths if not p.with_suffix(f".{ending}").exists()]
-            what = f"{folder}: {len(lines) - len(absent)} of {len(lines)} {kind} files"
-            first = f"first one missing: {absent[0]}.{ending}" if absent else ""
-            yield Finding("ok" if not absent else "missing" if needed else "note", what, first)
+        lines = [line.strip() for line in (root / name).read_text("utf-8-sig").splitlines() if line.strip()]
+        photo = PHOTO_SUFFIX[dataset]
+        for kind, endings, needed in (("rgb", (photo, "jpg", "png"), True), ("meta", ("pkl",), True)):
+            paths = [f"{folder}/{line.replace('/', f'/{kind}/')}" for line in lines]
+            absent = [f"{p}.{endings[0]}" for p in paths if not any((root / f"{p}.{end}").exists() for end in endings)]
+            yield count_files(folder, kind, len(lines), absent, needed)
+        if folder == "train":
+            yield count_files(folder, "seg", len(lines), list(absent_masks(dataset, root)), needed=False)
     truth = "released in November 2024 by HO3D's authors; needed to score evaluation frames locally"
     yield present(root / "evaluation_xyz.json", truth, needed=False)
     yield present(root / "evaluation_verts.json", truth, needed=False)

@@ -16,8 +16,7 @@ from .readers.handoccnet import annotated_frames
 from .readers.handoccnet_index import list_annotated
 from .readers.ho3d import ho3d_frames
 from .readers.ho3d_lists import list_ho3d
-
-SEG_CHANNELS = ("red", "green", "blue")
+from .readers.ho3d_masks import CHANNELS, hand_channel
 
 
 def list_sequences(
@@ -27,27 +26,27 @@ def list_sequences(
     setup: str = "s0",
     annotations: str | Path = "raw",
     mano: str | Path | None = None,
-    seg_channel: str = "red",
+    seg_channel: str = "auto",
     warn: bool = True,
 ) -> list[CameraSequence]:
     """Camera sequences of a dataset split, in the dataset's own order.
 
     `annotations` is "raw" or the path of a HandOccNet JSON. `mano` (a folder of MANO's files, or "standin") is needed
-    to iterate frames, not to list. `seg_channel` marks the hand in HO3D's segmentation. `warn` logs what a partial
+    to iterate frames, not to list. `seg_channel` (red, green, blue; auto: as released) marks the hand in HO3D's
+    segmentation. `warn` logs what a partial
     DexYCB lacks. InputError for a missing root, an unknown split, nothing found.
     """
     for name, value, allowed in (
         ("--dataset", dataset, DATASETS),
         ("--split", split, SPLITS),
         ("--setup", setup if dataset == "dexycb" else "s0", SETUPS),
-        ("seg_channel", seg_channel, SEG_CHANNELS),
     ):
         if value not in allowed:
             raise InputError(f"{name} {value}: expected one of {', '.join(allowed)}")
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --root must be the dataset's own folder (see docs/datasets.md)")
-    hand, channel = None if mano is None else str(mano), SEG_CHANNELS.index(seg_channel)
+    hand, channel = None if mano is None else str(mano), CHANNELS.index(hand_channel(dataset, seg_channel))
     if str(annotations) != "raw":
         return list_annotated(dataset, folder, split, setup, Path(annotations), hand, channel)
     if dataset == "dexycb":

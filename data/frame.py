@@ -19,6 +19,10 @@ DATASETS = ("dexycb", "ho3d-v2", "ho3d-v3")
 SPLITS = ("train", "val", "test")
 SETUPS = ("s0", "s1", "s2", "s3")
 PHOTO_SUFFIX = {"dexycb": "jpg", "ho3d-v2": "png", "ho3d-v3": "jpg"}
+"""The photos' suffix as released; HO3D's users also keep converted ones (`CameraSequence.photo_suffix`)."""
+FRAME_FAULTS = (Exception,)
+"""What one frame's files may raise: they can be damaged in more ways than a list could name, and one bad frame is one
+row of failures.jsonl, never the end of a run."""
 PHOTO_SIZE = (640, 480)
 """Width and height of every photo of both datasets, px: the unit of all their 2D annotations."""
 
@@ -88,7 +92,7 @@ class CameraSequence:
     annotation JSON; then `ranges` (F, 2) int64 are the byte ranges of the frames' annotations in it, -1 where it has
     none. `released` (F, 4) int64 are the byte ranges in HO3D's evaluation_xyz.json and evaluation_verts.json. `mano` is
     the folder of MANO's files, or "standin"; None when the sequence is only listed. `seg_channel` is the RGB channel
-    that marks the hand in HO3D's segmentation.
+    that marks the hand in HO3D's segmentation. `photo_suffix` is that of the photos where it is not the release's.
     """
 
     dataset: str
@@ -103,6 +107,7 @@ class CameraSequence:
     released: np.ndarray | None = None
     mano: str | None = None
     seg_channel: int = 0
+    photo_suffix: str = ""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -128,11 +133,15 @@ def recording_of(key: str, dataset: str) -> str:
     return key.rsplit("/", 1)[0] if dataset == "dexycb" else key[:-1]
 
 
-def image_pattern(dataset: str, split: str) -> str:
-    """The photo's path below the dataset root as a format string of `sequence` and `frame`."""
+def image_pattern(dataset: str, split: str, suffix: str = "") -> str:
+    """The photo's path below the dataset root as a format string of `sequence` and `frame`.
+
+    `suffix`: that of the photos, where it is not the release's.
+    """
+    suffix = suffix or PHOTO_SUFFIX[dataset]
     if dataset == "dexycb":
-        return f"{{sequence}}/color_{{frame:06d}}.{PHOTO_SUFFIX[dataset]}"
-    return f"{ho3d_folder(split)}/{{sequence}}/rgb/{{frame:04d}}.{PHOTO_SUFFIX[dataset]}"
+        return f"{{sequence}}/color_{{frame:06d}}.{suffix}"
+    return f"{ho3d_folder(split)}/{{sequence}}/rgb/{{frame:04d}}.{suffix}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +155,7 @@ class Photo:
     @property
     def image(self) -> str:
         """The path below the dataset root."""
-        pattern = image_pattern(self.sequence.dataset, self.sequence.split)
+        pattern = image_pattern(self.sequence.dataset, self.sequence.split, self.sequence.photo_suffix)
         return pattern.format(sequence=self.sequence.key, frame=self.number)
 
 

@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..jit import njit
 from .raster import Mesh
 
-MESH_FILE = "textured_simple.obj"
+MESH_FILES = ("textured_simple.obj", "textured_simple_2000.obj", "google_16k/textured.obj")
+"""A mesh below NAME/, as DexYCB has it; else decimated copies, else the YCB download's own, where only those are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,18 +73,33 @@ def _load(path: Path) -> ObjectMesh:
     return ObjectMesh(vertices, faces, centre, float(np.linalg.norm(vertices - centre, axis=1).max()))
 
 
+def find_models(folder: Path) -> tuple[Path, str]:
+    """Where the models of `--objects` lie and which mesh file of theirs is taken: (folder, one of MESH_FILES).
+
+    Looks in the folder and in its `models/`. InputError when neither holds a single NAME/textured_simple.obj, nor one
+    of the other forms.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--objects {folder}: no such folder; expected NAME/{MESH_FILES[0]} in it")
+    for file in MESH_FILES:
+        for place in (folder, folder / "models"):
+            if next(place.glob(f"*/{file}"), None) is not None:
+                return place, file
+    raise InputError(
+        f"--objects {folder}: holds no object model; expected NAME/{MESH_FILES[0]} in it or in its models/"
+    )
+
+
 class ObjectLibrary:
-    """Meshes in a folder laid out as DexYCB's `models/`: `<NAME>/textured_simple.obj`.
+    """Meshes in a folder laid out as DexYCB's `models/`: `<NAME>/textured_simple.obj` (or another of MESH_FILES).
 
     Picklable; files are read on demand. folder: None when there are no meshes at all: then every object is missing.
     """
 
     def __init__(self, folder: str | Path | None):
-        """Remember the folder; raises InputError when it is named but does not exist."""
-        self.folder = None if folder is None else Path(folder)
+        """Remember the folder, or its `models/`; raises InputError when it is named but holds no model."""
         self._found: dict[str, ObjectMesh | None] = {}
-        if self.folder is not None and not self.folder.is_dir():
-            raise InputError(f"{self.folder}: expected the folder of object models, found none; pass --objects DIR")
+        self.folder, self.file = (None, MESH_FILES[0]) if folder is None else find_models(Path(folder))
 
     def get(self, name: str) -> ObjectMesh | None:
         """The mesh of the object called `name` (YCB folder name), None when its file is missing.
@@ -91,7 +107,7 @@ class ObjectLibrary:
         Raises InputError for a file that holds no triangle mesh. What was found, or not, is kept with the library.
         """
         if name not in self._found:
-            path = None if self.folder is None else self.folder / name / MESH_FILE
+            path = None if self.folder is None else self.folder / name / self.file
             self._found[name] = _load(path) if path is not None and path.is_file() else None
         return self._found[name]
 

@@ -11,17 +11,20 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data.datasets import iter_frames
-from ..data.frame import CameraSequence, Failure, Frame, Unannotated
+from ..data.frame import FRAME_FAULTS, CameraSequence, Failure, Frame, Unannotated
 from ..data.labels import LabelStore, empty_columns
 from ..data.readers.dexycb_splits import YCB_NAMES
-from ..data.readers.ho3d import channel_counts
+from ..data.readers.fields import fault
+from ..data.readers.ho3d_masks import CHANNELS, channel_counts, mask_files, read_channels
 from ..data.stores.records import Rows
 from ..data.stores.sequences import SequenceStore
+from ..errors import InputError
 from ..hand.camera import project
 from ..hand.zbuffer import viewport_of
 from ..labeling.label import FrameLabels, label_frames
@@ -31,6 +34,9 @@ from ..labeling.raster import Mesh, Renderer, View
 from ..labeling.renderers import make_renderer
 
 BATCH = 128
+CHANNEL_SAMPLES = 8
+SAME_HAND = 0.5
+"""Overlap (intersection over union) from which a mask's colour is taken for the rendered hand."""
 LABEL_COLUMNS = (
     "labelled",
     "occluded",
@@ -73,6 +79,9 @@ class _Report:
     missing_objects: Counter[str] = field(default_factory=Counter)
     without_objects: int = 0
     rendered_masks: int = 0
+    masked: int = 0
+    with_hand: int = 0
+    samples: list[Frame] = field(default_factory=list)
     channels: tuple[int, int, int] | None = None
 
     def fail(self, failure: Failure) -> None:
@@ -86,12 +95,52 @@ def label_sequence(job: Job, sequence: CameraSequence) -> None:
     parts = []
     frames = _usable(sequence, report)
     while batch := list(islice(frames, BATCH)):
-        parts.append(_label_batch(batch, tools, report, job.vertices))
+        parts += _label_faulty(batch, tools, report, job.vertices)
+    if report.masked and not report.with_hand:
+        _check_channel(sequence, report.samples, tools)
     empty = empty_columns(0, vertices=job.vertices)
     rows = {name: np.concatenate([part[name] for part in parts]) if parts else empty[name] for name in empty}
     if sequence.dataset != "dexycb" and sequence.split != "test" and len(sequence):
         report.channels = channel_counts(sequence, int(sequence.numbers[0]))
     LabelStore(SequenceStore(job.out, job.token)).commit(sequence.key, rows, _attributes(sequence, rows, report))
+
+
+def _label_faulty(
+    frames: list[Frame], tools: tuple[Hands, ObjectLibrary, Renderer], report: _Report, vertices: bool
+) -> list[Rows]:
+    """`_label_batch`, frame by frame where a batch fails: what one frame causes becomes that frame's failure."""
+    before = replace(
+        report,
+        failures=[*report.failures],
+        missing_objects=Counter(report.missing_objects),
+        samples=[*report.samples],
+    )
+    try:
+        return [_label_batch(frames, tools, report, vertices)]
+    except InputError:
+        raise  # a model that is missing or damaged: wrong for the whole run
+    except FRAME_FAULTS as error:
+        vars(report).update(vars(before))
+        if len(frames) == 1:
+            report.fail(Failure(frames[0].image, f"cannot be labelled: {fault(error)}"))
+            return []
+    return [rows for frame in frames for rows in _label_faulty([frame], tools, report, vertices)]
+
+
+def _check_channel(sequence: CameraSequence, frames: list[Frame], tools: tuple[Hands, ObjectLibrary, Renderer]) -> None:
+    """InputError where the mask's chosen colour is nowhere in a sequence and another one is the rendered hand."""
+    files = mask_files(sequence)
+    channels = [read_channels(Path(sequence.root) / files.path(frame.number)) for frame in frames]
+    for channel, name in enumerate(CHANNELS):
+        marked = [replace(frame, hand_mask=masks[channel]) for frame, masks in zip(frames, channels, strict=True)]
+        overlap = label_frames(marked, *tools, rules=("depth",)).mask_iou
+        overlap = overlap[np.isfinite(overlap)]
+        if len(overlap) and overlap.mean() >= SAME_HAND:
+            raise InputError(
+                f"{sequence.root}: {sequence.key}: no mask has any {CHANNELS[sequence.seg_channel]}, and {name} is "
+                f"where the hand is (overlap {overlap.mean():.2f}): give --seg-channel {name}, or another --dataset: "
+                "HO3D v2 marks hands red, v3 blue"
+            )
 
 
 def _attributes(sequence: CameraSequence, rows: Rows, report: _Report) -> dict[str, Any]:
@@ -137,6 +186,11 @@ def _label_batch(
             report.fail(failure)
         report.missing_objects.update(name for _, name in labels.missing_objects)
     for i, frame in enumerate(frames):
+        if given[i] and frame.hand_mask is not None:
+            report.masked += 1
+            report.with_hand += bool(frame.hand_mask.any())
+            if not report.with_hand and len(report.samples) < CHANNEL_SAMPLES:
+                report.samples.append(frame)
         if masked[i] and not given[i]:
             report.rendered_masks += 1
             rows["mask_iou"][i] = np.nan  # a mask that was rendered says nothing about itself

@@ -10,8 +10,10 @@ from typing import Any
 
 from ..data.datasets import list_sequences, refuse_inside
 from ..data.frame import CameraSequence
+from ..data.readers.ho3d_masks import hand_channel
 from ..errors import InputError
 from ..hand.arrays import load_arrays
+from ..labeling.objects import find_models
 from ..labeling.occlusion import RULES
 from .label_sequence import Job
 
@@ -37,7 +39,7 @@ class LabelSettings:
     sheet: Path | None = None
     limit: int | None = None
     overwrite: bool = False
-    seg_channel: str = "red"
+    seg_channel: str = "auto"
 
 
 def resolve_settings(settings: LabelSettings) -> LabelSettings:
@@ -49,16 +51,23 @@ def resolve_settings(settings: LabelSettings) -> LabelSettings:
     if settings.limit is not None and settings.limit < 1:
         raise InputError(f"--limit {settings.limit}: expected a positive number of frames")
     objects = settings.objects
-    if objects is None and (root / "models").is_dir():
+    if objects is None and next((root / "models").glob("*/"), None) is not None:
         objects = root / "models"
     if objects is None:
         log.warning(
             "no object models (no %s, no --objects): the depth rule stays unknown where objects are", root / "models"
         )
-    elif not Path(objects).is_dir():
-        raise InputError(f"--objects {objects}: no such folder; expected <NAME>/textured_simple.obj in it")
+    else:
+        objects, _ = find_models(Path(objects).expanduser())
     mano = settings.mano if str(settings.mano) == "standin" else Path(settings.mano).expanduser().resolve()
-    return replace(settings, root=root.resolve(), objects=objects, mano=mano, out=Path(settings.out).expanduser())
+    return replace(
+        settings,
+        root=root.resolve(),
+        objects=objects,
+        mano=mano,
+        out=Path(settings.out).expanduser(),
+        seg_channel=hand_channel(settings.dataset, settings.seg_channel),
+    )
 
 
 def find_sequences(settings: LabelSettings) -> list[CameraSequence]:

@@ -15,6 +15,7 @@ from ..data.labels import LabelStore
 from ..data.readers.dexycb_splits import YCB_NAMES
 from ..hand.arrays import load_arrays
 from ..hand.parts import CAUSES
+from ..labeling.objects import MESH_FILES, find_models
 from .label_sequence import Job
 from .label_settings import LabelSettings
 
@@ -77,7 +78,7 @@ def finish_labels(
             name: stored[name]
             for name in ("dataset", "split", "setup", "root", "annotations", "objects", "renderer", "rules")
         },
-        "image": image_pattern(settings.dataset, settings.split),
+        "image": image_pattern(settings.dataset, settings.split, sequences[0].photo_suffix),
         "photo": list(PHOTO_SIZE),
         "mano": {side: {"source": hand.source, "sha256": hand.sha256} for side, hand in arrays.items()},
         "mano_path": str(settings.mano),
@@ -90,7 +91,7 @@ def finish_labels(
         "missing_objects": dict(sorted(_sum(facts, "missing_objects").items())),
         "frames_without_objects": sum(fact["frames_without_objects"] for fact in facts),
         "mask_iou_median": float(np.median(agreement)) if agreement else None,
-        "warnings": find_warnings(keys, facts),
+        "warnings": [*_name_meshes(job), *find_warnings(keys, facts)],
         "lost_sequences": sorted(failure.path for failure in lost),
     }
     labels.finish(keys, attrs)
@@ -111,6 +112,14 @@ def _sum(facts: Sequence[dict[str, Any]], name: str) -> Counter[str]:
     for fact in facts:
         total.update(fact[name])
     return total
+
+
+def _name_meshes(job: Job) -> list[str]:
+    """Which files the object meshes are, where they are not the dataset's own."""
+    if job.objects is None:
+        return []
+    folder, file = find_models(Path(job.objects))
+    return [] if file == MESH_FILES[0] else [f"object meshes are {folder}/NAME/{file}: no {MESH_FILES[0]} is there"]
 
 
 def find_warnings(keys: Sequence[str], facts: Sequence[dict[str, Any]]) -> list[str]:

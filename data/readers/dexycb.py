@@ -6,10 +6,6 @@ docs/datasets.md lists its pitfalls.
 
 from __future__ import annotations
 
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +16,7 @@ from ...errors import InputError
 from ...hand.basis import HandBasis, hand_basis
 from ...hand.camera import intrinsics_matrix
 from ..frame import (
+    FRAME_FAULTS,
     CameraSequence,
     Failure,
     Frame,
@@ -38,21 +35,6 @@ HAND = 255  # of `seg`
 NO_POSE = "pose_m is all 0"
 NO_JOINTS = "joint_3d is all -1"
 NO_PIXELS = "joint_2d is all -1"
-# What reading a damaged or missing label file raises: a flipped bit may claim an encryption or compression that zipfile
-# does not know (RuntimeError), a header that does not parse (TokenError), or an array of any size (MemoryError).
-BROKEN = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    tokenize.TokenError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
 
 # -- one recording ---------------------------------------------------------------------------------------------
 
@@ -141,7 +123,7 @@ def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Fram
             arrays = read_label_file(root / path, masks)
             reason = no_hand(arrays)
             item = Unannotated(photo.image, reason) if reason else _frame(photo, recording, arrays)
-        except BROKEN as error:
+        except FRAME_FAULTS as error:
             item = Failure(path, reason_of(error))
         yield item
 

@@ -53,6 +53,8 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None, war
         raise InputError(
             f"{root}: holds {have}; expected <SUBJECT>/<SEQUENCE>/<SERIAL>/ as DexYCB has it: check --root"
         )
+    if not (root / "calibration").is_dir():
+        raise InputError(f"{root}: has no calibration/; unpack calibration.tar.gz of the download beside the subjects")
     if missing and warn:
         log.warning(
             "%s: %d sequences of %s %s are not there; dataset_index is not the toolkit's", root, missing, setup, split

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
 def array_of(values: object, shape: tuple[int, ...], name: str) -> np.ndarray:
@@ -10,9 +14,12 @@ def array_of(values: object, shape: tuple[int, ...], name: str) -> np.ndarray:
     if values is None:
         raise ValueError(f"{name} is missing")
     try:
-        array = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is not numbers of shape {shape}") from None
+        given = np.asarray(values)
+        array = given.astype(np.float64) if given.dtype.kind in "iuf" else None
+    except (TypeError, ValueError, OverflowError):
+        array = None
+    if array is None:  # text and complex numbers would be converted without a word
+        raise ValueError(f"{name} is not numbers of shape {shape}")
     if [n for n in array.shape if n != 1] != [n for n in shape if n != 1]:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
     if not np.isfinite(array).all():
@@ -21,7 +28,29 @@ def array_of(values: object, shape: tuple[int, ...], name: str) -> np.ndarray:
 
 
 def check_intrinsics(matrix: np.ndarray, name: str) -> np.ndarray:
-    """The camera matrix (3, 3) as it is; ValueError when a focal length is not positive."""
+    """The camera matrix (3, 3) as it is; ValueError when it is no pinhole camera's."""
     if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
         raise ValueError(f"{name} has focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g}, expected positive")
+    if not np.allclose(matrix[2], (0.0, 0.0, 1.0)):
+        raise ValueError(f"{name} has the last row {matrix[2].tolist()}, expected 0, 0, 1")
     return matrix
+
+
+def check_name(value: object, name: str) -> str:
+    """A name that a file gives, as a part of a path may hold it: ValueError for anything that is no plain name."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(f"{name} is {brief(value)}, expected a name of letters, digits, dots, dashes, at most 100")
+    return value
+
+
+def brief(value: object, length: int = 60) -> str:
+    """A value of a file for an error line: one short line without control characters."""
+    text = repr(value[:length] if isinstance(value, str | bytes | list | tuple) else value)
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def fault(error: Exception) -> str:
+    """Why a file could not be read, in one line, for a `Failure`."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    known = isinstance(error, ValueError | OSError)
+    return (text if known else f"{type(error).__name__}: {text}")[:300]

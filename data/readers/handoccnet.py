@@ -15,10 +15,21 @@ import numpy as np
 from ...errors import InputError
 from ...hand.basis import hand_basis
 from ...hand.camera import intrinsics_matrix, project
-from ..frame import CameraSequence, Failure, Frame, Photo, SceneAnnotation, Unannotated, frame_of_hand, list_photos
-from .dexycb import BROKEN, RecordingMeta, label_path, read_label_file, read_recording, reason_of, scene_annotation
-from .fields import array_of, check_intrinsics
-from .ho3d import BAD_META, evaluation_frame, meta_path, meta_problem, objects_of, read_mask, read_meta, read_released
+from ..frame import (
+    FRAME_FAULTS,
+    CameraSequence,
+    Failure,
+    Frame,
+    Photo,
+    SceneAnnotation,
+    Unannotated,
+    frame_of_hand,
+    list_photos,
+)
+from .dexycb import RecordingMeta, label_path, read_label_file, read_recording, reason_of, scene_annotation
+from .fields import array_of, check_intrinsics, fault
+from .ho3d import evaluation_frame, meta_path, meta_problem, objects_of, read_meta, read_released
+from .ho3d_masks import mask_files, read_mask
 from .json_scan import read_entries
 
 NOT_IN_JSON = "the annotation JSON has no annotation for it"
@@ -64,7 +75,7 @@ def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[F
     path = Path(sequence.annotations)
     present = sequence.ranges[:, 0] >= 0
     entries = read_entries(path, sequence.ranges[present])
-    scenes = _DexYCBScenes(sequence) if sequence.dataset == "dexycb" else _HO3DScenes()
+    scenes = _DexYCBScenes(sequence) if sequence.dataset == "dexycb" else _HO3DScenes(sequence)
     rows = zip(list_photos(sequence), present.tolist(), read_released(sequence), strict=True)
     for (photo, missing), there, truth in rows:
         if not there:
@@ -81,8 +92,8 @@ def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[F
                 item = _evaluation_frame(photo, annotation, scene, truth)
             else:
                 item = _hand_frame(photo, annotation, scene)
-        except ValueError as error:
-            yield Failure(photo.image, f"{path.name}: {error}")
+        except FRAME_FAULTS as error:
+            yield Failure(photo.image, f"{path.name}: {fault(error)}")
             continue
         if problem:
             yield problem
@@ -106,22 +117,25 @@ class _DexYCBScenes:
             return SceneAnnotation(), Failure(path, f"no mask and objects: {self._problem}")
         try:
             return scene_annotation(self._recording, read_label_file(Path(photo.sequence.root) / path)), None
-        except BROKEN as error:
+        except FRAME_FAULTS as error:
             return SceneAnnotation(), Failure(path, f"no mask and objects: {reason_of(error)}")
 
 
 class _HO3DScenes:
     """Reads mask and object of an HO3D sequence; the object comes from the frame's meta file, if that is there."""
 
+    def __init__(self, sequence: CameraSequence) -> None:
+        self._masks = None if sequence.split == "test" else mask_files(sequence)
+
     def read(self, photo: Photo) -> tuple[SceneAnnotation, Failure | None]:
-        mask, problem = (None, None) if photo.sequence.split == "test" else read_mask(photo)
+        mask, problem = (None, None) if self._masks is None else read_mask(photo, self._masks)
         path = meta_path(photo)
         full = Path(photo.sequence.root) / path
         if not full.is_file():
             return SceneAnnotation(mask), problem
         try:
             objects = objects_of(read_meta(full))
-        except BAD_META as error:
+        except FRAME_FAULTS as error:
             return SceneAnnotation(mask), problem or Failure(path, f"no object: {meta_problem(error)}")
         return SceneAnnotation(mask, objects, 0 if objects else -1), problem
 

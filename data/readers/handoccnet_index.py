@@ -17,7 +17,7 @@ from ...errors import InputError
 from ..frame import CameraSequence, Photo, ho3d_folder
 from .dexycb_splits import SERIALS, SUBJECTS, in_split, positions
 from .handoccnet import Annotation, decode_annotation
-from .ho3d_lists import Entry, group_by_sequence, read_list, released_ranges, select
+from .ho3d_lists import Entry, group_by_sequence, look_for_photos, read_list, released_ranges, select
 from .json_scan import read_entries, scan_entries
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ def list_annotated(
     found = _list_dexycb(index, common) if dataset == "dexycb" else _list_ho3d(index, common, first)
     if not any((root / Photo(sequence, 0, 0).image).parent.is_dir() for sequence in found):
         raise InputError(f"{root}: has none of the recordings of {path}, for example {found[0].key}; check --root")
-    return found
+    return found if dataset == "dexycb" else look_for_photos(found)
 
 
 def _first(path: Path, index: AnnotationIndex) -> Annotation:

@@ -12,16 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from ...errors import InputError
 from ...hand.basis import hand_basis
 from ...hand.camera import opencv_from_opengl, opencv_pose_from_opengl, project
 from ...hand.parts import JOINTS_FROM_MANO
 from ...hand.pickles import safe_load
 from ...hand.rotations import matrix_from_axis_angle
 from ..frame import (
+    FRAME_FAULTS,
     CameraSequence,
     Failure,
     Frame,
@@ -33,18 +32,15 @@ from ..frame import (
     ho3d_folder,
     list_photos,
 )
-from ..photos import BadPhoto, decode, photo_size
-from .fields import array_of, check_intrinsics
+from .fields import array_of, check_intrinsics, check_name, fault
 from .ho3d_lists import RELEASED
+from .ho3d_masks import MaskFiles, mask_files, read_mask
 from .json_scan import decode_entries
 
 FROM_HO3D = np.array(JOINTS_FROM_MANO)
 """Indices that bring HO3D's 21 joints (MANO's 16, then the tips) into the order wrist, thumb .. little."""
 NO_ANNOTATION = "objRot is None: not annotated"
 NO_META = "meta file is not there"
-BAD_META = (InputError, KeyError, TypeError, ValueError)
-"""What reading a damaged, hostile or incomplete meta file raises."""
-_MASK_THRESHOLD = 200
 
 
 def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Unannotated | Failure]:
@@ -56,6 +52,7 @@ def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame 
     except OSError as error:  # v3 lacks metas of some frames, but of no whole sequence
         yield Failure(folder.as_posix(), f"the folder cannot be read: {error.strerror} ({len(sequence)} frames)")
         return
+    files = mask_files(sequence) if masks and sequence.split != "test" else None
     for (photo, missing), truth in zip(list_photos(sequence), read_released(sequence), strict=True):
         path = meta_path(photo)
         if missing:
@@ -65,8 +62,8 @@ def ho3d_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame 
             yield lacking(photo.image, NO_META)
         else:
             try:
-                items = _items(photo, read_meta(root / path), truth, masks)
-            except BAD_META as error:
+                items = _items(photo, read_meta(root / path), truth, files)
+            except FRAME_FAULTS as error:
                 items = [Failure(path, meta_problem(error))]
             yield from items
 
@@ -86,19 +83,20 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 def meta_problem(error: Exception) -> str:
     """Why a meta file is of no use, for a `Failure`."""
-    return f"field {error} is missing" if isinstance(error, KeyError) else str(error)
+    return f"field {error} is missing" if isinstance(error, KeyError) else fault(error)
 
 
 def _items(
-    photo: Photo, meta: dict[str, Any], truth: tuple[np.ndarray, np.ndarray] | None, masks: bool
+    photo: Photo, meta: dict[str, Any], truth: tuple[np.ndarray, np.ndarray] | None, masks: MaskFiles | None
 ) -> list[Frame | Unannotated | Failure]:
     """A frame or why there is none, preceded by the Failure of its mask if there is one."""
     if photo.sequence.split == "test":
         return [_evaluation_frame(photo, meta, truth)]
     if meta["objRot"] is None or meta["handPose"] is None:
         return [Unannotated(photo.image, NO_ANNOTATION)]
-    mask, problem = read_mask(photo) if masks else (None, None)
-    frame = _training_frame(photo, meta, SceneAnnotation(mask, objects_of(meta), 0))
+    mask, problem = (None, None) if masks is None else read_mask(photo, masks)
+    objects = objects_of(meta)
+    frame = _training_frame(photo, meta, SceneAnnotation(mask, objects, 0 if objects else -1))
     return [problem, frame] if problem else [frame]
 
 
@@ -114,45 +112,13 @@ def read_released(sequence: CameraSequence) -> Iterator[tuple[np.ndarray, np.nda
     yield from zip(*parts, strict=True)
 
 
-def mask_path(sequence: CameraSequence, number: int) -> str:
-    """The segmentation of a training frame, below the dataset root. The evaluation split has none."""
-    return f"{ho3d_folder(sequence.split)}/{sequence.key}/seg/{number:04d}.jpg"
-
-
-def read_mask(photo: Photo) -> tuple[np.ndarray | None, Failure | None]:
-    """The hand mask (480, 640) bool of a training frame: one channel above 200 in a smaller JPEG, enlarged.
-
-    A missing or unreadable file gives None and a Failure that names it.
-    """
-    sequence, path = photo.sequence, mask_path(photo.sequence, photo.number)
-    try:
-        data = (Path(sequence.root) / path).read_bytes()
-        photo_size(data)  # raises for a truncated mask, whose lost part would decode as "no hand there"
-        picture = decode(data)
-    except FileNotFoundError:
-        return None, Failure(path, "the mask is missing")
-    except (BadPhoto, OSError) as error:
-        return None, Failure(path, f"the mask is not readable: {getattr(error, 'strerror', None) or error}")
-    hand = (picture[:, :, 2 - sequence.seg_channel] > _MASK_THRESHOLD).astype(np.uint8)
-    return cv2.resize(hand, (640, 480), interpolation=cv2.INTER_NEAREST).astype(bool), None
-
-
-def channel_counts(sequence: CameraSequence, number: int) -> tuple[int, int, int] | None:
-    """Pixels above 200 in red, green and blue of a frame's segmentation: tells which channel marks the hand."""
-    picture = cv2.imread(str(Path(sequence.root) / mask_path(sequence, number)), cv2.IMREAD_COLOR)
-    if picture is None:
-        return None
-    blue, green, red = (int((picture[:, :, i] > _MASK_THRESHOLD).sum()) for i in range(3))
-    return red, green, blue
-
-
 def objects_of(meta: dict[str, Any]) -> tuple[ObjectPose, ...]:
     """The object of a frame, camera_from_object in OpenCV axes; nothing when it is not annotated."""
     if meta.get("objRot") is None or meta.get("objTrans") is None:
         return ()
     rotation = matrix_from_axis_angle(_array(meta, "objRot", (3,)))
     columns = np.concatenate([rotation, _array(meta, "objTrans", (3,))[:, None]], axis=1)
-    return (ObjectPose(str(meta["objName"]), opencv_from_opengl(columns.T).T),)
+    return (ObjectPose(check_name(meta["objName"], "objName"), opencv_from_opengl(columns.T).T),)
 
 
 def _training_frame(photo: Photo, meta: dict[str, Any], scene: SceneAnnotation) -> Frame:

@@ -7,6 +7,7 @@ training list, `train` the rest, as H2ONet's loaders divide it.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def read_list(root: Path, split: str) -> list[Entry]:
     """All lines of train.txt or evaluation.txt, in the file's order. InputError names file and line."""
     path = root / f"{ho3d_folder(split)}.txt"
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable ({error}); expected HO3D's list of frames: check --root") from None
     entries: list[Entry] = []
@@ -86,20 +87,23 @@ def list_ho3d(
                 seg_channel=seg_channel,
             )
         )
-    _check_version(dataset, root, found)
-    return found
+    return look_for_photos(found)
 
 
-def _check_version(dataset: str, root: Path, sequences: list[CameraSequence]) -> None:
-    """v2 has .png photos, v3 .jpg: a mixed-up --dataset would otherwise report every photo as missing."""
-    if not sequences:
-        return
-    sequence = sequences[0]
-    photo = root / Photo(sequence, int(sequence.numbers[0]), 0).image
-    for other in ("ho3d-v2", "ho3d-v3"):
-        extension = PHOTO_SUFFIX[other]
-        if other != dataset and not photo.exists() and photo.with_suffix(f".{extension}").exists():
-            raise InputError(f"{root}: photos are .{extension} files, that is {other}; use --dataset {other}")
+def look_for_photos(sequences: list[CameraSequence]) -> list[CameraSequence]:
+    """The sequences with the suffix that their photos really have: converted copies are read as they are."""
+    for sequence in sequences:
+        photo = Path(sequence.root) / Photo(sequence, int(sequence.numbers[0]), 0).image
+        released = PHOTO_SUFFIX[sequence.dataset]
+        for suffix in (released, *(other for other in ("jpg", "png") if other != released)):
+            if photo.with_suffix(f".{suffix}").exists():
+                if suffix == released:
+                    return sequences
+                log.warning(
+                    "photos are .%s files, as released they are .%s; they are read as they are", suffix, released
+                )
+                return [replace(each, photo_suffix=suffix) for each in sequences]
+    return sequences
 
 
 def released_ranges(root: Path, frames: int) -> np.ndarray | None:

@@ -25,10 +25,13 @@ from .scene.shot import HAND, Shot
 
 DEPTH_SCALE = 0.00012498664727900177
 GL_FROM_CV = np.diag([1.0, -1.0, -1.0])
-HAND_COLOUR, OBJECT_COLOUR = (255, 0, 0), (0, 0, 255)
-"""RGB in `seg`: the hand red, the object blue, red as H2ONet's labeller reads it, blue as HO3D's author does."""
+HAND_COLOUR, OBJECT_COLOUR = {"v2": (255, 0, 0), "v3": (0, 0, 255)}, {"v2": (0, 0, 255), "v3": (0, 255, 0)}
+"""RGB in `seg`: in v2 the hand is red, as H2ONet's labeller reads it, in v3 blue and the object green."""
+SECOND_HOME = "HO3D_v3_segmentations_rendered"
+"""Where v3's archive of masks unpacks by itself; one sequence of a synthetic v3 has its masks only there."""
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+UNLISTED = 9000
 PARTS = ".parts"
 """Folder for what the lists need of the recordings; it is removed at the end."""
 
@@ -52,6 +55,11 @@ class HO3DPlace:
         """Name of a camera's sequence: the recording's and the camera's digit."""
         return f"{self.name}{self.digits[i]}"
 
+    def masks(self, i: int) -> Path:
+        """Folder of a training camera's masks; of the last one of a recording with `dropped` in v3 the second home."""
+        second = self.version == "v3" and self.dropped is not None and i == len(self.digits) - 1
+        return (self.root / SECOND_HOME if second else self.root) / self.splits[i] / self.sequence(i) / "seg"
+
 
 @dataclass(frozen=True, eq=False)
 class _Annotations:
@@ -74,8 +82,10 @@ def write_recording(place: HO3DPlace, performance: Performance, rig: tuple[Camer
     quality = {".png": _PNG, ".jpg": _JPEG}[suffix]
     labels = [_annotate(performance, camera) for camera in rig]
     for i, split in enumerate(place.splits):
-        for kind in ("rgb", "depth", "meta", *(("seg",) if split == "train" else ())):
+        for kind in ("rgb", "depth", "meta"):
             (place.root / split / place.sequence(i) / kind).mkdir(parents=True)
+        if split == "train":
+            place.masks(i).mkdir(parents=True)
     ident = catalogue()[recording.objects[recording.grasped]].ycb_id
     stamp = int.from_bytes(place.name.encode(), "big")
     count = 0
@@ -85,7 +95,7 @@ def write_recording(place: HO3DPlace, performance: Performance, rig: tuple[Camer
         (folder / "rgb" / f"{frame:04d}{suffix}").write_bytes(encode(suffix, photo, quality))
         (folder / "depth" / f"{frame:04d}.png").write_bytes(encode(".png", _encode_depth(shot), _PNG))
         if split == "train":
-            (folder / "seg" / f"{frame:04d}.jpg").write_bytes(encode(".jpg", _mask(shot, ident), _JPEG))
+            _write_mask(place, i, frame, _mask(shot, ident, place.version))
         _write_meta(folder / "meta" / f"{frame:04d}.pkl", place, i, frame, performance, labels[i], rig[i])
         count += 1
     if place.version == "v3":
@@ -176,12 +186,22 @@ def _encode_depth(shot: Shot) -> np.ndarray:
     return np.stack([np.zeros_like(units), units >> 8, units & 255], axis=-1).astype(np.uint8)
 
 
-def _mask(shot: Shot, ident: int) -> np.ndarray:
+def _write_mask(place: HO3DPlace, i: int, frame: int, mask: np.ndarray) -> None:
+    """v2: JPEG; v3: PNG, and for the first frame once more under a number that no list has, as in the archive."""
+    if place.version == "v2":
+        (place.masks(i) / f"{frame:04d}.jpg").write_bytes(encode(".jpg", mask, _JPEG))
+        return
+    data = encode(".png", mask, _PNG)
+    for number in (frame, UNLISTED)[: 1 + (frame == 0)]:
+        (place.masks(i) / f"{number:04d}.png").write_bytes(data)
+
+
+def _mask(shot: Shot, ident: int, version: str) -> np.ndarray:
     """Half-size mask (240, 320, 3) BGR: every second pixel of the segmentation."""
     small = shot.seg[1::2, 1::2]
     mask = np.zeros((*small.shape, 3), np.uint8)
-    mask[small == HAND] = HAND_COLOUR[::-1]
-    mask[small == ident] = OBJECT_COLOUR[::-1]
+    mask[small == HAND] = HAND_COLOUR[version][::-1]
+    mask[small == ident] = OBJECT_COLOUR[version][::-1]
     return mask
 
 

@@ -8,6 +8,7 @@ They are scored in `official.py`.
 import mmap
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from .. import metrics
 
 HO3D_FROM_JOINTS = [JOINTS_FROM_MANO.index(i) for i in range(JOINTS)]  # HO3D's order: MANO's joints, then the tips
 FRAME_COUNTS = {"ho3d-v2": 11_524, "ho3d-v3": 20_137}
+MOST_BYTES = 8 * 2**30  # of a zipped pred.json; v3's 20,137 frames take about 1.2 GB
 _WRONG_UNIT = 50.0  # times larger than the truth: millimetres (1000) or centimetres (100) instead of metres
 
 
@@ -87,8 +89,11 @@ def read_points(path: Path, type_: Any) -> Any:
         raise InputError(f"{path}: file not found; expected a JSON file of HO3D's format")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: expected JSON, found an empty file")
-    with path.open("rb") as file:
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # stays open: the raw frames point into it
+    if zipfile.is_zipfile(path):
+        data = read_zip(path)
+    else:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # stays open: the raw frames point into it
     try:
         return msgspec.json.decode(data, type=type_)
     except msgspec.DecodeError as error:
@@ -101,6 +106,21 @@ def read_points(path: Path, type_: Any) -> Any:
                 "prediction is broken there: fix it, or write null for that frame and score the others"
             ) from error
         raise InputError(f"{path}: not of HO3D's JSON format: {error}") from error
+
+
+def read_zip(path: Path) -> bytes:
+    """The one JSON file of a zip as it is submitted to HO3D's server; InputError for any other zip."""
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            names = [name for name in bundle.namelist() if name.lower().endswith(".json")]
+            if len(names) != 1:
+                raise InputError(f"{path}: expected one .json file in the zip, found {len(names)}")
+            size = bundle.getinfo(names[0]).file_size
+            if size > MOST_BYTES:
+                raise InputError(f"{path}: {size} bytes of JSON; expected at most {MOST_BYTES}: is it a prediction?")
+            return bundle.read(names[0])
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise InputError(f"{path}: the zip cannot be read ({error}); write it again") from error
 
 
 def to_array(frames: list[msgspec.Raw], points: int, path: Path, field: str) -> NDArray[np.float64]:

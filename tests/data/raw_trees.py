@@ -185,13 +185,24 @@ def _ho3d_frame(folder: Path, number: int, suffix: str, train: bool) -> None:
             "handTrans": gl @ (truth.translation + root) - root,
             "handJoints3D": (truth.joints @ gl)[TO_HO3D],
         }
-        seg = np.zeros((240, 320, 3), np.uint8)
-        seg[hand_area(truth.vertices)[::2, ::2]] = (0, 0, 255)  # BGR: red marks the hand
-        cv2.imwrite(str(folder / "seg" / f"{number:04d}.jpg"), seg, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        write_ho3d_mask(folder / "seg", number, suffix, hand_area(truth.vertices))
     else:
         points = projected(truth.joints)
         meta["handBoundingBox"] = [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
     save_meta(folder / "meta" / f"{number:04d}.pkl", meta)
+
+
+def write_ho3d_mask(folder: Path, number: int, photo_suffix: str, hand: np.ndarray) -> None:
+    """A half-size mask: v2's a JPEG with the hand red, v3's a PNG with the hand blue and a piece of object green."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seg = np.zeros((240, 320, 3), np.uint8)  # BGR
+    if photo_suffix == "png":
+        seg[hand[::2, ::2]] = (0, 0, 255)
+        cv2.imwrite(str(folder / f"{number:04d}.jpg"), seg, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    else:
+        seg[200:220, 280:310] = (0, 255, 0)
+        seg[hand[::2, ::2]] = (255, 0, 0)
+        cv2.imwrite(str(folder / f"{number:04d}.png"), seg)
 
 
 def save_meta(path: Path, meta: dict) -> None:

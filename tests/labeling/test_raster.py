@@ -83,8 +83,10 @@ def test_objects_keep_the_order_of_their_file_and_survive_pickling(stage):
 
 
 def test_objects_that_are_not_there_or_not_meshes(stage):
-    library = ObjectLibrary(stage.folder)
+    with pytest.raises(InputError, match="holds no object model"):
+        ObjectLibrary(stage.folder)
     stage.put("can", np.eye(3), [[0, 1, 2]])
+    library = ObjectLibrary(stage.folder)
     assert library.get("mug") is None and library.missing(["mug", "can", "box", "mug"]) == ["box", "mug"]
     assert ObjectLibrary(None).missing(["can"]) == ["can"]
     with pytest.raises(InputError, match="--objects"):

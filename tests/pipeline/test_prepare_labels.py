@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import raw_trees as trees
@@ -14,6 +15,7 @@ from h2onet.data.labels import LabelStore
 from h2onet.data.readers.dexycb_splits import SERIALS
 from h2onet.errors import InputError
 from h2onet.hand.parts import CAUSES, LABELS
+from h2onet.labeling import label as label_module
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
 
 RECORDINGS = {("20200709-subject-01", "20200709_141754"): "right", ("20200709-subject-01", "20200709_141931"): "left"}
@@ -76,13 +78,13 @@ def test_the_json_gives_the_labels_of_the_raw_tree(dexycb, tmp_path):
         np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("version", ["v2", "v3"])
-def test_ho3d_training_frames(tmp_path, version):
+@pytest.mark.parametrize(("version", "colour"), [("v2", "red"), ("v3", "blue")])
+def test_ho3d_training_frames(tmp_path, version, colour):
     root = trees.write_ho3d(tmp_path / "ho3d", version)
     summary = run(root, tmp_path / "l.zarr", f"ho3d-{version}")
     labels = LabelStore.open(tmp_path / "l.zarr")
     assert summary.frames == len(labels) == 4 and labels["labelled"].all() and not labels["is_left"].any()
-    assert (root / labels.image(0)).exists() and labels.attrs["mask"].startswith("seg red > 200")
+    assert (root / labels.image(0)).exists() and labels.attrs["mask"].startswith(f"seg {colour} > 200")
     assert run(root, tmp_path / "v.zarr", f"ho3d-{version}", "val").frames == 1
 
 
@@ -124,11 +126,66 @@ def test_without_object_meshes_nothing_is_guessed(tmp_path):
     assert labels.attrs["missing_objects"] == {"003_cracker_box": 4}
 
 
-def test_a_wrong_mask_channel_is_noticed_with_numbers(tmp_path):
+@pytest.mark.parametrize(("version", "channel", "other"), [("v2", "blue", "red"), ("v3", "red", "blue")])
+def test_a_colour_that_no_mask_has_is_refused_where_another_is_the_hand(tmp_path, version, channel, other):
+    root = trees.write_ho3d(tmp_path / "ho3d", version)
+    with pytest.raises(InputError, match=f"give --seg-channel {other}") as caught:
+        run(root, tmp_path / "l.zarr", f"ho3d-{version}", seg_channel=channel)
+    assert "no mask has any " + channel in str(caught.value) and "\n" not in str(caught.value)
+    assert run(root, tmp_path / "m.zarr", f"ho3d-{version}").labelled == 4
+
+
+def test_a_wrong_mask_is_noticed_with_numbers(tmp_path):
     root = trees.write_ho3d(tmp_path / "ho3d")
-    summary = run(root, tmp_path / "l.zarr", "ho3d-v2", seg_channel="green")
+    for path in root.glob("train/*/seg/*.jpg"):
+        cv2.imwrite(str(path), np.zeros((240, 320, 3), np.uint8))
+    summary = run(root, tmp_path / "l.zarr", "ho3d-v2")
     assert "agree badly in 2 of 2 sequences (mean overlap 0.00" in str(summary)
     assert "pixels above 200 in red, green, blue" in str(summary)
+
+
+def test_what_one_frame_causes_is_that_frames_failure(tree, tmp_path, monkeypatch):
+    whole = run(tree, tmp_path / "whole.zarr")
+
+    def faulty(frame, *arguments):
+        if frame.number == 2:
+            raise IndexError("tuple index out of range")
+        return label_depth(frame, *arguments)
+
+    label_depth = label_module.label_depth
+    monkeypatch.setattr(label_module, "label_depth", faulty)
+    summary = run(tree, tmp_path / "l.zarr")
+    assert summary.failures == 4 and summary.frames == whole.frames - 4 and summary.skipped == whole.skipped
+    found = failures(tmp_path / "l.zarr")
+    assert {reason for _, reason in found} == {"cannot be labelled: IndexError: tuple index out of range"}
+    assert all(path.endswith("color_000002.jpg") for path, _ in found)
+    good = LabelStore.open(tmp_path / "l.zarr"), LabelStore.open(tmp_path / "whole.zarr")
+    kept = good[1]["frame"] != 2
+    assert np.array_equal(good[0]["occluded"], good[1]["occluded"][kept])
+
+
+def test_a_missing_calibration_is_one_line(tree, tmp_path):
+    shutil.rmtree(tree / "calibration")
+    with pytest.raises(InputError, match="has no calibration/; unpack calibration"):
+        run(tree, tmp_path / "l.zarr")
+    assert not (tmp_path / "l.zarr").exists()
+
+
+def test_objects_are_found_in_their_other_forms(tree, tmp_path):
+    models, expected = tree / "models", run(tree, tmp_path / "a.zarr")
+    run(tree, tmp_path / "b.zarr", objects=tree)  # the parent of models/
+    a, b = (LabelStore.open(tmp_path / name)["visible_fraction"] for name in ("a.zarr", "b.zarr"))
+    assert np.array_equal(a, b) and np.isfinite(a).all() and expected.warnings == ()
+    for number, form in enumerate(("textured_simple_2000.obj", "google_16k/textured.obj")):
+        for mesh in [*models.glob("*/textured_simple*.obj")]:
+            (mesh.parent / form).parent.mkdir(exist_ok=True)
+            mesh.rename(mesh.parent / form)
+        summary = run(tree, tmp_path / f"{number}.zarr")
+        assert f"NAME/{form}: no textured_simple.obj is there" in str(summary)
+        assert np.array_equal(a, LabelStore.open(tmp_path / f"{number}.zarr")["visible_fraction"])
+    (tmp_path / "empty" / "003_cracker_box").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no object model"):
+        run(tree, tmp_path / "c.zarr", objects=tmp_path / "empty")
 
 
 def test_limit_takes_the_first_frames(dexycb, tmp_path):

@@ -1,7 +1,6 @@
 """HO3D's raw tree: lists, OpenGL to OpenCV, joint order, masks, evaluation with and without released ground truth."""
 
 import json
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,12 @@ import raw_trees as trees
 import torch
 from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.frame import Failure, Frame, Unannotated
-from h2onet.data.readers.ho3d import FROM_HO3D, NO_ANNOTATION, NO_META, channel_counts
+from h2onet.data.readers.ho3d import FROM_HO3D, NO_ANNOTATION, NO_META
 from h2onet.data.readers.ho3d_lists import read_list, select
+from h2onet.data.readers.ho3d_masks import channel_counts, mask_files
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
+from h2onet.hand.pickles import safe_load
 
 
 @pytest.fixture(scope="module", params=["v2", "v3"])
@@ -82,10 +83,11 @@ def test_training_frames_are_the_hand_that_was_written(made):
 
 def test_masks_are_enlarged_by_nearest_neighbour(made):
     dataset, root = made
+    suffix, channel = {"ho3d-v2": (".jpg", 2), "ho3d-v3": (".png", 0)}[dataset]  # BGR
     for frame in frames(dataset, root):
-        picture = cv2.imread(str((root / frame.image.replace("rgb", "seg")).with_suffix(".jpg")))
+        picture = cv2.imread(str((root / frame.image.replace("rgb", "seg")).with_suffix(suffix)))
         assert picture is not None
-        small = picture[:, :, 2] > 200
+        small = picture[:, :, channel] > 200
         assert frame.hand_mask.shape == (480, 640) and small.shape == (240, 320)
         np.testing.assert_array_equal(frame.hand_mask, np.kron(small, np.ones((2, 2), bool)))
         truth = trees.hand_area(trees.posed("right", frame.number, "ho3d").vertices)
@@ -185,7 +187,7 @@ class _Hostile:
 )
 def test_bad_metas_are_failures_with_their_name(v2, change, reason):
     path = v2 / "train/ABF10/meta/0001.pkl"
-    meta = pickle.loads(path.read_bytes())  # noqa: S301 - written by this test
+    meta = safe_load(path)
     trees.save_meta(path, meta | change)
     failures = [item for item in frames("ho3d-v2", v2) if isinstance(item, Failure)]
     assert [f.path for f in failures] == ["train/ABF10/meta/0001.pkl"] and reason in failures[0].reason
@@ -205,16 +207,73 @@ def test_a_meta_of_another_kind_is_a_failure(v2):
 
 def test_a_transposed_field_is_a_failure(v2):
     path = v2 / "train/ABF10/meta/0001.pkl"
-    meta = pickle.loads(path.read_bytes())  # noqa: S301 - written by this test
+    meta = safe_load(path)
     trees.save_meta(path, meta | {"handJoints3D": meta["handJoints3D"].T, "objTrans": meta["objTrans"][:, None]})
     assert [i.reason for i in frames("ho3d-v2", v2) if isinstance(i, Failure)] == [
         "handJoints3D has shape (3, 21), expected (21, 3)"
     ]
 
 
-def test_mixed_up_versions_are_named(v2):
-    with pytest.raises(InputError, match="use --dataset ho3d-v2"):
-        list_sequences("ho3d-v3", v2, "train")
+@pytest.mark.parametrize(("version", "other"), [("v2", "jpg"), ("v3", "png")])
+def test_converted_photos_are_read_and_said(tmp_path, caplog, version, other):
+    root = trees.write_ho3d(tmp_path, version)
+    released = frames(f"ho3d-{version}", root)
+    for photo in root.glob("train/*/rgb/*"):
+        photo.rename(photo.with_suffix(f".{other}"))
+    converted = frames(f"ho3d-{version}", root)
+    assert [frame.number for frame in converted] == [frame.number for frame in released]
+    assert all(isinstance(frame, Frame) and (root / frame.image).is_file() for frame in converted)
+    assert caplog.text.count(f"photos are .{other} files") == 1
+
+
+def test_masks_of_v3_in_the_archives_own_folder(tmp_path, v3):
+    """One sequence of masks only beside train/, as the second archive unpacks; more masks than lines in the list."""
+    before = [frame.hand_mask for frame in frames("ho3d-v3", v3)]
+    home = v3 / "HO3D_v3_segmentations_rendered" / "train" / "ABF10"
+    home.mkdir(parents=True)
+    (v3 / "train" / "ABF10" / "seg").rename(home / "seg")
+    for number in (17, 1000):
+        shutil.copy(home / "seg" / "0000.png", home / "seg" / f"{number:04d}.png")
+    found = frames("ho3d-v3", v3)
+    assert all(isinstance(frame, Frame) for frame in found) and len(found) == len(before)
+    for frame, mask in zip(found, before, strict=True):
+        assert mask.any() and np.array_equal(frame.hand_mask, mask)
+    moved = next(sequence for sequence in list_sequences("ho3d-v3", v3, "train") if sequence.key == "ABF10")
+    assert mask_files(moved).files[1000].startswith("HO3D_v3_segmentations_rendered/")
+
+
+def test_a_missing_mask_is_named_where_its_neighbours_lie(v3):
+    (v3 / "train" / "ABF10" / "seg" / "0001.png").unlink()
+    failed = [item for item in frames("ho3d-v3", v3) if isinstance(item, Failure)]
+    assert failed == [Failure("train/ABF10/seg/0001.png", "the mask is missing")]
+
+
+def test_a_byte_order_mark_moves_no_frame(tmp_path):
+    names = [f"{key}/{number:04d}" for key in ("ABF10", "MC1") for number in range(25)]
+    found = []
+    for mark in ("", "\ufeff"):
+        (tmp_path / "train.txt").write_text(mark + "\n".join(names) + "\n", encoding="utf-8")
+        found.append(select(read_list(tmp_path, "train"), "val"))
+    assert found[0] == found[1] and found[0][0][1] == "ABF10"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "x" * 5000, "a\nb", "", 7])
+def test_an_object_name_that_is_no_name_fails_its_frame(v3, name):
+    path = v3 / "train" / "ABF10" / "meta" / "0001.pkl"
+    meta = safe_load(path)
+    trees.save_meta(path, meta | {"objName": name})
+    failed = [item for item in frames("ho3d-v3", v3) if isinstance(item, Failure)]
+    assert [failure.path for failure in failed] == ["train/ABF10/meta/0001.pkl"]
+    assert "objName is " in failed[0].reason and len(failed[0].reason) < 200 and "\n" not in failed[0].reason
+
+
+def test_an_object_without_a_place_is_none(v3):
+    path = v3 / "train" / "ABF10" / "meta" / "0001.pkl"
+    meta = safe_load(path)
+    for broken in ({**meta, "objTrans": None}, {name: value for name, value in meta.items() if name != "objTrans"}):
+        trees.save_meta(path, broken)
+        frame = next(item for item in frames("ho3d-v3", v3) if item.sequence == "ABF10" and item.number == 1)
+        assert frame.objects == () and frame.grasped == -1
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,19 @@ def version(root: Path) -> str:
     return root.name.removeprefix("ho3d-")
 
 
+def mask_path(root: Path, sequence: str, number: str) -> Path:
+    """v2: a JPEG with its sequence; v3: a PNG there, or of one sequence in the archive's own folder."""
+    if version(root) == "v2":
+        return root / "train" / sequence / "seg" / f"{number}.jpg"
+    beside = root / "HO3D_v3_segmentations_rendered" / "train" / sequence / "seg"
+    return (beside if beside.is_dir() else root / "train" / sequence / "seg") / f"{number}.png"
+
+
+def test_v3_has_more_masks_than_lines(root):
+    masks = [path for path in root.rglob("seg/*") if path.suffix in (".png", ".jpg")]
+    assert (len(masks) > len(entries(root, "train")) + 1) == (version(root) == "v3")
+
+
 def meta_of(root: Path, split: str, entry: str) -> dict:
     sequence, number = entry.split("/")
     return plain.read_pickle(root / split / sequence / "meta" / f"{number}.pkl")
@@ -43,11 +56,15 @@ def test_lists_name_existing_frames_and_leave_out_the_unannotated_one(root):
         listed = entries(root, split)
         assert listed == sorted(listed) and len(set(listed)) == len(listed)
         assert {p.name for s in (root / split).iterdir() for p in s.iterdir()} == set(kinds)
+        homes = {p.parent.name for p in root.glob("HO3D_v3_segmentations_rendered/train/*/seg")}
+        assert len(homes) == (version(root) == "v3")
         for entry in listed:
             sequence, number = entry.split("/")
             assert len(number) == 4 and sequence[-1] in "01"
-            ends = {"rgb": suffix, "depth": "png", "seg": "jpg", "meta": "pkl"}
-            for kind in kinds:
+            ends = {"rgb": suffix, "depth": "png", "meta": "pkl"}
+            if split == "train":
+                assert mask_path(root, sequence, number).is_file()
+            for kind in ends:
                 assert (root / split / sequence / kind / f"{number}.{ends[kind]}").is_file()
         on_disk = {f"{p.parent.parent.name}/{p.stem}" for p in (root / split).glob(f"*/rgb/*.{suffix}")}
         missing = on_disk - set(listed)
@@ -93,7 +110,7 @@ def test_masks_and_coded_depth_agree_with_the_meshes(root):
     for entry in entries(root, "train")[::3]:
         meta = meta_of(root, "train", entry)
         sequence, number = entry.split("/")
-        mask = cv2.imread(str(root / "train" / sequence / "seg" / f"{number}.jpg"))[:, :, ::-1]
+        mask = cv2.imread(str(mask_path(root, sequence, number)))[:, :, ::-1]
         assert mask.shape == (240, 320, 3)
         coded = cv2.imread(str(root / "train" / sequence / "depth" / f"{number}.png")).astype(int)
         depth = (coded[:, :, 2] + 256 * coded[:, :, 1]) * SCALE
@@ -107,7 +124,8 @@ def test_masks_and_coded_depth_agree_with_the_meshes(root):
         ident, expected = plain.draw(meshes, k, (640, 480), box)
         cut = (slice(box[1], box[3]), slice(box[0], box[2]))
         big = cv2.resize(mask, (640, 480), interpolation=cv2.INTER_NEAREST)[cut]
-        red, blue = big[:, :, 0] > 200, big[:, :, 2] > 200
+        hand_channel, object_channel = (0, 2) if version(root) == "v2" else (2, 1)  # RGB
+        red, blue = big[:, :, hand_channel] > 200, big[:, :, object_channel] > 200
         assert (ident[red] == 255).mean() > 0.9
         ratios.append(red.sum() / max((ident == 255).sum(), 1))
         if (ident == 1).sum() > 800:

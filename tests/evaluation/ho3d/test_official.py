@@ -1,6 +1,7 @@
 """HO3D's official scores: the golden case, partial predictions, and everything that is refused."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,3 +145,21 @@ def test_export_is_read_back_with_the_same_scores(release: Release, tmp_path: Pa
     with pytest.raises(InputError, match=r"line 2 of evaluation\.txt"):
         write_ho3d(tmp_path / "gap.json", a6[:4], vertices[:4], lines=np.array([0, 2, 3, 4]))
     assert not (tmp_path / "gap.json").exists()
+
+
+def test_the_zip_for_the_server_is_read_as_the_json(release: Release, tmp_path: Path) -> None:
+    folder, path = release()
+    archive = tmp_path / "pred.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.write(path, "pred.json")
+    scores = [evaluate_predictions(file, folder, "ho3d-v2", tmp_path / file.suffix[1:]) for file in (path, archive)]
+    assert scores[0] == scores[1]
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as bundle:
+        bundle.writestr("a.json", "[]")
+        bundle.writestr("b.json", "[]")
+    damaged = bytearray(archive.read_bytes())
+    damaged[2000:2020] = bytes(20)
+    (tmp_path / "damaged.zip").write_bytes(damaged)
+    for name in ("two.zip", "damaged.zip"):
+        with pytest.raises(InputError, match=name):
+            evaluate_predictions(tmp_path / name, folder, "ho3d-v2", tmp_path / "out")
