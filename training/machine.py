@@ -1,5 +1,6 @@
 """The machine that a run uses: device, number format, threads, memory allocator, seeds and random states."""
 
+import logging
 import os
 import random
 from collections.abc import Mapping
@@ -14,6 +15,10 @@ from ..errors import InputError
 from ..network.allocator import keep_freed_memory
 from ..network.device import choose_device
 from .recipe import Recipe
+
+log = logging.getLogger(__name__)
+SHARED_MEMORY = "/dev/shm"
+FRAME_BYTES = 220_000  # of a sample: the crop as (3, 128, 128) float32, and its annotations
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
@@ -68,11 +73,31 @@ def to_device(batch: Mapping[str, Tensor], device: torch.device, channels_last: 
 
 def worker_count(recipe: Recipe, device: torch.device, processes: int = 1) -> int:
     """Loader processes: the recipe's number, or for -1 what the machine can feed a GPU with, none beside a CPU."""
-    if recipe.num_workers >= 0:
-        return recipe.num_workers
-    # A CPU step takes far longer than decoding its crops, and every worker would take a core from it.
-    cores = granted_cores()
-    return 0 if device.type == "cpu" else max(1, min(8, cores // processes - 1))
+    wanted = recipe.num_workers
+    if wanted < 0:
+        # A CPU step takes far longer than decoding its crops, and every worker would take a core from it.
+        wanted = 0 if device.type == "cpu" else max(1, min(8, granted_cores() // processes - 1))
+    return fit_shared_memory(wanted, recipe.batch_size * recipe.frames * FRAME_BYTES, processes)
+
+
+def fit_shared_memory(workers: int, batch_bytes: int, processes: int = 1) -> int:
+    """As many of the loader's `workers` as shared memory has room for, with a warning where that is fewer.
+
+    Batches wait there: two prefetched and one in the making for each worker. Without the room, workers would be killed
+    or wait for ever. Results do not depend on the number.
+    """
+    if workers == 0 or not os.path.isdir(SHARED_MEMORY):
+        return workers
+    found = os.statvfs(SHARED_MEMORY)
+    room = found.f_bavail * found.f_frsize // processes
+    fit = min(workers, int(0.9 * room // (3 * batch_bytes)))
+    if fit < workers:
+        log.warning(
+            "%s has room for %d MB, %d loader processes need %d MB: %d are started; give the container more "
+            "(docker run --shm-size=1g)",
+            SHARED_MEMORY, room // 2**20, workers, 3 * workers * batch_bytes // 2**20, fit,
+        )  # fmt: skip
+    return fit
 
 
 def random_states() -> dict[str, Any]:

@@ -6,6 +6,7 @@ continues bit for bit where data, recipe and machine are the same.
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from .logs import RunLog, Stopwatch
 from .pictures import draw_samples
 from .recipe import Recipe, learning_rate
 from .runfolder import RunFolder
-from .signals import StopSignals
+from .signals import Stopped, StopSignals
 from .steps import Stepper, StepResult
 from .validation import SCORE, validate
 
@@ -155,7 +156,10 @@ class Run:
             self.save_last()
         stopped = False
         while not stopped and (self.step < self.last_step or self.validated_step < self.step):
-            stopped = self.train_epoch(signals)
+            try:
+                stopped = self.train_epoch(signals)
+            except Stopped:
+                stopped = True
             if stopped:
                 self.save_last()
             else:
@@ -168,7 +172,7 @@ class Run:
         if self.step >= self.last_step:  # Resumed after being interrupted during the final validation.
             return False
         self.stepper.set_rate(learning_rate(self.recipe, self.epoch, self.processes.world))
-        for batch, waited in self._timed(iter(self.batches)):
+        for batch, waited in self._timed(iter(self.batches), signals):
             self.step += 1
             begun = time.perf_counter()
             result = self.stepper.step(batch, self.step, self.epoch)
@@ -266,10 +270,16 @@ class Run:
         }
         save_checkpoint(folder, self.network, state, metadata)
 
-    def _timed(self, batches: Iterator[dict[str, Tensor]]) -> Iterator[tuple[dict[str, Tensor], float]]:
+    def _timed(
+        self, batches: Iterator[dict[str, Tensor]], signals: StopSignals
+    ) -> Iterator[tuple[dict[str, Tensor], float]]:
+        """Batches with the seconds that each was waited for; Stopped where a signal comes meanwhile."""
+        # Of several processes none may leave alone: the others would wait for it in their next exchange.
+        alone = self.processes.world == 1
         while True:
             begun = time.perf_counter()
-            batch = next(batches, None)
+            with signals.waiting() if alone else nullcontext():
+                batch = next(batches, None)
             if batch is None:
                 return
             yield batch, time.perf_counter() - begun

@@ -1,25 +1,33 @@
-"""Leaving in good order: SIGTERM and Ctrl-C end the run after the step in hand, with a checkpoint."""
+"""Leaving in good order: SIGTERM, Ctrl-C and Slurm's warnings end the run after the step in hand, with a checkpoint."""
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-CAUGHT = (signal.SIGTERM, signal.SIGINT)
+CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+"""SIGUSR1 and SIGUSR2 are what Slurm (--signal) and submitit send before a job's time is over."""
+
+
+class Stopped(Exception):
+    """Raised in a wait for data by the signal that ends the run; never leaves `Run`."""
 
 
 class StopSignals:
-    """While active, the first SIGTERM or SIGINT only sets `name`; a second Ctrl-C interrupts at once.
+    """While active, the first of the CAUGHT signals only sets `name`; a second Ctrl-C interrupts at once.
 
-    Loader workers are forked with these handlers: there, Ctrl-C (which a terminal sends to the whole group) is left
-    to the parent, and SIGTERM ends the worker as usual. Outside the main thread, where Python forbids handlers, it
+    Loader workers are forked with these handlers: there, Ctrl-C and Slurm's warnings (which go to the whole group) are
+    left to the parent, and SIGTERM ends the worker as usual. Outside the main thread, where Python forbids handlers, it
     does nothing.
     """
 
     def __init__(self) -> None:
         self.name: str | None = None
         self._owner = os.getpid()
+        self._waiting = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -33,6 +41,15 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around a wait that may never end, such as for a batch: a signal ends it with Stopped."""
+        self._waiting = True
+        try:
+            yield
+        finally:
+            self._waiting = False
+
     def _caught(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
             if number == signal.SIGTERM:
@@ -42,3 +59,5 @@ class StopSignals:
         if self.name is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.name = signal.Signals(number).name
+        if self._waiting:
+            raise Stopped

@@ -21,6 +21,8 @@ from torch.utils.data import DataLoader
 from ...errors import InputError
 from .dataset import ClipDataset, Item
 
+LOST_BATCH_S = 60.0
+"""After this long a batch that its workers owe is lost; decoding one takes well below a second."""
 Batch = dict[str, torch.Tensor]
 Sample = tuple[int, int, int]
 
@@ -63,12 +65,13 @@ def start_worker(_: int) -> None:
 
 
 def _let_only_parent_end() -> None:
-    """Ignore SIGINT, and SIGTERM unless the parent sent it.
+    """Ignore SIGINT and Slurm's warnings, and SIGTERM unless the parent sent it.
 
     Ctrl-C, torchrun and batch systems signal all processes at once, but the parent still needs its workers for the
     current step. A worker whose parent is gone ends by itself.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None or not hasattr(signal, "sigwaitinfo"):  # macOS names no sender: torch's handling stays
         return
@@ -144,6 +147,7 @@ class ClipLoader:
             multiprocessing_context=start_method if num_workers else None,
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
+            timeout=LOST_BATCH_S if num_workers else 0,
         )
 
     def __len__(self) -> int:
@@ -168,7 +172,15 @@ class ClipLoader:
         if not self._resumed:
             self.batch = 0
         self._resumed = False
-        for batch in self._loader:
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches, None)
+            except RuntimeError as error:  # a batch that does not come, a worker that died
+                text = " ".join(str(error).split())
+                raise InputError(f"loader: {text}; is memory (or /dev/shm) full? Use fewer num_workers") from error
+            if batch is None:
+                break
             self.batch += 1
             yield batch
         self.epoch, self.batch = self.epoch + 1, 0

@@ -53,7 +53,7 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None, war
         raise InputError(
             f"{root}: holds {have}; expected <SUBJECT>/<SEQUENCE>/<SERIAL>/ as DexYCB has it: check --root"
         )
-    if not (root / "calibration").is_dir():
+    if mano is not None and not (root / "calibration").is_dir():  # frames are wanted, not only the list
         raise InputError(f"{root}: has no calibration/; unpack calibration.tar.gz of the download beside the subjects")
     if missing and warn:
         log.warning(

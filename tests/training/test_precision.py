@@ -29,6 +29,7 @@ def _losses(run: Path) -> list[dict]:
     return [line for line in lines if line["kind"] == "train"]
 
 
+@pytest.mark.timeout(900)  # slow without bf16 instructions, and more so beside other work
 def test_bf16_on_the_cpu_trains_resumes_and_is_scored(warm, clips, val_clips, tiny, tmp_path, monkeypatch) -> None:
     def run(name: str, amp: str, *stops: int) -> Path:
         for stop in stops:

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from h2onet import cli
+from h2onet.data.loading.batches import ClipLoader
 from h2onet.errors import InputError
 from h2onet.network.checkpoint import load_checkpoint, load_training_state
 from h2onet.training import run as running
@@ -86,7 +88,7 @@ def test_a_killed_run_resumes_bit_for_bit(straight, clips, tmp_path) -> None:
     assert len(steps) == 20 and len(set(steps)) == 20
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(number, straight, clips, tmp_path, monkeypatch):
     taken, handler = Stepper.step, signal.getsignal(number)
 
@@ -111,6 +113,44 @@ def test_a_signal_ends_the_step_in_hand_and_leaves_a_checkpoint(number, straight
     if number == signal.SIGTERM:  # with another number of loader processes: the order is the same
         train(_recipe(), clips, tmp_path / "run", resume=True, device="cpu")
         _same(straight / "last", tmp_path / "run/last")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_signal_ends_a_wait_for_data(number, straight, clips, tmp_path, monkeypatch):
+    """Data that never comes, as from a file system that hangs: the third step's batch is not there when it is asked."""
+    made = ClipLoader.__iter__
+
+    def stuck(self):
+        for count, batch in enumerate(made(self)):
+            if count == 2:
+                threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+                time.sleep(60)
+            yield batch
+
+    monkeypatch.setattr(ClipLoader, "__iter__", stuck)
+    begun = time.monotonic()
+    result = train(_recipe(), clips, tmp_path / "run", device="cpu")
+    assert result.steps == 2 and result.interrupted == signal.Signals(number).name
+    assert time.monotonic() - begun < 55
+    monkeypatch.undo()
+    if number == signal.SIGTERM:
+        train(_recipe(), clips, tmp_path / "run", resume=True, device="cpu")
+        _same(straight / "last", tmp_path / "run/last")
+
+
+def test_a_worker_that_dies_is_one_line_and_keeps_the_last_step(clips, tmp_path, monkeypatch):
+    taken = Stepper.step
+
+    def step(self, batch, count, epoch):
+        if count == 2:
+            for child in multiprocessing.active_children():
+                os.kill(child.pid, signal.SIGKILL)
+        return taken(self, batch, count, epoch)
+
+    monkeypatch.setattr(Stepper, "step", step)
+    with pytest.raises(InputError, match=r"^loader: DataLoader worker") as caught:
+        train(_recipe("num_workers=1", "checkpoint_every=1"), clips, tmp_path / "run", device="cpu")
+    assert "\n" not in str(caught.value) and load_training_state(tmp_path / "run/last")["step"] >= 2
 
 
 def test_the_command_leaves_with_the_signal_s_exit_code(clips, tmp_path, monkeypatch, capsys) -> None:

@@ -93,6 +93,7 @@ def _stopped_at(child: subprocess.Popen, run: Path, number: int, beyond: int) ->
     return step
 
 
+@pytest.mark.timeout(900)  # six processes on however few cores there are
 def test_a_run_that_is_stopped_twice_is_the_run_of_one_process(warm, clips, val_clips, tmp_path) -> None:
     run, alone = tmp_path / "run", tmp_path / "alone"
     given = ("--clips", clips, "--val-clips", val_clips, "--init", warm, "--device", "cpu")
