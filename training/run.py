@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..data.clips import ClipDataset
-from ..data.loading.batches import ClipLoader
+from ..data.loading.batches import ClipLoader, raise_lost_batch
 from ..hand.draw import write_picture
 from ..hand.mano import HandModel
 from ..network.checkpoint import save_checkpoint
@@ -160,6 +160,9 @@ class Run:
                 stopped = self.train_epoch(signals)
             except Stopped:
                 stopped = True
+            except RuntimeError as error:
+                raise_lost_batch(error)
+                raise
             if stopped:
                 self.save_last()
             else:

@@ -57,6 +57,16 @@ def collate(items: list[Item]) -> Batch:
     return {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in items[0]}
 
 
+def raise_lost_batch(error: RuntimeError) -> None:
+    """InputError where torch says that a loader process died or owes a batch; torch has no type of its own for it.
+
+    It may be raised anywhere in the main thread: torch looks after its processes in a signal handler.
+    """
+    text = " ".join(str(error).split())
+    if text.startswith("DataLoader "):
+        raise InputError(f"loader: {text}; is memory (or /dev/shm) full? Use fewer num_workers") from error
+
+
 def start_worker(_: int) -> None:
     """Settings of a worker process: one thread, since workers run in parallel; only its parent ends it."""
     cv2.setNumThreads(0)
@@ -176,9 +186,9 @@ class ClipLoader:
         while True:
             try:
                 batch = next(batches, None)
-            except RuntimeError as error:  # a batch that does not come, a worker that died
-                text = " ".join(str(error).split())
-                raise InputError(f"loader: {text}; is memory (or /dev/shm) full? Use fewer num_workers") from error
+            except RuntimeError as error:
+                raise_lost_batch(error)
+                raise
             if batch is None:
                 break
             self.batch += 1

@@ -121,11 +121,12 @@ def test_a_signal_ends_a_wait_for_data(number, straight, clips, tmp_path, monkey
     made = ClipLoader.__iter__
 
     def stuck(self):
-        for count, batch in enumerate(made(self)):
-            if count == 2:
-                threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
-                time.sleep(60)
-            yield batch
+        batches = made(self)
+        yield next(batches)
+        yield next(batches)
+        threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+        time.sleep(60)
+        yield from batches
 
     monkeypatch.setattr(ClipLoader, "__iter__", stuck)
     begun = time.monotonic()
@@ -150,7 +151,7 @@ def test_a_worker_that_dies_is_one_line_and_keeps_the_last_step(clips, tmp_path,
     monkeypatch.setattr(Stepper, "step", step)
     with pytest.raises(InputError, match=r"^loader: DataLoader worker") as caught:
         train(_recipe("num_workers=1", "checkpoint_every=1"), clips, tmp_path / "run", device="cpu")
-    assert "\n" not in str(caught.value) and load_training_state(tmp_path / "run/last")["step"] >= 2
+    assert "\n" not in str(caught.value) and load_training_state(tmp_path / "run/last")["step"] >= 1
 
 
 def test_the_command_leaves_with_the_signal_s_exit_code(clips, tmp_path, monkeypatch, capsys) -> None:
