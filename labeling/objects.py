@@ -73,11 +73,10 @@ def _load(path: Path) -> ObjectMesh:
     return ObjectMesh(vertices, faces, centre, float(np.linalg.norm(vertices - centre, axis=1).max()))
 
 
-def find_models(folder: Path) -> tuple[Path, str]:
+def find_models(folder: Path) -> tuple[Path, str] | None:
     """Where the models of `--objects` lie and which mesh file of theirs is taken: (folder, one of MESH_FILES).
 
-    Looks in the folder and in its `models/`. InputError when neither holds a single NAME/textured_simple.obj, nor one
-    of the other forms.
+    Looks in the folder and in its `models/`; None when neither holds a single model. InputError for no folder.
     """
     if not folder.is_dir():
         raise InputError(f"--objects {folder}: no such folder; expected NAME/{MESH_FILES[0]} in it")
@@ -85,9 +84,7 @@ def find_models(folder: Path) -> tuple[Path, str]:
         for place in (folder, folder / "models"):
             if next(place.glob(f"*/{file}"), None) is not None:
                 return place, file
-    raise InputError(
-        f"--objects {folder}: holds no object model; expected NAME/{MESH_FILES[0]} in it or in its models/"
-    )
+    return None
 
 
 class ObjectLibrary:
@@ -97,9 +94,11 @@ class ObjectLibrary:
     """
 
     def __init__(self, folder: str | Path | None):
-        """Remember the folder, or its `models/`; raises InputError when it is named but holds no model."""
+        """Remember the folder, or its `models/`; raises InputError when it is named but does not exist."""
         self._found: dict[str, ObjectMesh | None] = {}
-        self.folder, self.file = (None, MESH_FILES[0]) if folder is None else find_models(Path(folder))
+        self.folder, self.file = None if folder is None else Path(folder), MESH_FILES[0]
+        if self.folder is not None:
+            self.folder, self.file = find_models(self.folder) or (self.folder, self.file)
 
     def get(self, name: str) -> ObjectMesh | None:
         """The mesh of the object called `name` (YCB folder name), None when its file is missing.

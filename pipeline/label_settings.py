@@ -13,7 +13,7 @@ from ..data.frame import CameraSequence
 from ..data.readers.ho3d_masks import hand_channel
 from ..errors import InputError
 from ..hand.arrays import load_arrays
-from ..labeling.objects import find_models
+from ..labeling.objects import MESH_FILES, find_models
 from ..labeling.occlusion import RULES
 from .label_sequence import Job
 
@@ -58,7 +58,12 @@ def resolve_settings(settings: LabelSettings) -> LabelSettings:
             "no object models (no %s, no --objects): the depth rule stays unknown where objects are", root / "models"
         )
     else:
-        objects, _ = find_models(Path(objects).expanduser())
+        found = find_models(Path(objects).expanduser())
+        if found is None:
+            raise InputError(
+                f"--objects {objects}: holds no object model; expected NAME/{MESH_FILES[0]} in it or in its models/"
+            )
+        objects = found[0]
     mano = settings.mano if str(settings.mano) == "standin" else Path(settings.mano).expanduser().resolve()
     return replace(
         settings,

@@ -116,9 +116,10 @@ def _sum(facts: Sequence[dict[str, Any]], name: str) -> Counter[str]:
 
 def _name_meshes(job: Job) -> list[str]:
     """Which files the object meshes are, where they are not the dataset's own."""
-    if job.objects is None:
+    found = None if job.objects is None else find_models(Path(job.objects))
+    if found is None:
         return []
-    folder, file = find_models(Path(job.objects))
+    folder, file = found
     return [] if file == MESH_FILES[0] else [f"object meshes are {folder}/NAME/{file}: no {MESH_FILES[0]} is there"]
 
 
