@@ -96,7 +96,7 @@ def label_sequence(job: Job, sequence: CameraSequence) -> None:
     frames = _usable(sequence, report)
     while batch := list(islice(frames, BATCH)):
         parts += _label_faulty(batch, tools, report, job.vertices)
-    if report.masked and not report.with_hand:
+    if sequence.dataset != "dexycb" and report.masked and not report.with_hand:
         _check_channel(sequence, report.samples, tools)
     empty = empty_columns(0, vertices=job.vertices)
     rows = {name: np.concatenate([part[name] for part in parts]) if parts else empty[name] for name in empty}

@@ -135,6 +135,19 @@ def test_a_colour_that_no_mask_has_is_refused_where_another_is_the_hand(tmp_path
     assert run(root, tmp_path / "m.zarr", f"ho3d-{version}").labelled == 4
 
 
+def test_a_recording_whose_masks_show_no_hand_is_labelled_all_the_same(tree, tmp_path):
+    """DexYCB's cameras do not all see the hand: its `seg` is then without any, and the fingers count as occluded."""
+    for path in (tree / FIRST).glob("labels_*.npz"):
+        with np.load(path) as file:
+            arrays = dict(file)
+        arrays["seg"][arrays["seg"] == 255] = 0
+        np.savez(path, **arrays)
+    summary = run(tree, tmp_path / "l.zarr")
+    labels = LabelStore.open(tmp_path / "l.zarr")
+    rows = labels["sequence_id"] == labels.sequences.index(FIRST)
+    assert summary.failures == 0 and summary.labelled == 12 and (labels["occluded"][rows] == 1).all()
+
+
 def test_a_wrong_mask_is_noticed_with_numbers(tmp_path):
     root = trees.write_ho3d(tmp_path / "ho3d")
     for path in root.glob("train/*/seg/*.jpg"):
