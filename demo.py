@@ -17,6 +17,7 @@ import numpy as np
 
 from .data.clips import contact_sheet
 from .data.synthesize import SynthesizeSettings, synthesize
+from .durable import follow
 from .errors import InputError
 from .evaluation.evaluate import evaluate_clips
 from .evaluation.page.clips import Section
@@ -114,10 +115,10 @@ def prepare_folder(out: Path, sample: str, overwrite: bool) -> None:
         if not marker.is_file():
             raise InputError(f"{out}: is not empty and holds no demo; give another --out")
         if overwrite:
-            shutil.rmtree(out)
+            shutil.rmtree(follow(out))
         elif marker.read_text() != text:
             raise InputError(f"{marker}: the demo there is another one than {sample}; add --overwrite or another --out")
-    out.mkdir(parents=True, exist_ok=True)
+    follow(out).mkdir(parents=True, exist_ok=True)
     marker.write_text(text)
 
 

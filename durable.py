@@ -7,30 +7,34 @@ with ENOTEMPTY and is no error: tasks are idempotent and may run twice. It needs
 A sweep may meet an attempt that is still at work: the worker of a run that was stopped, on another machine. So
 leftovers are renamed away before they are deleted, and a folder is only published while it holds the mark it was made
 with: what such an attempt writes afterwards lands in a new folder without one, and never passes for whole.
+
+A target that is a symbolic link stays one: what it points to is what is built beside and replaced.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import json
 import logging
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import InputError
+from .locks import is_locked, locked
 
 log = logging.getLogger(__name__)
 TEMPORARY = ".tmp-"
 RETIRED = ".old-"
 _MARK = ".unpublished"
+_LEFTOVER = re.compile(rf"(?:{re.escape(TEMPORARY)}|{re.escape(RETIRED)}).+-[0-9a-f]{{32}}")
+_TRIES = 3
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -70,8 +74,14 @@ def fsync_tree(folder: Path) -> None:
         fsync_path(Path(current))
 
 
+def follow(target: Path) -> Path:
+    """What a path that is a symbolic link ends at, there or not; any other path as it is."""
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
+
+
 def temporary_sibling(target: Path) -> Path:
-    """A name beside `target` that no other attempt uses, and that `sweep` recognises."""
+    """A name beside `target` (where a link leads) that no other attempt uses, and that `sweep` recognises."""
+    target = follow(target)
     return target.parent / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex}"
 
 
@@ -83,7 +93,8 @@ def building(target: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         (temporary / _MARK).touch()
         try:
-            yield temporary
+            with locked(temporary):  # says to `sweep` that its maker is alive
+                yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -98,20 +109,29 @@ def _unmark(temporary: Path, target: Path) -> None:
         ) from None
 
 
-def publish(temporary: Path, target: Path) -> bool:
+def publish(temporary: Path, target: Path, is_whole: Callable[[], bool] = lambda: True) -> bool:
     """Make a folder of `building` appear at `target` at once. False when another attempt had finished it first.
 
-    InputError when another run has swept the folder away meanwhile.
+    `is_whole` looks at what lies at `target` already: where it is no finished work, it is replaced. InputError when
+    another run has swept the folder away meanwhile.
     """
     _unmark(temporary, target)
     fsync_tree(temporary)
-    try:
-        os.rename(temporary, target)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
-        raise
-    fsync_path(target.parent)
+    place = follow(target)
+    for left in reversed(range(_TRIES)):
+        try:
+            os.rename(temporary, place)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            if is_whole():
+                return False
+            if not left:
+                raise
+            remove(place)
+        else:
+            break
+    fsync_path(place.parent)
     return True
 
 
@@ -125,6 +145,7 @@ def replace(temporary: Path, target: Path, aside: Path | None = None, *, sync: b
     _unmark(temporary, target)
     if sync:
         fsync_tree(temporary)
+    target = follow(target)
     aside = aside or _retired_sibling(target)
     if not exchange(temporary, target):  # otherwise the old one is now at `temporary`, which `building` removes
         if target.exists():
@@ -172,11 +193,16 @@ def _delete(retired: Path) -> None:
         retired.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> int:
-    """Remove what interrupted attempts left directly in `folder`; returns how many leftovers there were."""
+def sweep(folder: Path, *, spare_living: bool = False) -> int:
+    """Remove what interrupted attempts left directly in `folder`; returns how many leftovers there were.
+
+    With `spare_living` not what a process of this machine is still at.
+    """
     if not folder.is_dir():
         return 0
-    found = [entry for entry in folder.iterdir() if entry.name.startswith((TEMPORARY, RETIRED))]
+    found = [entry for entry in folder.iterdir() if _LEFTOVER.fullmatch(entry.name)]
+    if spare_living:
+        found = [entry for entry in found if not is_locked(entry)]
     for entry in found:
         if entry.name.startswith(RETIRED):
             _delete(entry)
@@ -196,6 +222,7 @@ def sweep_attempts(target: Path) -> int:
 
 
 def _sweep_beside(target: Path, prefix: str) -> int:
+    target = follow(target)
     if not os.access(target.parent, os.R_OK):
         return 0
     leftover = re.compile(rf"{re.escape(prefix + target.name)}-[0-9a-f]{{32}}")
@@ -208,6 +235,7 @@ def _sweep_beside(target: Path, prefix: str) -> int:
 @contextmanager
 def writing_file(target: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears at `target` only when the block ends well (overwrites atomically)."""
+    target = follow(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(target)
     with room_to_write(target):
@@ -240,47 +268,3 @@ def require_writable(folder: Path, option: str) -> None:
         raise InputError(f"{option}: {there} is a file, expected a folder; give another name")
     if not os.access(there, os.W_OK):
         raise InputError(f"{option}: {there} cannot be written to; give another name")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder that several runs share, waiting for whoever has it; nothing is written into it.
-
-    Where the file system knows no such locks (some network ones) the block runs without.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-class Lock:
-    """One writer per store on this machine: an advisory lock that the system drops when its process dies."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
-
-    def acquire(self) -> None:
-        """Take the lock or raise `InputError` when another run holds it."""
-        file = self._path.open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise InputError(
-                f"{self._path.parent}: another run is writing this store; wait for it, or give another --out"
-            ) from None
-        except OSError as error:
-            # Some network file systems have no locks: two runs at once then only waste work, commits stay atomic.
-            log.warning("%s: cannot be locked (%s); do not start a second run on this store", self._path, error)
-        self._file = file
-
-    def release(self) -> None:
-        """Give the lock back; harmless when it was not held."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from .. import durable
+from .. import durable, locks
 from .frame import Failure
 
 FILE = "failures.jsonl"
@@ -35,7 +35,7 @@ def write_failures(out: Path, failures: Iterable[Failure]) -> None:
     if not rows and not path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with durable.locked(path.parent):
+    with locks.locked(path.parent):
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         rows = [line for line in lines if line.strip() and _store_of(line) != out.name] + rows
         if not rows:

@@ -66,6 +66,67 @@ def test_a_swept_attempt_is_not_published(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_lies_there_is_replaced_unless_it_is_whole(tmp_path):
+    for name, make in (("folder", lambda path: (path / "rows").mkdir(parents=True)), ("file", Path.touch)):
+        target = tmp_path / name
+        make(target)
+        with durable.building(target) as temporary:
+            (temporary / "f.txt").write_text("mine")
+            assert durable.publish(temporary, target, lambda: False)
+        assert [path.name for path in target.iterdir()] == ["f.txt"]
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}
+
+
+def test_a_sweep_that_spares_the_living_takes_what_the_dead_left(tmp_path):
+    make = """
+        import os, sys
+        from pathlib import Path
+        from h2onet import durable
+        with durable.building(Path(sys.argv[1]) / "dead") as temporary:
+            os._exit(0)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(make), str(tmp_path)], check=True)
+    (tmp_path / ".tmp-mine").mkdir()  # of another program
+    with durable.building(tmp_path / "alive") as temporary:
+        assert durable.sweep(tmp_path, spare_living=True) == 1
+        assert {path.name for path in tmp_path.iterdir()} == {temporary.name, ".tmp-mine"}
+        assert durable.sweep(tmp_path) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [".tmp-mine"]
+
+
+def link(tmp_path: Path, there: bool) -> tuple[Path, Path]:
+    """A link and what it points to, on a path of its own."""
+    place, target = tmp_path / "disk" / "target", tmp_path / "link"
+    place.parent.mkdir()
+    if there:
+        write(place, "old")
+    target.symlink_to(place)
+    return target, place
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path, there, exchange, monkeypatch):
+    if not exchange:
+        monkeypatch.setattr(durable, "exchange", lambda first, second: False)
+    target, place = link(tmp_path, there)
+    write(target, "new")
+    assert target.readlink() == place and [(p.name, p.read_text()) for p in place.iterdir()] == [("f.txt", "new")]
+    assert [p.name for p in place.parent.iterdir()] == ["target"]
+    assert [p.name for p in tmp_path.glob("*ink*")] == ["link"]
+        "link"
+    ]
+
+
+def test_a_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "f")
+    for text in ("one", "two"):
+        durable.write_text(tmp_path / "link", text)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "f").read_text() == "two"
+    assert [p.name for p in (tmp_path / "disk").iterdir()] == ["f"]
+
+
 _FULL = """
     import resource, sys
     from pathlib import Path

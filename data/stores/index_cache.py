@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ... import durable
+from ... import durable, locks
 
 KEEP_DAYS = 30
 """Longer than a training run, which may map a column of its index late."""
@@ -40,7 +40,7 @@ def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
 
 def _mark_used(folder: Path) -> bool:
     """Mark an entry as used now; False when it is not there."""
-    with durable.locked(folder.parent):
+    with locks.locked(folder.parent):
         try:
             os.utime(folder)
         except FileNotFoundError:
@@ -54,7 +54,7 @@ def forget_unused(cache: Path) -> int:
     """Remove what nobody opened for `KEEP_DAYS`, and what interrupted downloads left; returns how many entries."""
     limit = time.time() - KEEP_DAYS * 86400
     retired = []
-    with durable.locked(cache):
+    with locks.locked(cache):
         for entry in list(os.scandir(cache)):
             with suppress(OSError):  # gone meanwhile, or somebody else's
                 if entry.stat().st_mtime < limit:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ... import durable
+from ... import durable, locks
 from ...errors import InputError
 from .attributes import check_attributes, check_settings, group_attributes, write_empty_store
 from .records import (
@@ -67,7 +67,7 @@ class SequenceStore:
     def __init__(self, path: str | Path, token: str | None = None) -> None:
         self.path = Path(path)
         self._expected = token
-        self._lock = durable.Lock(self.path / ".lock")
+        self._lock = locks.Lock(self.path / ".lock")
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class SequenceStore:
     def _retire(self) -> None:
         """Rename the store away; it is deleted when its successor is there (`durable.sweep_retired`)."""
         self._lock.acquire()
-        durable.retire(self.path)
+        durable.retire(durable.follow(self.path))
         self._lock.release()
 
     # -- sequences --------------------------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...durable import building, replace, sweep_attempts
+from ...durable import building, follow, replace, sweep_attempts
 from ...errors import InputError
 
 CONFIG = "config.json"
 
 
 def _previous(target: Path) -> Path:
+    target = follow(target)
     return target.parent / f".{target.name}.previous"
 
 

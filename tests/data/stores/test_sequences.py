@@ -123,12 +123,13 @@ def test_a_chunk_that_a_copy_left_out_is_not_read_as_zeros(store):
 def test_resuming_keeps_and_sweeps(tmp_path):
     first = create(tmp_path / "s.zarr")
     first.commit("k", rows(3), {})
-    (first.path / "sequences" / ".tmp-x-1").mkdir()
-    (first.path / ".tmp-index-1").mkdir()
+    (first.path / "sequences" / f".tmp-x-{'0' * 32}").mkdir()
+    (first.path / f".tmp-index-{'1' * 32}").mkdir()
+    (first.path / ".tmp-mine").mkdir()  # not made here
     first.close()
     again = create(tmp_path / "s.zarr", json.loads(json.dumps(SETTINGS)))
     assert set(again.finished()) == {"k"}
-    assert not list(again.path.rglob(".tmp-*"))
+    assert [path.name for path in again.path.rglob(".tmp-*")] == [".tmp-mine"]
 
 
 @pytest.mark.parametrize(
