@@ -114,8 +114,6 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path, there, exchang
     assert target.readlink() == place and [(p.name, p.read_text()) for p in place.iterdir()] == [("f.txt", "new")]
     assert [p.name for p in place.parent.iterdir()] == ["target"]
     assert [p.name for p in tmp_path.glob("*ink*")] == ["link"]
-        "link"
-    ]
 
 
 def test_a_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path):

@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 
+from ...errors import brief
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
@@ -41,12 +43,6 @@ def check_name(value: object, name: str) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ValueError(f"{name} is {brief(value)}, expected a name of letters, digits, dots, dashes, at most 100")
     return value
-
-
-def brief(value: object, length: int = 60) -> str:
-    """A value of a file for an error line: one short line without control characters."""
-    text = repr(value[:length] if isinstance(value, str | bytes | list | tuple) else value)
-    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def fault(error: Exception) -> str:
