@@ -141,11 +141,12 @@ def checkpoint_hash(path: str | Path) -> str:
     return file_sha256(folder / WEIGHTS if folder is not None else Path(path))
 
 
-def initialise(model: H2ONet, path: str | Path) -> LoadReport:
+def initialise(model: H2ONet, path: str | Path, *, regressor: bool = False) -> LoadReport:
     """Loads the weights of another checkpoint (folder or official file) into `model` in place.
 
     Only tensors that both have are loaded: for stage 2 from stage 1, and multi-frame from single-frame. The model's own
-    mesh tables and regressor stay. Raises InputError for another width, another mesh hierarchy, or nothing in common.
+    mesh tables stay, and its joint regressor unless `regressor`: where it is learned, it goes on from there. Raises
+    InputError for another width, another mesh hierarchy, or nothing in common.
     """
     path = Path(path)
     folder = find_folder(path)
@@ -165,13 +166,14 @@ def initialise(model: H2ONet, path: str | Path) -> LoadReport:
                 f"{path}: official weights work on the authors' mesh hierarchy only, found the network built "
                 "on another; pass their transform.pkl as --hierarchy"
             )
-    wanted = {name: value for name, value in state.items() if not is_table(name) and name != "joint_regressor"}
+    kept = set() if regressor else {"joint_regressor"}
+    wanted = {name: value for name, value in state.items() if not is_table(name) and name not in kept}
     found = {name: value for name, value in source.items() if name in wanted}
     if not found:
         raise InputError(f"{path}: nothing in it is this network's; pass a checkpoint folder or an official .pth file")
     check_shapes(path, wanted, found)
     model.load_state_dict(found, strict=False)
-    unused = [name for name in source if name not in wanted and not is_table(name) and name != "joint_regressor"]
+    unused = [name for name in source if name not in wanted and not is_table(name) and name not in kept]
     report = LoadReport(path, tuple(sorted(found)), tuple(sorted(set(wanted) - set(found))), tuple(sorted(unused)))
     _log.info("%s", report.summary())
     return report

@@ -78,8 +78,9 @@ class OcclusionClassifier(nn.Module):
     def forward(self, sampled: Tensor) -> Tensor:
         """sampled (B, 21, 2c) features under the 2D joints; returns (B, 2, 6). No gradient flows into `sampled`.
 
-        All 21 joints pass the shared layers at once, so that in training their batch statistics are over all joints;
-        finger by finger (same numbers in eval mode) each would be normalised by statistics that eval mode does not use.
+        Departure: all 21 joints pass the shared layers at once, so that in training their batch statistics are over all
+        joints. The authors' are over the fingers' joints for the fingers, and over the palm's for the palm, which eval
+        mode does not repeat; there the numbers are the same.
         """
         joints = self.joint_layers(sampled.detach().transpose(1, 2))
         base = self.finger_base(
@@ -109,7 +110,7 @@ class FingerFusion(nn.Module):
         )
         self.head = SpiralConv(channels, 3, length)
         # Departure: an untrained fusion leaves the single-frame mesh as it is; the convolutions get gradients from the
-        # second step on.
+        # second step on. The authors start these four layers with He initialisation (`training.released`).
         nn.init.zeros_(self.head.linear.weight)
 
     def weights(self, logits: Tensor) -> Tensor:

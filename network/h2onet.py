@@ -61,8 +61,8 @@ class H2ONet(nn.Module):
         if not config.oriented:  # no loss reaches them: optimisers and DDP must not wait for their gradients
             for module in self.orientation_modules():
                 module.requires_grad_(False)
-        # A parameter in the official files. Here it is not learned: no loss of the paper is about it, and joints could
-        # leave the mesh.
+        # A parameter in the official files. Here it is not learned (but see `learn_joints`): no loss of the paper is
+        # about it, and joints could leave the mesh.
         self.register_buffer("joint_regressor", torch.from_numpy(joint_regressor.astype(np.float32)))
         # (F, 3) vertex ids of the predicted mesh: losses and pictures need them, and a checkpoint must stand alone.
         self.register_buffer("faces", torch.from_numpy(hierarchy.faces[0].astype(np.int64)))
@@ -72,6 +72,12 @@ class H2ONet(nn.Module):
         """The modules that only orientation losses train."""
         modules = [self.backbone.orientation_encoder, self.orientation_feature, self.rotation_head]
         return modules + ([self.correction_head] if self.config.frames > 1 else [])
+
+    def learn_joints(self) -> None:
+        """Make the joint regressor a parameter, as the authors' is: for `training.released`; its name stays."""
+        table = self.joint_regressor.detach().clone()
+        del self.joint_regressor
+        self.joint_regressor = nn.Parameter(table)
 
     def encode(self, images: Tensor) -> FrameFeatures:
         """images (B, 3, 128, 128) RGB in [0, 1]; returns the features (B, ...) that later frames need of each."""

@@ -162,10 +162,10 @@ def perceptron(sizes: tuple[int, ...]) -> nn.Sequential:
 
 
 def start_relu_layers(layers: Iterable[nn.Module]) -> None:
-    """He initialisation of layers that a ReLU follows and no norm, biases zero.
+    """He initialisation (uniform) of linear layers, biases zero; as the authors' of the whole orientation branch.
 
-    Departure from the authors' defaults, under which each such layer shrinks its input to four tenths: the nine from
-    the bottom feature to a rotation then start with a signal below a thousandth.
+    For layers that a ReLU follows and no norm: with torch's defaults each shrinks its input to four tenths, and the
+    nine from the bottom feature to a rotation would start with a signal below a thousandth.
     """
     for layer in layers:
         if isinstance(layer, nn.Linear | nn.Conv1d):

@@ -46,9 +46,9 @@ class RotationHead(nn.Module):
         self.layers = perceptron((c_in, 8 * c, 4 * c, 2 * c, 6))
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
-        # Departure from the authors' default initialisation: six numbers near zero make Gram-Schmidt divide by almost
-        # nothing, one source of their NaN in stage 2. Starting at the identity costs nothing and is the mean of the
-        # data's rotations to come.
+        # Departure: the authors' last layers start as those before them, He-initialised without biases
+        # (`training.released`). Their six numbers may be near zero, which makes Gram-Schmidt divide by almost nothing,
+        # one source of NaN in stage 2. Starting at the identity costs nothing.
         with torch.no_grad():
             last.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
             if start_at_identity:

@@ -18,6 +18,7 @@ from ..network.checkpoint import initialise, load_backbone
 from ..network.checkpoints.folder import find_folder
 from ..network.h2onet import H2ONet, NetworkConfig, build_network
 from .recipe import DATASETS, Recipe
+from .released import start_released
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +93,14 @@ def fresh_network(recipe: Recipe, hand: HandModel, hierarchy: str | Path | None)
         oriented=recipe.stage == 2,
     )
     if hierarchy is None:
-        return build_network(config, hand)
-    from ..hand.hierarchy import load_hierarchy
+        network = build_network(config, hand)
+    else:
+        from ..hand.hierarchy import load_hierarchy
 
-    return build_network(config, hand, load_hierarchy(hierarchy))
+        network = build_network(config, hand, load_hierarchy(hierarchy))
+    if recipe.as_released:
+        start_released(network, hand)
+    return network
 
 
 def load_initial_weights(
@@ -119,7 +124,7 @@ def load_initial_weights(
         raise InputError(
             f"{path}: an official checkpoint belongs to the authors' mesh; give their transform.pkl as hierarchy"
         )
-    report = load_backbone(path, network) if backbone else initialise(network, path)
+    report = load_backbone(path, network) if backbone else initialise(network, path, regressor=recipe.as_released)
     if backbone:  # `initialise` logs its report itself
         log.info("%s", report.summary())
     return {"init": str(path), "found": len(report.found), "missing": len(report.missing), "unused": len(report.unused)}

@@ -69,6 +69,8 @@ def train(
         provenance = inputs.load_initial_weights(network, recipe, init, hierarchy)
     else:
         network, provenance = load_checkpoint(folder.last), state["provenance"]
+    if recipe.as_released:
+        network.learn_joints()
     with process_group(processes, chosen), StopSignals() as signals:
         barrier(processes, chosen)  # all have looked at the folder before the first changes it
         if processes.first:

@@ -50,6 +50,9 @@ class Recipe:
     occlusion_joint_order: Annotated[
         str, "joints that the occlusion classifier takes for a finger: official (the authors') or corrected"
     ] = "official"
+    as_released: Annotated[
+        bool, "train the joints' loss, the wrist and the initialisation as the authors' final code does"
+    ] = False
     # optimiser
     gamma: Annotated[float, "factor on the learning rate at each milestone"] = 0.1
     clip_norm: Annotated[float, "norm above which the gradient of a step is scaled down to it"] = 0.1

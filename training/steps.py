@@ -18,6 +18,7 @@ from .distributed import Processes, all_gather, all_reduce_sum, any_process
 from .guard import GRADIENT, Guard, SkippedStep, broken_terms, format_values
 from .machine import to_device
 from .recipe import Recipe
+from .released import follow_released
 from .stages import WEIGHTS, Counts, loss_terms, make_targets, weighted_sum
 
 NameFrames = Callable[[Mapping[str, Tensor]], tuple[str, ...]]
@@ -110,6 +111,9 @@ class Stepper:
         shares = (whole.clamp_min(1) / self.processes.world).float().unbind()
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             prediction = self.network(moved["images"])
+        if self.recipe.as_released:
+            inner = getattr(self.network, "module", self.network)  # of DistributedDataParallel
+            prediction = follow_released(prediction, inner.joint_regressor)
         terms = loss_terms(prediction, truth, self.faces, self.recipe.stage, Counts(*shares))
         return terms, weighted_sum(terms)
 

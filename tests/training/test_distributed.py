@@ -23,9 +23,10 @@ from h2onet.training.distributed import from_environment, process_group
 torch.set_num_threads(1)
 processes = from_environment()
 with process_group(processes, torch.device("cpu")):
-    found = gradients(processes)
-    if processes.first:
-        torch.save(found, {out!r} + "/gradients.pt")
+    for as_released in (False, True):
+        found = gradients(processes, as_released)
+        if processes.first:
+            torch.save(found, f"{out}/gradients-{{as_released}}.pt")
 """
 
 
@@ -56,13 +57,15 @@ def both(tmp_path_factory) -> Path:
     return out
 
 
-def test_gradients_of_two_processes_are_those_of_one(both) -> None:
+@pytest.mark.parametrize("as_released", [False, True])
+def test_gradients_of_two_processes_are_those_of_one(both, as_released: bool) -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     try:
         from two_processes import gradients
     finally:
         sys.path.pop(0)
-    theirs, ours = torch.load(both / "gradients.pt", weights_only=True), gradients(from_environment())
+    theirs = torch.load(both / f"gradients-{as_released}.pt", weights_only=True)
+    ours = gradients(from_environment(), as_released)
     assert theirs.keys() == ours.keys() and sum(name.startswith("gradient/") for name in ours) > 100
     for name, value in ours.items():
         torch.testing.assert_close(

@@ -13,12 +13,15 @@ from h2onet.training.steps import Stepper
 SAMPLES, FRAMES = 4, 3
 
 
-def gradients(processes: Processes) -> dict[str, torch.Tensor]:
+def gradients(processes: Processes, as_released: bool) -> dict[str, torch.Tensor]:
     """Gradients ("gradient/name") after clipping, and running statistics ("buffer/name"), of one step."""
-    recipe = load_recipe("demo-multi-stage2", ["width=0.125", "channels_last=false"])
+    settings = ["width=0.125", "channels_last=false", f"as_released={str(as_released).lower()}"]
+    recipe = load_recipe("demo-multi-stage2", settings)
     hand = load_hand("standin", dtype=torch.float64)
     torch.manual_seed(0)
     network = build_network(NetworkConfig(frames=FRAMES, width=0.125), hand).double().train()
+    if as_released:
+        network.learn_joints()
     if processes.world > 1:
         share_batch_norm(network, torch.device("cpu"))
     stepper = Stepper(
