@@ -33,6 +33,8 @@ from .occlusion import (
 from .pose import Hands, Posed, pose_frames, problem_of
 from .raster import NEAR, Mesh, Renderer, View
 
+JOINTS_FAR_OFF = 0.1
+"""Mean distance of a frame's joints from its posed hand, m, from which one of the two is certainly wrong."""
 BATCH = 64
 """Frames posed at once: large enough for the hand model, small enough for the cache (and 30 MB)."""
 
@@ -46,7 +48,8 @@ class FrameLabels:
     By the depth rule: visible_fraction (N, 6) float32, hidden_fraction (N, 6, 3) float32 by object, own hand and image
     border (with visible_fraction they sum to 1), NaN unknown; cause (N, 6) uint8 and joint_visible (N, 21) uint8, 255
     unknown; camera_facing (N, 6) int32, the number of vertices that those fractions are of, -1 unknown.
-    mask_iou: (N,) float32, agreement of rendered and dataset hand, NaN unknown.
+    mask_iou: (N,) float32, agreement of rendered and dataset hand, NaN unknown. joints_off: (N,) float32 m, mean
+    distance of the dataset's joints from the posed hand's, NaN unknown or where the dataset gives meshes.
     failures: (row, Failure) of frames that could not be labelled. missing_objects: (row, name) of objects without a
     mesh: the depth rule is unknown in such rows.
     """
@@ -60,6 +63,7 @@ class FrameLabels:
     camera_facing: np.ndarray
     joint_visible: np.ndarray
     mask_iou: np.ndarray
+    joints_off: np.ndarray
     failures: tuple[tuple[int, Failure], ...] = ()
     missing_objects: tuple[tuple[int, str], ...] = ()
 
@@ -77,6 +81,7 @@ def _unknown(count: int) -> dict[str, np.ndarray]:
         "camera_facing": np.full((count, parts), -1, np.int32),
         "joint_visible": np.full((count, 21), UNKNOWN, np.uint8),
         "mask_iou": np.full(count, np.nan, np.float32),
+        "joints_off": np.full(count, np.nan, np.float32),
     }
 
 
@@ -107,6 +112,14 @@ def label_frames(
             if not (posed.own[i, :, 2] > NEAR).any():
                 problems[row] = f"hand: expected it {NEAR} m or more before the camera, found it behind"
                 continue
+            if posed.joints_off[i] > JOINTS_FAR_OFF:
+                problems[row] = (
+                    f"joints: expected them at the posed hand, found them {posed.joints_off[i] * 1000:.0f} mm off on"
+                    " average: wrong units, or joints of another frame?"
+                )
+                continue
+            if frame.vertices is None:
+                arrays["joints_off"][row] = posed.joints_off[i]
             if "h2onet" in rules and frame.hand_mask is not None:
                 label = label_authors(frame, posed, i, hands, renderer)
                 arrays["labelled"][row] = True

@@ -16,6 +16,8 @@ from .raster import Mesh
 
 MESH_FILES = ("textured_simple.obj", "textured_simple_2000.obj", "google_16k/textured.obj")
 """A mesh below NAME/, as DexYCB has it; else decimated copies, else the YCB download's own, where only those are."""
+SMALLEST, LARGEST = 0.0005, 2.5
+"""The radius of what a hand may hold, m: a bead, and furniture. A YCB object in centimetres is 3 to 16."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,14 @@ def _load(path: Path) -> ObjectMesh:
     if len(faces) == 0 or not np.isfinite(vertices).all():
         raise InputError(f"{path}: expected a mesh with finite vertices, found {len(faces)} faces; copy the file again")
     centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-    return ObjectMesh(vertices, faces, centre, float(np.linalg.norm(vertices - centre, axis=1).max()))
+    radius = float(np.linalg.norm(vertices - centre, axis=1).max())
+    if not SMALLEST < radius < LARGEST:
+        size = 2 * radius
+        raise InputError(
+            f"{path}: expected an object in metres, {2 * SMALLEST:g} to {2 * LARGEST:g} across, found {size:.3g}"
+            + (": millimetres? divide its vertices by 1000" if radius >= LARGEST else "")
+        )
+    return ObjectMesh(vertices, faces, centre, radius)
 
 
 def find_models(folder: Path) -> tuple[Path, str] | None:

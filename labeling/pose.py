@@ -18,6 +18,10 @@ from ..hand.mano import HandModel, load_hand
 from ..hand.rotations import mirror_pose
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
+FARTHEST = 50.0
+"""Metres from the camera beyond which a hand or an object is no annotation in metres; both datasets end at about 2."""
+ROTATION_TOLERANCE = 0.02
+_FLATTEST = 1e-6  # the least that an intrinsics matrix's determinant may be of its focal lengths' product
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,8 @@ class Posed:
     authors (N, 778, 3): as the h2onet rule wants them: the right model, left hands mirrored through their pose, with
     the winding of the right hand; the wrist at the dataset's. own (N, 778, 3): the model of the hand's own side,
     placed by the dataset's translation. joints (N, 21, 3): the dataset's, or the model's where it gives none.
+    joints_off (N,): the mean distance, m, of the dataset's joints from the posed model's (from the middle of the mesh
+    to the joints' where the dataset gives meshes), NaN where there are none.
     """
 
     authors: np.ndarray
@@ -57,6 +63,7 @@ class Posed:
     authors_2d: np.ndarray
     own_2d: np.ndarray
     joints_2d: np.ndarray
+    joints_off: np.ndarray
 
 
 def pose_frames(frames: Sequence[Frame], hands: Hands, left_too: bool = True) -> Posed:
@@ -84,15 +91,24 @@ def pose_frames(frames: Sequence[Frame], hands: Hands, left_too: bool = True) ->
             mesh, bones = _centred(model, pose, shape)
         wrist = _wrists([frames[i] for i in rows], model, shape, root)
         own[rows], joints[rows] = mesh + wrist, bones + wrist
+    joints_off = np.full(len(frames), np.nan)
     for i, frame in enumerate(frames):
         if frame.vertices is not None:
             authors[i] = own[i] = frame.vertices
             joints[i] = np.nan
         if frame.joints is not None:
+            joints_off[i] = _distance(frame.joints, joints[i] if frame.vertices is None else frame.vertices)
             joints[i] = frame.joints
     intrinsics = np.stack([np.asarray(frame.intrinsics, np.float64) for frame in frames])
     flat = [project(points, intrinsics) for points in (authors, own, joints)]
-    return Posed(authors, own, joints, *flat)
+    return Posed(authors, own, joints, *flat, joints_off)
+
+
+def _distance(joints: np.ndarray, expected: np.ndarray) -> float:
+    """Mean distance, m, of joints (21, 3) from other joints, or of their middle from that of a mesh (V, 3)."""
+    if len(joints) != len(expected):
+        return float(np.linalg.norm(joints.mean(axis=0) - expected.mean(axis=0)))
+    return float(np.linalg.norm(joints - expected, axis=-1).mean())
 
 
 def _centred(model: HandModel, pose: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +143,8 @@ def problem_of(frame: Frame, needs_mask: bool = True) -> str | None:
     if k.shape != (3, 3) or not np.isfinite(k).all() or not (k[0, 0] > 0 and k[1, 1] > 0):
         found = f"{k[0, 0]:g}, {k[1, 1]:g}" if k.shape == (3, 3) else f"shape {k.shape}"
         return f"intrinsics: expected finite values and focal lengths above 0, found {found}"
+    if abs(np.linalg.det(k)) < _FLATTEST * k[0, 0] * k[1, 1]:
+        return f"intrinsics: expected a matrix with an inverse, found the determinant {np.linalg.det(k):g}"
     if frame.side not in ("right", "left"):
         return f"side: expected right or left, found {frame.side!r}"
     if frame.mano_pose is None and frame.vertices is None:
@@ -139,11 +157,28 @@ def problem_of(frame: Frame, needs_mask: bool = True) -> str | None:
         if value is not None and (value.shape != shape or not np.isfinite(value).all()):
             found = "NaN or infinity" if value.shape == shape else f"shape {value.shape}"
             return f"{field}: expected {' x '.join(map(str, shape))} finite numbers, found {found}"
+        if value is not None and shape[-1] == 3 and (far := np.abs(value).max()) > FARTHEST:
+            return f"{field}: expected metres, at most {FARTHEST:g} from the camera, found {far:g}: millimetres?"
     for item in frame.objects:
         if np.shape(item.pose) != (3, 4) or not np.isfinite(item.pose).all():
             return f"pose of object {item.name}: expected 3 x 4 finite numbers, found NaN, infinity or another shape"
+        if problem := _pose_problem(item.pose):
+            return f"pose of object {item.name}: {problem}"
     if frame.hand_mask is None and frame.vertices is None and needs_mask:
         return "hand mask: expected the dataset's segmentation, found none"
     if frame.hand_mask is not None and frame.hand_mask.shape != (frame.height, frame.width):
         return f"hand mask: expected {frame.height} x {frame.width} px, found {frame.hand_mask.shape}"
+    return None
+
+
+def _pose_problem(pose: np.ndarray) -> str | None:
+    """What makes a finite (3, 4) object pose impossible, None where nothing does; all zeros mean that it is absent."""
+    rotation, offset = pose[:, :3], pose[:, 3]
+    if not rotation.any():
+        return None
+    if (far := np.linalg.norm(offset)) > FARTHEST:
+        return f"expected metres, at most {FARTHEST:g} from the camera, found {far:g}: millimetres?"
+    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=ROTATION_TOLERANCE) or np.linalg.det(rotation) < 0:
+        sizes = ", ".join(f"{size:.3g}" for size in np.linalg.norm(rotation, axis=0))
+        return f"expected a rotation, found columns of length {sizes} and determinant {np.linalg.det(rotation):.3g}"
     return None

@@ -20,7 +20,6 @@ from ..data.datasets import iter_frames
 from ..data.frame import FRAME_FAULTS, CameraSequence, Failure, Frame, Unannotated
 from ..data.labels import LabelStore, empty_columns
 from ..data.readers.dexycb_splits import YCB_NAMES
-from ..data.readers.fields import fault
 from ..data.readers.ho3d_masks import CHANNELS, channel_counts, mask_files, read_channels
 from ..data.stores.records import Rows
 from ..data.stores.sequences import SequenceStore
@@ -32,11 +31,15 @@ from ..labeling.objects import ObjectLibrary, place
 from ..labeling.pose import Hands, load_hands
 from ..labeling.raster import Mesh, Renderer, View
 from ..labeling.renderers import make_renderer
+from ..untrusted import fault
 
 BATCH = 128
 CHANNEL_SAMPLES = 8
 SAME_HAND = 0.5
 """Overlap (intersection over union) from which a mask's colour is taken for the rendered hand."""
+JOINTS_OFF = 0.03
+"""Mean distance of a frame's joints from its posed hand, m, that is worth a note. HO3D's fingertips, which are other
+vertices (4 to 6 mm), make about 1 mm of it."""
 LABEL_COLUMNS = (
     "labelled",
     "occluded",
@@ -83,6 +86,7 @@ class _Report:
     with_hand: int = 0
     samples: list[Frame] = field(default_factory=list)
     channels: tuple[int, int, int] | None = None
+    joints_off: tuple[float, ...] = ()
 
     def fail(self, failure: Failure) -> None:
         self.failures.append(asdict(failure))
@@ -155,7 +159,7 @@ def _attributes(sequence: CameraSequence, rows: Rows, report: _Report) -> dict[s
         "rendered_masks": report.rendered_masks,
         "mask_iou": float(agreement.mean()) if len(agreement) else None,
         "mask_channel_pixels": report.channels,
-    }
+    } | ({"joints_off": [len(report.joints_off), max(report.joints_off)]} if report.joints_off else {})
 
 
 def _usable(sequence: CameraSequence, report: _Report) -> Iterator[Frame]:
@@ -185,6 +189,7 @@ def _label_batch(
             keep[places[i]] = False
             report.fail(failure)
         report.missing_objects.update(name for _, name in labels.missing_objects)
+        report.joints_off += tuple(labels.joints_off[labels.joints_off > JOINTS_OFF].tolist())
     for i, frame in enumerate(frames):
         if given[i] and frame.hand_mask is not None:
             report.masked += 1

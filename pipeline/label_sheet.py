@@ -46,8 +46,9 @@ def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequen
 
 def _columns(labels: LabelStore, rows: slice) -> FrameLabels:
     columns = {name: labels[name][rows] for name in LABEL_COLUMNS}
-    unknown = np.full((len(columns["labelled"]), 6), -1, np.int32)
-    return FrameLabels(**columns, camera_facing=unknown, failures=(), missing_objects=())
+    count = len(columns["labelled"])
+    unknown, nothing = np.full((count, 6), -1, np.int32), np.full(count, np.nan, np.float32)
+    return FrameLabels(**columns, camera_facing=unknown, joints_off=nothing)
 
 
 def _chosen(rows: Sequence[int], sequence_id: np.ndarray) -> list[int]:

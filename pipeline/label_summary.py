@@ -136,6 +136,12 @@ def find_warnings(keys: Sequence[str], facts: Sequence[dict[str, Any]]) -> list[
             f" {low[0][0]:.2f} in {low[0][1]}, median of all {np.median(list(agreement.values())):.2f}): wrong MANO"
             f" files, calibration or mask channel?{hint}"
         )
+    off = [fact["joints_off"] for fact in facts if "joints_off" in fact]
+    if off:
+        found.append(
+            f"the joints of {sum(count for count, _ in off)} frames are not where their pose puts them (up to"
+            f" {max(largest for _, largest in off) * 1000:.0f} mm off on average): other MANO files, or other joints?"
+        )
     missing = _sum(facts, "missing_objects")
     if missing:
         names = ", ".join(f"{name} ({count} frames)" for name, count in sorted(missing.items()))
