@@ -23,6 +23,8 @@ PHOTO_SUFFIX = {"dexycb": "jpg", "ho3d-v2": "png", "ho3d-v3": "jpg"}
 FRAME_FAULTS = (Exception,)
 """What one frame's files may raise: they can be damaged in more ways than a list could name, and one bad frame is one
 row of failures.jsonl, never the end of a run."""
+LARGEST_NUMBER = 2**31 - 1
+"""Of a frame in its sequence: stores keep 32 bits."""
 PHOTO_SIZE = (640, 480)
 """Width and height of every photo of both datasets, px: the unit of all their 2D annotations."""
 
@@ -87,7 +89,7 @@ class Failure:
 class CameraSequence:
     """One camera's recording, the unit of work: small, picklable, and enough to read its frames in another process.
 
-    `key` is "SUBJECT/SEQ/SERIAL" (DexYCB) or "ABF10" (HO3D). `numbers` (F,) int32 are the frame numbers in order,
+    `key` is "SUBJECT/SEQ/SERIAL" (DexYCB) or "ABF10" (HO3D). `numbers` (F,) int64 are the frame numbers in order,
     `indices` (F,) int64 the dataset's own positions (see `Frame.index`). `annotations` is "raw" or the path of an
     annotation JSON; then `ranges` (F, 2) int64 are the byte ranges of the frames' annotations in it, -1 where it has
     none. `released` (F, 4) int64 are the byte ranges in HO3D's evaluation_xyz.json and evaluation_verts.json. `mano` is
@@ -175,7 +177,10 @@ def list_photos(sequence: CameraSequence) -> Iterator[tuple[Photo, Failure | Non
     for number, index in zip(sequence.numbers.tolist(), sequence.indices.tolist(), strict=True):
         photo = Photo(sequence, number, index)
         missing = photo.image.rpartition("/")[2] not in there
-        yield photo, Failure(photo.image, reason) if missing else None
+        if number > LARGEST_NUMBER:
+            yield photo, Failure(photo.image, f"the frame's number is above {LARGEST_NUMBER}")
+        else:
+            yield photo, Failure(photo.image, reason) if missing else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError
+from ...array_files import WHOLE, Wanted, read_npz
+from ...errors import InputError, brief
 from ...hand.basis import HandBasis, hand_basis
 from ...hand.camera import intrinsics_matrix
+from ...untrusted import check_name, fault
 from ..frame import (
     FRAME_FAULTS,
     CameraSequence,
@@ -32,6 +34,7 @@ from .fields import array_of, check_intrinsics
 from .yaml_files import field, read_yaml
 
 HAND = 255  # of `seg`
+LARGEST_LABEL = 2**24  # bytes of one array; `seg` has 0.3 MB
 NO_POSE = "pose_m is all 0"
 NO_JOINTS = "joint_3d is all -1"
 NO_PIXELS = "joint_2d is all -1"
@@ -59,15 +62,22 @@ def read_recording(sequence: CameraSequence) -> RecordingMeta:
     meta = read_yaml(path)
     side = _first(field(meta, path, "mano_sides"), path, "mano_sides")
     if side not in ("right", "left"):
-        raise InputError(f"{path}: mano_sides is {side!r}, expected right or left; copy the file again")
+        raise InputError(f"{path}: mano_sides is {brief(side)}, expected right or left; copy the file again")
     ids = field(meta, path, "ycb_ids")
     if not isinstance(ids, list) or not all(isinstance(i, int) and 1 <= i <= len(YCB_NAMES) for i in ids):
-        raise InputError(f"{path}: ycb_ids is {ids!r}, expected a list of 1..{len(YCB_NAMES)}; copy the file again")
+        raise InputError(
+            f"{path}: ycb_ids is {brief(ids)}, expected a list of 1..{len(YCB_NAMES)}; copy the file again"
+        )
     grasped = field(meta, path, "ycb_grasp_ind")
     if not isinstance(grasped, int):
-        raise InputError(f"{path}: ycb_grasp_ind is {grasped!r}, expected a place in ycb_ids; copy the file again")
+        raise InputError(f"{path}: ycb_grasp_ind is {brief(grasped)}, expected a place in ycb_ids; copy the file again")
     calibration = root / "calibration"
-    hand = calibration / f"mano_{_first(field(meta, path, 'mano_calib'), path, 'mano_calib')}" / "mano.yml"
+    calibrated = _first(field(meta, path, "mano_calib"), path, "mano_calib")
+    try:
+        check_name(calibrated, "mano_calib")
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; copy the file again") from None
+    hand = calibration / f"mano_{calibrated}" / "mano.yml"
     return RecordingMeta(
         side=str(side),
         shape=_numbers(field(read_yaml(hand), hand, "betas"), (10,), hand, "betas"),
@@ -90,7 +100,7 @@ def read_intrinsics(path: Path) -> np.ndarray:
 
 def _first(values: object, path: Path, name: str) -> object:
     if not isinstance(values, list) or not values:
-        raise InputError(f"{path}: {name} is {values!r}, expected a list with one entry; copy the file again")
+        raise InputError(f"{path}: {name} is {brief(values)}, expected a list with one entry; copy the file again")
     return values[0]
 
 
@@ -134,20 +144,13 @@ def label_path(photo: Photo) -> str:
 
 
 _SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
+_MASK = (480, 640)
 
 
 def read_label_file(path: Path, masks: bool = True) -> dict[str, np.ndarray]:
-    """The arrays of a labels_*.npz (`seg` only with `masks`). ValueError and the like when it is damaged."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in (*_SHAPES, "pose_y")}
-        if masks:
-            arrays["seg"] = file["seg"]
-    for name, shape in _SHAPES.items():
-        if arrays[name].shape != shape:
-            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
-    if masks and arrays["seg"].shape != (480, 640):
-        raise ValueError(f"seg has shape {arrays['seg'].shape}, expected (480, 640)")
-    return arrays
+    """The arrays of a labels_*.npz (`seg` only with `masks`). ValueError or OSError when it is damaged."""
+    wanted: dict[str, Wanted] = {**_SHAPES, "pose_y": (None, 3, 4)}
+    return read_npz(path, wanted | ({"seg": _MASK} if masks else {}), {"seg": WHOLE}, LARGEST_LABEL)
 
 
 def no_hand(arrays: dict[str, np.ndarray]) -> str | None:
@@ -192,5 +195,4 @@ def reason_of(error: Exception) -> str:
     """Why a label file could not be read, for a `Failure`."""
     if isinstance(error, FileNotFoundError):
         return "the file is missing"
-    what = error.strerror if isinstance(error, OSError) else error.args[0] if error.args else None
-    return f"not readable: {what or type(error).__name__}"
+    return f"not readable: {(error.strerror if isinstance(error, OSError) else None) or fault(error)}"

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError
+from ...errors import InputError, brief
 from ..frame import CameraSequence
 from .dexycb_splits import SERIALS, SUBJECTS, cameras_of, position_in_split, positions, subjects_of
 from .yaml_files import field, read_yaml
 
 log = logging.getLogger(__name__)
+LONG_RECORDING = 10_000
+"""Frames from which on meta.yml is held against the folder: DexYCB's own recordings have about 70."""
 
 
 def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None, warn: bool = True) -> list[CameraSequence]:
@@ -38,10 +40,10 @@ def list_dexycb(root: Path, split: str, setup: str, mano: str | None = None, war
             frames, recorded = _extent(folder / name / "meta.yml")
             there = {entry.name for entry in os.scandir(folder / name)}
             for camera in sorted(cameras_of(setup, split) & recorded):
-                numbers = np.arange(frames, dtype=np.int32)
+                numbers = np.arange(frames, dtype=np.int64)
                 if SERIALS[camera] in there:
                     key = f"{SUBJECTS[subject]}/{name}/{SERIALS[camera]}"
-                    indices = index + numbers.astype(np.int64)
+                    indices = index + numbers
                     found.append(CameraSequence("dexycb", str(root), split, setup, key, numbers, indices, mano=mano))
                 else:
                     cameras_missing += 1
@@ -101,8 +103,18 @@ def _extent(path: Path) -> tuple[int, set[int]]:
     """Frames of a recording and the indices of the cameras that took part (in the full dataset always all eight)."""
     meta = read_yaml(path)
     count, serials = field(meta, path, "num_frames"), field(meta, path, "serials")
-    if not isinstance(count, int) or count < 0:
-        raise InputError(f"{path}: num_frames is {count!r}, expected a count; copy the file again")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise InputError(f"{path}: num_frames is {brief(count)}, expected a count; copy the file again")
     if not isinstance(serials, list):
-        raise InputError(f"{path}: serials is {serials!r}, expected a list of cameras; copy the file again")
+        raise InputError(f"{path}: serials is {brief(serials)}, expected a list of cameras; copy the file again")
+    if count > LONG_RECORDING and count > (most := _fullest_folder(path.parent)):
+        raise InputError(
+            f"{path}: num_frames is {brief(count)}, but no camera's folder has more than {most} files; copy the file"
+            " again"
+        )
     return count, {SERIALS.index(str(serial)) for serial in serials if str(serial) in SERIALS}
+
+
+def _fullest_folder(recording: Path) -> int:
+    """Files in the camera folder that has most of them."""
+    return max((sum(1 for _ in os.scandir(entry)) for entry in os.scandir(recording) if entry.is_dir()), default=0)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
-
-from ...errors import brief
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
 def array_of(values: object, shape: tuple[int, ...], name: str) -> np.ndarray:
@@ -36,17 +30,3 @@ def check_intrinsics(matrix: np.ndarray, name: str) -> np.ndarray:
     if not np.allclose(matrix[2], (0.0, 0.0, 1.0)):
         raise ValueError(f"{name} has the last row {matrix[2].tolist()}, expected 0, 0, 1")
     return matrix
-
-
-def check_name(value: object, name: str) -> str:
-    """A name that a file gives, as a part of a path may hold it: ValueError for anything that is no plain name."""
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ValueError(f"{name} is {brief(value)}, expected a name of letters, digits, dots, dashes, at most 100")
-    return value
-
-
-def fault(error: Exception) -> str:
-    """Why a file could not be read, in one line, for a `Failure`."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    known = isinstance(error, ValueError | OSError)
-    return (text if known else f"{type(error).__name__}: {text}")[:300]

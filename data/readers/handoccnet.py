@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ...errors import InputError
+from ...errors import InputError, brief, one_line
 from ...hand.basis import hand_basis
 from ...hand.camera import intrinsics_matrix, project
+from ...untrusted import fault
 from ..frame import (
     FRAME_FAULTS,
     CameraSequence,
@@ -27,7 +28,7 @@ from ..frame import (
     list_photos,
 )
 from .dexycb import RecordingMeta, label_path, read_label_file, read_recording, reason_of, scene_annotation
-from .fields import array_of, check_intrinsics, fault
+from .fields import array_of, check_intrinsics
 from .ho3d import evaluation_frame, meta_path, meta_problem, objects_of, read_meta, read_released
 from .ho3d_masks import mask_files, read_mask
 from .json_scan import read_entries
@@ -65,8 +66,8 @@ def decode_annotation(entry: bytes) -> Annotation:
     """One entry of the file. ValueError when it is not what HandOccNet's files have."""
     try:
         return _decoder.decode(entry)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"the annotation is not what HandOccNet's files have ({error})") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"the annotation is not what HandOccNet's files have ({one_line(error, 160)})") from None
 
 
 def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame | Unannotated | Failure]:
@@ -145,7 +146,7 @@ def _hand_frame(photo: Photo, annotation: Annotation, scene: SceneAnnotation) ->
     if hand is None:
         raise ValueError("mano_param is missing")
     if side not in ("right", "left"):
-        raise ValueError(f"hand_type is {side!r}, expected right or left")
+        raise ValueError(f"hand_type is {brief(side)}, expected right or left")
     pose, shape = array_of(hand.pose, (48,), "mano_param.pose"), array_of(hand.shape, (10,), "mano_param.shape")
     joints = array_of(annotation.joints_coord_cam, (21, 3), "joints_coord_cam")
     intrinsics = _intrinsics(annotation)

@@ -7,13 +7,16 @@ Only byte ranges and compact arrays are kept and sent to workers, which read the
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
 
-from ...errors import InputError
+from ...errors import InputError, brief, one_line
+from ...untrusted import check_key
 from ..frame import CameraSequence, Photo, ho3d_folder
 from .dexycb_splits import SERIALS, SUBJECTS, in_split, positions
 from .handoccnet import Annotation, decode_annotation
@@ -21,17 +24,21 @@ from .ho3d_lists import Entry, group_by_sequence, look_for_photos, read_list, re
 from .json_scan import read_entries, scan_entries
 
 log = logging.getLogger(__name__)
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Image(msgspec.Struct):
-    id: int
+    id: Id
     file_name: str
     width: int = 640
     height: int = 480
 
 
 class _Owner(msgspec.Struct):
-    image_id: int
+    image_id: Id
 
 
 # -- one pass over the file -----------------------------------------------------------------------------------------
@@ -43,7 +50,7 @@ class AnnotationIndex:
 
     keys: tuple[str, ...]
     sequence: np.ndarray  # (N,) int32 into keys
-    number: np.ndarray  # (N,) int32
+    number: np.ndarray  # (N,) int64
     image_id: np.ndarray  # (N,) int64
     ranges: np.ndarray  # (N, 2) int64, -1 without an annotation
 
@@ -64,13 +71,15 @@ def index_annotations(path: Path, dataset: str) -> AnnotationIndex:
             elif kind == "images":
                 image = image_decoder.decode(content)
                 if (image.width, image.height) != (640, 480):
-                    raise InputError(f"{path}: {image.file_name} is {image.width}x{image.height}, expected 640x480")
+                    size = f"{brief(image.width)}x{brief(image.height)}"
+                    raise InputError(f"{path}: {brief(image.file_name)} is {size}, expected 640x480")
                 key, number = parse(image.file_name)
                 images.append((image.id, keys.setdefault(key, len(keys)), number))
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: entry {count} is not what HandOccNet's files have ({error}); other file?") from None
+        reason = one_line(error, 160)
+        raise InputError(f"{path}: entry {count} is not what HandOccNet's files have ({reason}); other file?") from None
     if not images or not owners:
         raise InputError(f"{path}: has {len(images)} images and {len(owners)} annotations; is it HandOccNet's JSON?")
     return _join(path, tuple(keys), np.array(images, np.int64), np.array(owners, np.int64))
@@ -91,23 +100,23 @@ def _join(path: Path, keys: tuple[str, ...], images: np.ndarray, owners: np.ndar
         raise InputError(f"{path}: an image has two annotations; one hand per image was expected")
     ranges = np.full((len(images), 2), -1, np.int64)
     ranges[rows] = owners[:, 1:]
-    return AnnotationIndex(keys, images[:, 1].astype(np.int32), images[:, 2].astype(np.int32), images[:, 0], ranges)
+    return AnnotationIndex(keys, images[:, 1].astype(np.int32), images[:, 2], images[:, 0], ranges)
 
 
 def _dexycb_name(name: str) -> tuple[str, int]:
     key, _, file = name.rpartition("/")
     stem = file.removeprefix("color_").removesuffix(".jpg")
-    if key.count("/") != 2 or not stem.isdecimal():
-        raise ValueError(f"file_name is {name!r}, expected SUBJECT/SEQUENCE/SERIAL/color_NNNNNN.jpg")
-    return key, int(stem)
+    if not _NUMBER.fullmatch(stem):
+        raise ValueError(f"file_name is {brief(name)}, expected SUBJECT/SEQUENCE/SERIAL/color_NNNNNN.jpg")
+    return check_key(key, "file_name", 3), int(stem)
 
 
 def _ho3d_name(name: str) -> tuple[str, int]:
     key, folder, file = [*name.split("/"), "", ""][:3]
     stem = file.partition(".")[0]
-    if folder != "rgb" or not stem.isdecimal():
-        raise ValueError(f"file_name is {name!r}, expected SEQUENCE/rgb/NNNN.png")
-    return key, int(stem)
+    if folder != "rgb" or not _NUMBER.fullmatch(stem):
+        raise ValueError(f"file_name is {brief(name)}, expected SEQUENCE/rgb/NNNN.png")
+    return check_key(key, "file_name", 1), int(stem)
 
 
 # -- listing --------------------------------------------------------------------------------------------------------
@@ -128,7 +137,7 @@ def list_annotated(
         split,
         setup if dataset == "dexycb" else "",
         "",
-        np.zeros(0, np.int32),
+        np.zeros(0, np.int64),
         np.zeros(0, np.int64),
         annotations=str(path),
         mano=mano,
@@ -137,7 +146,9 @@ def list_annotated(
     first = _first(path, index)
     found = _list_dexycb(index, common) if dataset == "dexycb" else _list_ho3d(index, common, first)
     if not any((root / Photo(sequence, 0, 0).image).parent.is_dir() for sequence in found):
-        raise InputError(f"{root}: has none of the recordings of {path}, for example {found[0].key}; check --root")
+        raise InputError(
+            f"{root}: has none of the recordings of {path}, for example {brief(found[0].key)}; check --root"
+        )
     return found if dataset == "dexycb" else look_for_photos(found)
 
 
@@ -146,7 +157,7 @@ def _first(path: Path, index: AnnotationIndex) -> Annotation:
     try:
         first = decode_annotation(next(read_entries(path, index.ranges[index.ranges[:, 0] >= 0][:1])))
     except ValueError as error:
-        raise InputError(f"{path}: {error}; other file?") from None
+        raise InputError(f"{path}: {one_line(error, 200)}; other file?") from None
     wrist = first.root_joint_cam or (first.joints_coord_cam or [[]])[0]
     if len(wrist) == 3 and wrist[2] < 0:
         raise InputError(
@@ -204,7 +215,7 @@ def _list_ho3d(index: AnnotationIndex, common: CameraSequence, first: Annotation
         here = [entry for entry in group if entry[1:] in rows]
         ranges = index.ranges[[rows[entry[1:]] for entry in here]].reshape(-1, 2)
         indices = np.array([entry[0] for entry in here], np.int64)
-        numbers = np.array([entry[2] for entry in here], np.int32)
+        numbers = np.array([entry[2] for entry in here], np.int64)
         truth = None if released is None else released[indices]
         if here:
             found.append(replace(common, key=key, numbers=numbers, indices=indices, ranges=ranges, released=truth))

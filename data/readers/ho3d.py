@@ -19,6 +19,7 @@ from ...hand.camera import opencv_from_opengl, opencv_pose_from_opengl, project
 from ...hand.parts import JOINTS_FROM_MANO
 from ...hand.pickles import safe_load
 from ...hand.rotations import matrix_from_axis_angle
+from ...untrusted import check_name, fault
 from ..frame import (
     FRAME_FAULTS,
     CameraSequence,
@@ -32,7 +33,7 @@ from ..frame import (
     ho3d_folder,
     list_photos,
 )
-from .fields import array_of, check_intrinsics, check_name, fault
+from .fields import array_of, check_intrinsics
 from .ho3d_lists import RELEASED
 from .ho3d_masks import MaskFiles, mask_files, read_mask
 from .json_scan import decode_entries

@@ -7,17 +7,21 @@ training list, `train` the rest, as H2ONet's loaders divide it.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError
+from ...errors import InputError, brief, one_line
+from ...untrusted import check_name
 from ..frame import PHOTO_SUFFIX, CameraSequence, Photo, ho3d_folder
 from .json_scan import scan_entries
 
 log = logging.getLogger(__name__)
 VAL_STEP = 20
+LARGEST_LIST = 2**24  # bytes; train.txt of v3 has 0.9 MB
+_FRAME = re.compile(r"[0-9]{1,18}")  # whatever is no photo's number fails as a missing photo
 RELEASED = (("evaluation_xyz.json", (21, 3)), ("evaluation_verts.json", (778, 3)))
 
 Entry = tuple[int, str, int]  # position in the list, sequence, frame number
@@ -27,17 +31,25 @@ def read_list(root: Path, split: str) -> list[Entry]:
     """All lines of train.txt or evaluation.txt, in the file's order. InputError names file and line."""
     path = root / f"{ho3d_folder(split)}.txt"
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable ({error}); expected HO3D's list of frames: check --root") from None
+        lines = read_lines(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not readable ({one_line(error, 160)}); expected HO3D's list of frames: check --root"
+        ) from None
     entries: list[Entry] = []
     seen: dict[tuple[str, int], int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         sequence, _, frame = line.strip().partition("/")
-        if not sequence or not frame.isdecimal():
-            raise InputError(f"{path}: line {number} is {line!r}, expected SEQUENCE/NNNN; copy the file again")
+        try:
+            check_name(sequence, "the sequence")
+            if not _FRAME.fullmatch(frame):
+                raise ValueError("no frame")
+        except ValueError:
+            raise InputError(
+                f"{path}: line {number} is {brief(line)}, expected SEQUENCE/NNNN; copy the file again"
+            ) from None
         first = seen.setdefault((sequence, int(frame)), number)
         if first != number:  # twice in the list would also be in `train` and in `val`
             raise InputError(f"{path}: line {number} repeats line {first}, {line.strip()}; copy the file again")
@@ -45,6 +57,15 @@ def read_list(root: Path, split: str) -> list[Entry]:
     if not entries:
         raise InputError(f"{path}: lists no frames; copy the file again")
     return entries
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list of frames, a byte order mark left out; ValueError where it is no text or far too large."""
+    with path.open("rb") as file:
+        data = file.read(LARGEST_LIST + 1)
+    if len(data) > LARGEST_LIST:
+        raise ValueError(f"more than {LARGEST_LIST >> 20} MB")
+    return data.decode("utf-8-sig").splitlines()
 
 
 def select(entries: list[Entry], split: str) -> list[Entry]:
@@ -80,7 +101,7 @@ def list_ho3d(
                 split,
                 "",
                 key,
-                np.array([entry[2] for entry in group], np.int32),
+                np.array([entry[2] for entry in group], np.int64),
                 indices,
                 released=None if released is None else released[indices],
                 mano=mano,

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 from numba import njit, types
 
-from ...errors import InputError
+from ...errors import InputError, one_line
 
 BLOCK = 8 << 20
+LARGEST_ENTRY = 16 << 20  # bytes; a released mesh of HO3D has 50 kB
 _QUOTE, _BACKSLASH = ord('"'), ord("\\")
 _OPEN_BRACE, _CLOSE_BRACE, _OPEN_LIST, _CLOSE_LIST = ord("{"), ord("}"), ord("["), ord("]")
 # Places in the scanner's state: nesting depth, inside a string, after a backslash, start of the open string or entry.
@@ -77,6 +78,8 @@ def scan_entries(path: Path, *, keyed: bool = True) -> Iterator[tuple[str, int, 
                 first = piece.lstrip()[:1]
                 if offset == 0 and not kept and first != expected:
                     raise InputError(f"{path}: starts with {first!r}, expected {expected!r}; is it the right file?")
+                if len(kept) > LARGEST_ENTRY:
+                    raise InputError(f"{path}: an entry has more than {LARGEST_ENTRY >> 20} MB; is it the right file?")
                 block = kept + piece
                 view = memoryview(block)
                 events = np.empty((len(piece) // 2 + 1, 3), np.int64)
@@ -119,8 +122,8 @@ def decode_entries(path: Path, ranges: np.ndarray, shape: tuple[int, ...]) -> It
     for entry in read_entries(path, ranges):
         try:
             values = np.asarray(msgspec.json.decode(entry), np.float64)
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: not a list of numbers ({error}); download it again") from None
+        except (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise InputError(f"{path}: not a list of numbers ({one_line(error, 160)}); download it again") from None
         if values.shape != shape or not np.isfinite(values).all():
             raise InputError(f"{path}: an entry has shape {values.shape}, expected finite {shape}; download it again")
         yield values

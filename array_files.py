@@ -1,0 +1,142 @@
+"""Arrays out of .npz and .npy files that other people made.
+
+Every header is held against what is wanted and what is there before anything is reserved, and nothing of a file is run.
+numpy.load believes a header: it reserves what the header claims, and takes text and complex numbers for numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from .errors import one_line
+
+LARGEST = 256 * 2**20
+"""Bytes of one array, where its wanted shape leaves that open."""
+_MOST_MEMBERS = 1000
+_LONGEST_HEADER = 4096
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|=]?[a-zA-Z]\d{0,6})', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,20}L?, ?){0,31}(?:\d{1,20}L?)?)\), ?\}\s*"
+)
+_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, SyntaxError, MemoryError)
+NUMBERS, WHOLE, TEXT = "biuf", "biu", "U"
+"""Kinds of arrays, as numpy names them: numbers (also truth values), whole numbers, text."""
+
+Wanted = tuple[int | None, ...] | None
+"""A shape whose open axes are None; None where any shape will do."""
+
+
+def read_npz(
+    path: Path, wanted: Mapping[str, Wanted], kinds: Mapping[str, str] | None = None, largest: int = LARGEST
+) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by name, each of its wanted shape and of `kinds` (numbers where nothing is said).
+
+    ValueError for a file that is no .npz, lacks an array or holds another shape, type or size, and for a damaged one;
+    OSError where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(6) == b"\x93NUMPY":
+                raise ValueError("is a .npy file of one array, expected a .npz file")
+            with zipfile.ZipFile(file) as archive:
+                if len(archive.namelist()) > _MOST_MEMBERS:
+                    raise ValueError(f"holds {len(archive.namelist())} arrays, expected at most {_MOST_MEMBERS}")
+                return {
+                    name: _member(archive, name, shape, (kinds or {}).get(name, NUMBERS), largest)
+                    for name, shape in wanted.items()
+                }
+    except _FAULTS as error:
+        raise ValueError(f"is no whole .npz file ({one_line(error, 120) or type(error).__name__})") from None
+
+
+def names_of(path: Path) -> list[str]:
+    """The names of the arrays in a .npz file; ValueError where it is none, OSError where it cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except _FAULTS as error:
+        raise ValueError(f"is no whole .npz file ({one_line(error, 120) or type(error).__name__})") from None
+    return [name.removesuffix(".npy") for name in names[:_MOST_MEMBERS]]
+
+
+def read_npy(path: Path, wanted: Wanted = None, kinds: str = NUMBERS, largest: int = LARGEST) -> np.ndarray:
+    """The array of a .npy file; errors as `read_npz` has them."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) == b"PK\x03\x04":
+                raise ValueError("is a .npz file of several arrays, expected a .npy file")
+            file.seek(0)
+            return _array(file, path.name, os.fstat(file.fileno()).st_size, wanted, kinds, largest)
+    except _FAULTS as error:
+        raise ValueError(f"is no whole .npy file ({one_line(error, 120) or type(error).__name__})") from None
+
+
+def _member(archive: zipfile.ZipFile, name: str, wanted: Wanted, kinds: str, largest: int) -> np.ndarray:
+    try:
+        info = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        raise ValueError(f"lacks the array {name}") from None
+    with archive.open(info) as file:
+        return _array(file, name, info.file_size, wanted, kinds, largest)
+
+
+def _array(file: IO[bytes], name: str, size: int, wanted: Wanted, kinds: str, largest: int) -> np.ndarray:
+    """One array from the start of a .npy stream of `size` bytes."""
+    shape, fortran, dtype = _header(file, name)
+    if dtype.kind not in kinds:
+        raise ValueError(f"{name} holds {one_line(dtype, 40)}, expected {_words(kinds)}")
+    fits = wanted is None or (
+        len(shape) == len(wanted) and all(e in (None, n) for e, n in zip(wanted, shape, strict=True))
+    )
+    if not fits:
+        expected = tuple("N" if each is None else each for each in wanted or ())
+        raise ValueError(f"{name} has shape {one_line(shape, 60)}, expected {expected}".replace("'", ""))
+    count = math.prod(shape)
+    if count * dtype.itemsize > largest:
+        raise ValueError(f"{name} claims {count * dtype.itemsize} bytes, expected at most {largest}")
+    if count * dtype.itemsize > size:
+        raise ValueError(f"{name} claims {count * dtype.itemsize} bytes, the file has {size} of it")
+    data = bytearray(count * dtype.itemsize)
+    view, position = memoryview(data), 0
+    while position < len(data):
+        piece = file.read(min(2**20, len(data) - position))
+        if not piece:
+            raise ValueError(f"{name} ends after {position} of {len(data)} bytes")
+        view[position : position + len(piece)] = piece
+        position += len(piece)
+    if not file.read(1) == b"":  # read to the end, so that a zip's checksum is compared
+        raise ValueError(f"{name} is followed by more bytes than its shape has")
+    return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
+
+
+def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of a .npy stream; only as numpy itself writes them for plain arrays."""
+    magic = file.read(8)
+    if len(magic) < 8 or magic[:6] != b"\x93NUMPY":
+        raise ValueError(f"{name} is no array")
+    width = {1: 2, 2: 4, 3: 4}.get(magic[6], 0)
+    length = int.from_bytes(file.read(width), "little") if width else 0
+    found = _HEADER.fullmatch(file.read(length)) if 0 < length <= _LONGEST_HEADER else None
+    if found is None:
+        raise ValueError(f"{name} has another header than an array of numbers or text")
+    descr, fortran, shape = (part.decode() for part in found.groups())
+    try:
+        dtype = np.dtype(descr)
+    except TypeError:
+        raise ValueError(f"{name} holds the unknown type {descr}") from None
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError(f"{name} holds {descr}, expected numbers")
+    return tuple(int(n.rstrip("L")) for n in shape.replace(",", " ").split()), fortran == "True", dtype
+
+
+def _words(kinds: str) -> str:
+    return {NUMBERS: "numbers", WHOLE: "whole numbers", TEXT: "text"}.get(kinds, f"kinds {kinds}")
