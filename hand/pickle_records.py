@@ -13,6 +13,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from ..errors import brief, one_line
+
+MOST_BYTES = 256 * 2**20
+"""Of all arrays of one file together, however often they share their data."""
+_MOST_ENTRIES, _DEEPEST = 1_000_000, 100  # of a file's lists and dictionaries, written out
 _SPARSE = ("csc", "csr", "coo")
 _NUMPY = ("numpy.core.", "numpy._core.")
 # What a name stands for. Python 2 and 3, old and new module paths of numpy and scipy, chumpy's two classes.
@@ -81,7 +86,7 @@ class Global:
         """The allowed global `module.name`; Refused, by that name, for every other one."""
         kind = _ALLOWED.get((module, name))
         if kind is None:
-            raise Refused(f"it names {_short(f'{module}.{name}')}")
+            raise Refused(f"it names {one_line(f'{module}.{name}', 80)}")
         return Global(kind, f"{module}.{name}")
 
     def new(self, arguments: Any) -> Record:
@@ -118,6 +123,7 @@ def reduce_global(function: Any, arguments: Any) -> Any:
 
 def plain_value(value: Any) -> Any:
     """`value` with every record replaced by the array it stands for. ValueError where a record makes no sense."""
+    _Scale().weigh(value)
     return _Resolver().plain(value)
 
 
@@ -131,9 +137,33 @@ def _is(arguments: tuple, kind: str) -> bool:
     return len(arguments) == 1 and isinstance(arguments[0], Global) and arguments[0].kind == kind
 
 
-def _short(text: str) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= 80 else text[:77] + "..."
+class _Scale:
+    """Weighs a value as if every object that a file names many times were written out each time."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[int, int]] = {}
+
+    def weigh(self, value: Any) -> tuple[int, int]:
+        """Entries and depth; ValueError where there are too many, or the value is too deep."""
+        if not isinstance(value, Record | dict | list | tuple | set | frozenset):
+            return 1, 0
+        key = id(value)
+        if key not in self.known:
+            self.known[key] = 0, 0  # met again below itself: the resolver refuses that
+            parts = [self.weigh(part) for part in _parts(value)]
+            entries, depth = 1 + sum(part[0] for part in parts), 1 + max((part[1] for part in parts), default=0)
+            if entries > _MOST_ENTRIES:
+                raise ValueError(f"more than {_MOST_ENTRIES} entries when written out")
+            if depth > _DEEPEST:
+                raise ValueError(f"nested more than {_DEEPEST} deep")
+            self.known[key] = entries, depth
+        return self.known[key]
+
+
+def _parts(value: Any) -> Any:
+    if isinstance(value, Record):
+        return (value.arguments, value.state)
+    return value.values() if isinstance(value, dict) else value
 
 
 class _Resolver:
@@ -142,6 +172,7 @@ class _Resolver:
     def __init__(self) -> None:
         self.done: dict[int, Any] = {}
         self.open: set[int] = set()
+        self.made = 0
 
     def plain(self, value: Any) -> Any:
         if isinstance(value, Global):
@@ -164,6 +195,12 @@ class _Resolver:
             return getattr(self, f"_{value.kind.partition('_')[0]}")(value)
         return type(value)(self.plain(item) for item in value)
 
+    def _charge(self, size: int) -> None:
+        """Count bytes that are about to be made or walked through."""
+        self.made += size
+        if self.made > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES >> 20} MB of arrays")
+
     # One method per kind of record (the kind's first word).
     def _ndarray(self, record: Record) -> np.ndarray:
         if not isinstance(record.state, tuple) or len(record.state) != 5:
@@ -174,7 +211,7 @@ class _Resolver:
     def _dtype(self, record: Record) -> np.dtype:
         code = record.arguments[0] if record.arguments else None
         if not isinstance(code, str) or not _PLAIN_DTYPE.fullmatch(code):
-            raise Refused(f"it names the array type {_short(repr(code))}")
+            raise Refused(f"it names the array type {brief(code, 80)}")
         dtype = np.dtype("O" if code.startswith("O") else code)
         if record.state is None:
             return dtype
@@ -200,15 +237,17 @@ class _Resolver:
         if not isinstance(dtype, np.dtype) or not isinstance(shape, tuple) or len(shape) > 32:
             raise ValueError("an array with an unknown type or shape")
         if not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError(f"an array of shape {_short(str(shape))}")
+            raise ValueError(f"an array of shape {brief(shape, 80)}")
         count = math.prod(shape)
         if dtype.hasobject:
+            self._charge(8 * count)
             if not isinstance(data, list) or len(data) != count:
                 raise ValueError("an array of objects without its list")
             array = np.empty(count, dtype=object)
             for i, item in enumerate(data):
                 array[i] = self.plain(item)
             return array.reshape(shape, order="F" if order == "F" else "C")
+        self._charge(count * dtype.itemsize)
         if isinstance(data, str):  # Python 2's byte strings
             data = data.encode("latin-1")
         if not isinstance(data, bytes | bytearray) or len(data) != count * dtype.itemsize:
@@ -222,8 +261,15 @@ class _Resolver:
         if not isinstance(shape, tuple) or len(shape) != 2 or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
             raise ValueError("a sparse matrix without a shape")
         kind = record.kind.removeprefix("sparse_")
+        pairs = ("data", "indices", "indptr") if kind != "coo" else ("data", "row", "col")
+        if kind == "coo" and isinstance(state.get("coords"), tuple) and len(state["coords"]) == 2:
+            state["row"], state["col"] = state["coords"]
+        for name in pairs:
+            if not isinstance(state[name], np.ndarray) or state[name].dtype.kind not in "biuf":
+                raise ValueError(f"a sparse matrix whose {name} is no array of numbers")
+            self._charge(4 * state[name].nbytes)  # they are copied and compared
         if kind == "coo":
-            row, column = state["coords"] if "coords" in state else (state["row"], state["col"])
+            row, column = state["row"], state["col"]
             return scipy.sparse.coo_matrix((state["data"], (row, column)), shape=shape)
         make = scipy.sparse.csc_matrix if kind == "csc" else scipy.sparse.csr_matrix
         matrix = make((state["data"], state["indices"], state["indptr"]), shape=shape)
@@ -239,6 +285,7 @@ class _Resolver:
         source, indices = self._numbers(record, "a").ravel(), self._numbers(record, "idxs")
         if indices.dtype.kind not in "iu":
             raise ValueError("a chumpy Select whose idxs are no integers")
+        self._charge(indices.size * source.itemsize)
         selected = source[indices]
         shape = self.plain((record.state or {}).get("preferred_shape"))
         return selected if shape is None else selected.reshape(tuple(int(n) for n in shape))
@@ -248,6 +295,7 @@ class _Resolver:
         if name not in state:
             raise ValueError(f"a {record.label} without {name}")
         array = np.asarray(self.plain(state[name]))
+        self._charge(array.nbytes)
         if array.dtype.kind not in "biuf":
             raise ValueError(f"a {record.label} whose {name} holds no numbers")
         return array

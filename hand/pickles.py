@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from .pickle_records import Global, Record, Refused, plain_value, reduce_global
+from ..errors import InputError, brief, one_line
+from .pickle_records import MOST_BYTES, Global, Record, Refused, plain_value, reduce_global
 
-_LARGEST_FILE = 512 * 2**20  # MANO is 4 MB, an HO3D meta 10 kB
+_LARGEST_FILE = 64 * 2**20  # MANO is 4 MB, an HO3D meta 10 kB
+_MOST_OPCODES = 200_000  # MANO has 500, transform.pkl 1,500
+_MOST_BITS, _LARGEST_KEY = 512, 2**32
 _MARK = object()
 _NUMBERS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT")
 _BYTES = ("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
@@ -59,7 +61,7 @@ def safe_load(path: str | Path) -> Any:
             "get the file again from its original source"
         ) from refusal
     except (ValueError, TypeError, LookupError, OverflowError, MemoryError, RecursionError) as error:
-        detail = " ".join(str(error).split())[:160]
+        detail = one_line(error, 160)
         raise InputError(
             f"{path}: not a readable pickle ({type(error).__name__}: {detail}); it is damaged, incomplete or another "
             "format: get the file again from its original source"
@@ -72,12 +74,17 @@ class _Machine:
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0  # bytes and entries made from what the memo holds, which a few opcodes could repeat for ever
 
     def run(self, content: bytes) -> Any:
         """Execute the opcodes of `content` up to STOP and return what lies on top. ValueError when it ends early."""
-        for opcode, argument, _ in pickletools.genops(content):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
             name = opcode.name
+            if count > _MOST_OPCODES:
+                raise ValueError(f"more than {_MOST_OPCODES} opcodes")
             if name in _PUSH:
+                if isinstance(argument, int) and argument.bit_length() > _MOST_BITS:
+                    raise ValueError(f"a number of more than {_MOST_BITS} bits")
                 self.stack.append(argument)
             elif name in _CONSTANTS:
                 self.stack.append(_CONSTANTS[name]())
@@ -127,6 +134,8 @@ class _Machine:
     def _put(self, index: int) -> None:
         if self.stack[-1] is _MARK:
             raise ValueError("a mark where a value belongs")
+        if not 0 <= index < 2**24:
+            raise ValueError(f"the memo index {brief(index)}")
         self.memo[index] = self.stack[-1]
 
     def _memoize(self) -> None:
@@ -159,7 +168,7 @@ class _Machine:
         self.stack.append(_pairs(self._pop_to_mark()))
 
     def _frozenset(self) -> None:
-        self.stack.append(frozenset(self._pop_to_mark()))
+        self.stack.append(frozenset(_members(self._pop_to_mark())))
 
     def _append(self) -> None:
         value = self._pop()
@@ -171,11 +180,11 @@ class _Machine:
 
     def _additems(self) -> None:
         values = self._pop_to_mark()
-        self._top(set).update(values)
+        self._top(set).update(_members(values))
 
     def _setitem(self) -> None:
         value, key = self._pop(), self._pop()
-        self._top(dict)[key] = value
+        self._top(dict).update(_pairs([key, value]))
 
     def _setitems(self) -> None:
         pairs = _pairs(self._pop_to_mark())
@@ -194,7 +203,14 @@ class _Machine:
 
     def _reduce(self) -> None:
         arguments, function = self._pop(), self._pop()
-        self.stack.append(reduce_global(function, arguments))
+        made = reduce_global(function, arguments)
+        if isinstance(made, set):
+            _members(made)
+        if isinstance(made, set | bytes):
+            self.copied += len(made)
+            if self.copied > MOST_BYTES:
+                raise ValueError(f"more than {MOST_BYTES >> 20} MB when written out")
+        self.stack.append(made)
 
     def _newobj(self) -> None:
         arguments, kind = self._pop(), self._pop()
@@ -222,4 +238,16 @@ class _Machine:
 def _pairs(values: list[Any]) -> dict[Any, Any]:
     if len(values) % 2:
         raise ValueError("a dictionary with a key but no value")
-    return dict(zip(values[::2], values[1::2], strict=True))
+    return dict(zip(_members(values[::2]), values[1::2], strict=True))
+
+
+def _members(values: Any) -> Any:
+    """The same values, if they may be keys and members of sets: text, bytes and small numbers.
+
+    Others can be made so that finding one among them takes for ever, or that their hash descends without end.
+    """
+    for value in values:
+        small = isinstance(value, int) and -_LARGEST_KEY < value < _LARGEST_KEY
+        if not (small or value is None or isinstance(value, str | bytes)):
+            raise ValueError(f"a key that is neither text nor a small number but {brief(type(value).__name__)}")
+    return values

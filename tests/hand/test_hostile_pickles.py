@@ -227,13 +227,57 @@ def test_a_select_cannot_reach_outside_its_array(path):
         refused(path, raw + pickle.dumps(indices, 2)[2:-1] + b"ub.", "not a readable pickle")
 
 
-def test_shared_lists_do_not_grow(path):
-    """Forty lists, each twice in the next: 2^40 entries when written out, read in an instant when shared."""
-    path.write_bytes(b"]q\x00" + b"".join(b"]q%c(h%ch%ce" % (i + 1, i, i) for i in range(40)) + b".")
+def doubled(times):
+    """Lists, each twice in the next: 2^times entries when written out."""
+    return b"]q\x00" + b"".join(b"]q%c(h%ch%ce" % (i + 1, i, i) for i in range(times)) + b"."
+
+
+def test_shared_lists_are_weighed_as_written_out(path):
+    path.write_bytes(doubled(10))
     found, depth = safe_load(path), 0
     while found:
         found, depth = found[0], depth + 1
-    assert depth == 40
+    assert depth == 10
+    refused(path, doubled(21), "1000000 entries")
+
+
+def many(unit, count, before=b"", after=b"."):
+    return before + unit * count + after
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (many(b"K\x010", pickles._MOST_OPCODES // 2 + 1), "opcodes"),
+        (many(b"\x85", pickle_records._DEEPEST + 1, b")"), "nested more than 100"),
+        (b"\x8a\x42" + b"\x01" * 66 + b".", "512 bits"),
+        (b"}(K\x01K\x02tK\x03s.", "a key that is neither"),
+        (b"\x80\x04\x8f(G\x3f\xf0\x00\x00\x00\x00\x00\x00\x90.", "a key that is neither"),
+        (b"}\x8a\x05" + (2**33).to_bytes(5, "little") + b"K\x01s.", "a key that is neither"),
+        (b"K\x01r" + struct.pack("<I", 2**24) + b".", "memo index"),
+        (b"c__builtin__\nset\n((K\x01K\x02t]q\x00(h\x00eK\x03ltR.", ""),
+    ],
+)
+def test_bounds_of_one_file(path, raw, said):
+    refused(path, raw, said)
+
+
+def test_arrays_that_share_their_data_are_counted_each_time(path, monkeypatch):
+    monkeypatch.setattr(pickle_records, "MOST_BYTES", 1000)
+    array = b"cnumpy\ndtype\n(X\x02\x00\x00\x00u1K\x00K\x01tRq\x010" + b"C\x64" + bytes(100) + b"q\x020"
+    one = ARRAY + b"(K\x01(K\x64th\x01I00\nh\x02tb"
+    path.write_bytes(array + b"(" + one * 10 + b"l.")
+    assert len(safe_load(path)) == 10
+    refused(path, array + b"(" + one * 11 + b"l.", "MB of arrays")
+
+
+def test_text_that_is_encoded_again_and_again_is_counted(path, monkeypatch):
+    monkeypatch.setattr(pickles, "MOST_BYTES", 1000)
+    text = b"X\x64\x00\x00\x00" + b"x" * 100 + b"q\x000X\x06\x00\x00\x00latin1q\x010"
+    one = b"c_codecs\nencode\n(h\x00h\x01tR"
+    path.write_bytes(text + b"(" + one * 10 + b"l.")
+    assert len(safe_load(path)) == 10
+    refused(path, text + b"(" + one * 11 + b"l.", "written out")
 
 
 def test_reading_leaves_the_reader_as_it_was(path):

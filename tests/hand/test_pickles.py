@@ -214,7 +214,7 @@ def test_missing_files_folders_and_giants(tmp_path):
     giant = tmp_path / "giant.pkl"
     with giant.open("wb") as file:
         file.truncate(2**30)  # sparse: takes no room on the disk
-    with pytest.raises(InputError, match="below 512 MB"):
+    with pytest.raises(InputError, match="below 64 MB"):
         safe_load(giant)
 
 
