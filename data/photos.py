@@ -22,6 +22,8 @@ from ..errors import InputError
 
 LOSSLESS, REENCODED = "jpeg-lossless", "jpeg-q95-444"
 CODECS = (LOSSLESS, REENCODED)
+MOST_PIXELS = 1 << 26
+"""Of a picture that is decoded, 8192 x 8192: more is a mistake or meant to fill the memory."""
 
 _SOI, _EOI, _SOS = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -44,16 +46,26 @@ def photo_size(data: bytes) -> tuple[int, int]:
 
     Decoders fill the lost part of a truncated photo with grey and say nothing: the end marker tells.
     """
+    size = _header_size(data)
+    if data.startswith(_SOI) and data.rfind(_EOI) < data.rfind(_SOS):
+        raise BadPhoto(f"truncated JPEG: no end marker in {len(data)} bytes")
+    if data.startswith(_PNG) and _PNG_END not in data[-64:]:
+        raise BadPhoto(f"truncated PNG: no end chunk in {len(data)} bytes")
+    return size
+
+
+def _header_size(data: bytes) -> tuple[int, int]:
     if data.startswith(_SOI):
-        size, _ = _jpeg_header(data)
-        if data.rfind(_EOI) < data.rfind(_SOS):
-            raise BadPhoto(f"truncated JPEG: no end marker in {len(data)} bytes")
-        return size
-    if data.startswith(_PNG):
-        if _PNG_END not in data[-64:]:
-            raise BadPhoto(f"truncated PNG: no end chunk in {len(data)} bytes")
+        return _jpeg_header(data)[0]
+    if data.startswith(_PNG) and len(data) >= 24:
         return struct.unpack(">II", data[16:24])
     raise BadPhoto(f"neither JPEG nor PNG ({len(data)} bytes)")
+
+
+def check_pixels(width: int, height: int) -> None:
+    """BadPhoto for a picture of more than `MOST_PIXELS` pixels."""
+    if width * height > MOST_PIXELS:
+        raise BadPhoto(f"too large: {width} x {height} pixels, at most {MOST_PIXELS} are read; make it smaller")
 
 
 def coding_unit(data: bytes) -> tuple[int, int]:
@@ -87,13 +99,15 @@ def _jpeg_header(data: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def decode(data: bytes | np.ndarray) -> np.ndarray:
-    """Pixels of a JPEG or PNG: (height, width, 3) uint8 **BGR**; BadPhoto when it cannot be decoded."""
-    buffer = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
-    if not buffer.size:
+    """Pixels of a JPEG or PNG: (height, width, 3) uint8 **BGR**; BadPhoto for anything else, and when it is damaged."""
+    content = data if isinstance(data, bytes) else data.tobytes()
+    if not content:
         raise BadPhoto("empty file")
+    check_pixels(*_header_size(content))
+    buffer = np.frombuffer(content, np.uint8)
     image = cv2.imdecode(buffer, _READ)
     if image is None:
-        raise BadPhoto(f"cannot be decoded ({buffer.size} bytes)")
+        raise BadPhoto(f"cannot be decoded ({len(content)} bytes)")
     return image
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .sources import HandBox
+from .places import HandBox
 
 
 def number_hands(

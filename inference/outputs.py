@@ -4,7 +4,9 @@ A run's files are written aside and appear in the output folder together when it
 earlier run: a folder never holds some frames of one run and some of another.
 """
 
+import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..durable import sweep, temporary_sibling, writing_file
+from ..durable import building, fsync_tree, room_to_write
 from ..errors import InputError
-from ..hand.draw import BLUE, ORANGE, Picture, overlay_mesh, overlay_skeleton, write_picture
+from ..hand.draw import BLUE, ORANGE, Picture, encode_picture, overlay_mesh, overlay_skeleton
 from ..hand.mesh_files import mesh_bytes
 from ..hand.parts import OUTPUTS
+from ..locks import is_locked
 from .placement import NEAREST
 from .predictor import HandResult, Predictor
 from .sources import InputFrame
@@ -28,6 +31,8 @@ COLOURS = (BLUE, ORANGE)
 CHIP = 15  # px, height of a line of text
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 RUN = "run.json"
+MARK = ".h2o-predict"  # lies in the temporary folders of this command: only these are swept
+LONGEST_NAME = 255  # bytes of a file's name on the usual disks
 OWN = ("overlays", "meshes", "overlay.mp4", "predictions.jsonl", "failures.jsonl", RUN)
 
 
@@ -43,7 +48,7 @@ def check_output_folder(out: Path, images: Path | None, video: Path | None) -> N
         if place / name in inputs:
             raise InputError(f"--out {out}: its {name} is what is to be read; give another --out")
     there = [name for name in OWN if (out / name).exists()]
-    if there and not _is_run(out / RUN):
+    if there and not _is_run(out / RUN) and not any(_leftovers(out, "earlier")):
         raise InputError(f"--out {out}: holds {there[0]}, but no {RUN} of h2o predict; move it, or give another --out")
 
 
@@ -51,30 +56,56 @@ def _is_run(path: Path) -> bool:
     return path.is_file() and '"checkpoint_sha256"' in path.read_text(errors="replace")
 
 
+def _leftovers(out: Path, kind: str) -> Iterator[Path]:
+    """Temporary folders of one kind in `out` that carry this command's mark and whose maker is gone."""
+    name = re.compile(rf"\.tmp-{kind}-[0-9a-f]{{32}}")
+    for path in out.iterdir() if out.is_dir() else ():
+        if name.fullmatch(path.name) and (path / MARK).is_file() and not path.is_symlink() and not is_locked(path):
+            yield path
+
+
+def _sweep(out: Path, kind: str) -> None:
+    for path in list(_leftovers(out, kind)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
 def whole_run(out: Path) -> Iterator[Path]:
     """A temporary folder for a run's files (`OWN`), which replace an earlier run's in `out` when the block ends well.
 
-    Otherwise `out` stays as it was.
+    Otherwise `out` stays as it was. What was killed while it replaced files is found by the next run, by its mark.
     """
     made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    sweep(out)
-    unfinished, earlier = temporary_sibling(out / "run"), temporary_sibling(out / "earlier")
-    unfinished.mkdir()
+    _sweep(out, "run")
     try:
-        yield unfinished
-        earlier.mkdir()
+        with building(out / "run") as unfinished:
+            (unfinished / MARK).touch()
+            yield unfinished
+            fsync_tree(unfinished)
+            with building(out / "earlier") as earlier:
+                (earlier / MARK).touch()
+                _change_files(out, unfinished, earlier)
+        _sweep(out, "earlier")
+    finally:
+        if made and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _change_files(out: Path, unfinished: Path, earlier: Path) -> None:
+    """Move an earlier run's files out and the new ones in; when one cannot be moved, all are where they were."""
+    moved: list[tuple[Path, Path]] = []
+    try:
         # run.json is moved away first and put in place last: a folder without it is seen to be unfinished.
         for source, target, names in ((out, earlier, reversed(OWN)), (unfinished, out, OWN)):
             for name in names:
                 if (source / name).exists():
                     os.rename(source / name, target / name)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)
-        if made and not any(out.iterdir()):
-            out.rmdir()
+                    moved.append((source / name, target / name))
+    except BaseException:
+        for before, after in reversed(moved):
+            os.rename(after, before)
+        raise
 
 
 class Outputs:
@@ -104,21 +135,27 @@ class Outputs:
             if self.meshes != "none":
                 path = self._free("meshes", frame.name, f"-{number}" if number or len(hands) > 1 else "", self.meshes)
                 vertices = result.vertices if result.root is None else result.vertices + result.root
-                with writing_file(path) as file:
-                    file.write(mesh_bytes(vertices, faces, self.meshes))
+                self._save(path, mesh_bytes(vertices, faces, self.meshes))
         self._write(frame.name, picture)
 
     def _free(self, folder: str, name: str, number: str, form: str) -> Path:
         """The path for a picture's file: by its stem, or by its whole name where that is taken (a.jpg, then a.png)."""
-        path = self.out / folder / f"{Path(name).stem}{number}.{form}"
+        path = self.out / folder / fitting_name(Path(name).stem, f"{number}.{form}", name)
         if path in self._written:
-            path = self.out / folder / f"{name}{number}.{form}"
+            path = self.out / folder / fitting_name(name, f"{number}.{form}", name)
         self._written.add(path)
         return path
 
+    def _save(self, path: Path, data: bytes) -> None:
+        # The whole folder appears at once, so its files need not.
+        with room_to_write(path):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+
     def _write(self, name: str, picture: Picture) -> None:
         if self.rate is None:
-            write_picture(self._free("overlays", name, "", "jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+            data = encode_picture(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 92])
+            self._save(self._free("overlays", name, "", "jpg"), data)
             return
         height, width = picture.shape[:2]
         if self._video is None:
@@ -127,6 +164,16 @@ class Outputs:
             if not self._video.isOpened():
                 raise InputError("overlay.mp4: OpenCV cannot write MP4; give the frames as --images --sequence")
         self._video.write(np.ascontiguousarray(picture[..., ::-1]))
+
+
+def fitting_name(stem: str, ending: str, whole: str) -> str:
+    """stem + ending; what is too long for a file's name is cut and told apart by a part of the hash of `whole`."""
+    name = os.fsencode(stem + ending)
+    if len(name) <= LONGEST_NAME:
+        return stem + ending
+    ending = f"~{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}{ending}"
+    cut = os.fsencode(stem)[: LONGEST_NAME - len(ending)]
+    return cut.decode("utf-8", "ignore") + ending
 
 
 def draw_hand(

@@ -7,7 +7,7 @@ earlier run. Metres, OpenCV camera frame; 2D in pixels.
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,17 @@ from tqdm import tqdm
 
 from ..data.loading.windows import Window
 from ..durable import write_json, write_text
-from ..errors import InputError
+from ..errors import InputError, one_line
 from ..hand.mesh_files import FORMATS
 from ..hand.parts import OUTPUTS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from .following import number_hands
 from .outputs import RUN, Outputs, check_output_folder, whole_run
 from .placement import assumed_intrinsics
+from .places import HandBox, check_names, frame_name, read_boxes, read_intrinsics
 from .predictor import HandResult, Predictor, trained_window
-from .sources import (
-    HandBox,
-    InputFrame,
-    Video,
-    check_names,
-    frame_name,
-    list_pictures,
-    read_boxes,
-    read_folder,
-    read_intrinsics,
-)
+from .sources import InputFrame, PictureFolder
+from .video import Video
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +65,9 @@ def predict(
 ) -> PredictSummary:
     """Reconstruct the hand in every picture of a folder, or in every frame of a video.
 
-    boxes: JSON or CSV as `sources.read_boxes` reads it; without one the whole picture is taken, and in a video (or with
+    boxes: JSON or CSV as `places.read_boxes` reads it; without one the whole picture is taken, and in a video (or with
     `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
-    that they are frames in order of name. intrinsics: as `sources.read_intrinsics` reads them; without them overlays
+    that they are frames in order of name. intrinsics: as `places.read_intrinsics` reads them; without them overlays
     assume a common field of view and no wrist position is written. meshes: obj, ply or none. Raises InputError for
     input that cannot be read at all and for an `out` among the inputs; single bad frames become rows of failures.jsonl.
     """
@@ -87,8 +79,8 @@ def predict(
         raise InputError(f"--side: expected right or left, found {side!r}")
     out, follows = Path(out), video is not None or sequence
     check_output_folder(out, None if images is None else Path(images), None if video is None else Path(video))
-    frames, total, rate = _open_source(images, video)
-    named, cameras = _read_places(boxes, side, intrinsics, images)
+    source = Video.open(Path(video)) if video is not None else PictureFolder.open(Path(images or ""))
+    named, cameras = _read_places(boxes, side, intrinsics, source)
     network = load_checkpoint(checkpoint, hierarchy)
     if network.config.frames > 1:
         window = window or trained_window(checkpoint)
@@ -103,15 +95,20 @@ def predict(
     run.predictor(0)  # an unsuitable window or precision is reported before anything is written
     facts = {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)}
     with whole_run(out) as unfinished:
-        with Outputs(unfinished, meshes, None if video is None else rate) as outputs:
-            for frame in tqdm(frames, total=total, unit="frame", desc="predict"):
+        rate, total = (source.rate, source.frames) if isinstance(source, Video) else (None, len(source.paths))
+        with Outputs(unfinished, meshes, rate) as outputs:
+            for frame in tqdm(source.read(), total=total, unit="frame", desc="predict"):
                 hands = run.predict_frame(frame)
                 if frame.picture is not None:
                     outputs.add(frame, hands, run.predictor(0))
         write_lists(unfinished, run, facts)
     unmet = sorted(set(named or {}) - run.names_met)
     if unmet:
-        log.warning("--boxes %s: %d names are of no frame that is there, first %s", boxes, len(unmet), unmet[0])
+        log.warning(
+            "--boxes %s: %d names are of no frame that is there, first %s", boxes, len(unmet), one_line(unmet[0])
+        )
+    if isinstance(source, PictureFolder) and source.unread:
+        log.warning("--images %s: %s", images, source.unread_line())
     return PredictSummary(out, run.frames, len(run.rows), len(run.failures))
 
 
@@ -247,22 +244,13 @@ def write_lists(out: Path, run: PredictionRun, facts: dict[str, Any]) -> None:
     write_json(out / RUN, facts)
 
 
-def _open_source(images: str | Path | None, video: str | Path | None) -> tuple[Iterator[InputFrame], int | None, float]:
-    """The frames, how many there are (None: not known), and their rate per second (0 for a folder)."""
-    if video is not None:
-        opened = Video.open(Path(video))
-        return opened.read(), opened.frames or None, opened.rate
-    folder = Path(images or "")
-    return read_folder(folder), len(list_pictures(folder)), 0.0
-
-
 def _read_places(
-    boxes: str | Path | None, side: str, intrinsics: str | Path | None, images: str | Path | None
+    boxes: str | Path | None, side: str, intrinsics: str | Path | None, source: Video | PictureFolder
 ) -> tuple[dict[str, list[HandBox]] | None, NDArray | dict[str, NDArray] | None]:
     """The boxes and the cameras, where they are given; InputError where their names are those of other pictures."""
     named = None if boxes is None else read_boxes(Path(boxes), side)
     cameras = None if intrinsics is None else read_intrinsics(intrinsics)
-    pictures = None if images is None else [frame_name(path.name) for path in list_pictures(Path(images))]
+    pictures = None if isinstance(source, Video) else [frame_name(path.name) for path in source.paths]
     for option, names in ((f"--boxes {boxes}", named), (f"--intrinsics {intrinsics}", cameras)):
         if isinstance(names, dict):
             check_names(option, names, pictures)

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from ..data.loading.augment import NOTHING, patch, photo_affine
 from ..data.loading.crops import FROM_JOINTS, SIZE, crop_box, square_box, transform
 from ..data.loading.windows import Window, window_of, window_positions
-from ..errors import InputError
+from ..errors import InputError, brief
 from ..network.checkpoint import load_checkpoint, read_metadata
 from ..network.checkpoints.folder import find_folder
 from ..network.device import choose_device
 from ..network.h2onet import FrameFeatures, H2ONet, Prediction
 from .placement import wrist_from_projection
+from .places import LARGEST
 
 GIVEN, TRACKED, WHOLE = "given", "tracked", "whole picture"
 SMALLEST_BOX = 16.0  # px: a tracked box below this has lost the hand
@@ -206,8 +207,8 @@ def as_picture(frame: NDArray) -> NDArray[np.uint8]:
 
 def given_square(box: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
     """The square to cut out for a tight box x0, y0, x1, y1 px; InputError where the box lies outside the picture."""
-    if box.shape != (4,) or not np.isfinite(box).all():
-        raise InputError(f"box: expected 4 numbers x0, y0, x1, y1, found {box.tolist()}")
+    if box.shape != (4,) or not (np.abs(box) <= LARGEST).all():
+        raise InputError(f"box: expected 4 numbers x0, y0, x1, y1, at most {LARGEST:g}, found {brief(box.tolist())}")
     x0, y0, x1, y1 = box.tolist()
     if x1 <= x0 or y1 <= y0:
         raise InputError(f"box: empty ({x0:g}, {y0:g}, {x1:g}, {y1:g}); expected x0 < x1 and y0 < y1 in pixels")

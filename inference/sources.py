@@ -1,25 +1,40 @@
-"""What `h2o predict` reads: a folder of pictures or a video, frame by frame, and the files that say where hands are.
+"""The pictures of a folder, one after the other, as `h2o predict` reads them.
 
-A frame that cannot be read is reported with a reason; the run continues. Boxes are x0, y0, x1, y1 px of the picture as
-a viewer shows it: cameras' orientation tags are applied (the datasets' own readers, in `data`, ignore them).
+A picture that cannot be read comes with a reason; the run continues. It is read as a viewer shows it: cameras'
+orientation tags are applied (the datasets' own readers, in `data`, ignore them).
 """
 
-import csv
-import json
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+import io
+import stat
+import warnings
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from ..errors import InputError
+from ..data.photos import BadPhoto, check_pixels, photo_size
+from ..errors import InputError, one_line
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-TEXT = "utf-8-sig"  # UTF-8 with or without the byte order mark that spreadsheet programs write
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".avif", ".jp2", ".gif", ".ppm"),
+)
+UNREAD = (
+    *(".heic", ".heif", ".hif", ".jxl", ".psd", ".exr", ".hdr", ".raw"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"),
+)
+"""Pictures of phones and cameras that OpenCV does not decode."""
+MOST_BYTES = 1 << 29  # of one file: more than any picture of `MOST_PIXELS` takes
+_APPLE_DOUBLE = b"\x00\x05\x16\x07"  # macOS's notes on ._NAME's neighbour
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "GIF", "PPM")
+_MOVING = ("GIF", "PNG", "WEBP", "AVIF")  # a JPEG of several pictures shows its first, a TIFF has pages
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"\x00\x00\x00\x0cjP  ", b"\x00\x00\x00\x0cJXL ", b"8BPS")
+_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
 @dataclass(frozen=True)
@@ -32,196 +47,117 @@ class InputFrame:
 
 
 @dataclass(frozen=True)
-class HandBox:
-    """One hand to look for in a frame: its side, and its box, or None to track it or take the whole picture."""
+class PictureFolder:
+    """The pictures of a folder by name, and how many files are pictures that are not read, by suffix."""
 
-    box: NDArray[np.float64] | None
-    side: str
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder by name; InputError where there are none."""
-    if not folder.is_dir():
-        raise InputError(f"--images {folder}: no such folder")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
-        raise InputError(f"--images {folder}: holds no picture ({', '.join(SUFFIXES)})")
-    return found
-
-
-def read_folder(folder: Path) -> Iterator[InputFrame]:
-    """The pictures of a folder in order of name; one that cannot be decoded comes with the reason."""
-    for path in list_pictures(folder):
-        try:
-            picture = decode_upright(path.read_bytes())
-        except OSError as error:
-            yield InputFrame(path.name, None, str(error))
-            continue
-        yield InputFrame(path.name, picture, "" if picture is not None else "cannot be decoded as a picture")
-
-
-def decode_upright(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode a picture to (H, W, 3) uint8 RGB and apply its orientation tag; None where it is not a picture."""
-    if not data:
-        return None
-    try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # more pixels than OpenCV takes
-        return None
-    return None if picture is None else np.asarray(picture, np.uint8)[..., ::-1]
-
-
-@dataclass
-class Video:
-    """An opened video: `frames` as its header says (0: it does not say), `rate` per second; `read` closes it."""
-
-    path: Path
-    capture: cv2.VideoCapture
-    frames: int
-    rate: float
+    paths: list[Path]
+    unread: Counter[str]
 
     @classmethod
-    def open(cls, path: Path) -> "Video":
-        """Open a video file. InputError where it is missing or OpenCV cannot read it."""
-        if not path.is_file():
-            raise InputError(f"--video {path}: no such file")
-        capture = cv2.VideoCapture(str(path))
-        if not capture.isOpened():
-            raise InputError(f"--video {path}: cannot be opened as a video; convert it to MP4 (H.264) or MJPEG AVI")
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        return cls(path, capture, max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))), rate if 1 <= rate <= 240 else 30)
+    def open(cls, folder: Path) -> "PictureFolder":
+        """Find the pictures in a folder; InputError where there are none that are read.
+
+        Their suffix tells; a file without one is read where it begins like a JPEG or PNG. Files of other programs are
+        passed over; pictures of kinds that are not read are counted.
+        """
+        if not folder.is_dir():
+            raise InputError(f"--images {folder}: no such folder")
+        paths, unread = [], Counter[str]()
+        for path in sorted(folder.iterdir()):
+            suffix = path.suffix.lower()
+            if path.name.startswith("._") and _first_bytes(path).startswith(_APPLE_DOUBLE):
+                continue
+            if suffix in SUFFIXES or (suffix == "" and _first_bytes(path).startswith(_STARTS[:2])):
+                paths.append(path)
+            elif suffix in UNREAD or _is_picture(_first_bytes(path)):
+                unread[suffix or "without a suffix"] += 1
+        found = cls(paths, unread)
+        if not paths:
+            why = f"; {found.unread_line()}" if unread else ""
+            raise InputError(f"--images {folder}: holds no picture that is read ({', '.join(SUFFIXES)}){why}")
+        return found
+
+    def unread_line(self) -> str:
+        """What is not read and what to do about it, in one line; "" where nothing is left out."""
+        if not self.unread:
+            return ""
+        kinds = ", ".join(f"{count} {one_line(suffix, 20)}" for suffix, count in self.unread.most_common(8))
+        return (
+            f"{self.unread.total()} pictures are not read ({kinds}); convert them to JPEG or PNG, or name them so where"
+            " they are"
+        )
 
     def read(self) -> Iterator[InputFrame]:
-        """Yield every frame, and one more without a picture where the video ends before its header says."""
-        number = 0
-        try:
-            while True:
-                there, picture = self.capture.read()
-                if not there:
-                    break
-                yield InputFrame(f"{number:06d}", np.asarray(picture, np.uint8)[..., ::-1])
-                number += 1
-        finally:
-            self.capture.release()
-        if number < self.frames:
-            yield InputFrame(f"{number:06d}", None, f"the video ends after {number} of {self.frames} frames")
-        elif number == 0:
-            yield InputFrame(f"{number:06d}", None, "the video holds no frame that can be decoded")
+        """The pictures in order of name; one that cannot be decoded comes with the reason."""
+        for path in self.paths:
+            try:
+                yield InputFrame(path.name, decode_upright(_read_file(path)))
+            except BadPhoto as error:
+                yield InputFrame(path.name, None, str(error))
+            except OSError as error:
+                yield InputFrame(path.name, None, error.strerror or str(error))
 
 
-def read_boxes(path: Path, side: str = "right") -> dict[str, list[HandBox]]:
-    """Read hands by frame name from JSON or CSV; `side` is that of hands whose side the file does not say.
+def _first_bytes(path: Path) -> bytes:
+    """The first 32 bytes of a regular file; none of anything else, nor where it cannot be opened."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return b""
+        with path.open("rb") as file:
+            return file.read(32)
+    except OSError:
+        return b""
 
-    JSON: {name: [x0, y0, x1, y1]} or {name: {"box": [...], "side": "left"}} or a list of those (several hands; an
-    empty list: no hand). CSV with the header name,x0,y0,x1,y1[,side]; a frame may have several rows. Names are file
-    names, or frame numbers of a video. InputError names the entry that cannot be read.
+
+def _is_picture(head: bytes) -> bool:
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return webp or head.startswith(_STARTS) or (head[4:8] == b"ftyp" and head[8:12] in _BRANDS)
+
+
+def _read_file(path: Path) -> bytes:
+    """The bytes of a regular file; BadPhoto for folders, devices and files beyond `MOST_BYTES`."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise BadPhoto(f"is {'a folder' if stat.S_ISDIR(status.st_mode) else 'no file'}, expected a picture")
+    if status.st_size > MOST_BYTES:
+        raise BadPhoto(f"has {status.st_size} bytes, at most {MOST_BYTES} are read")
+    return path.read_bytes()
+
+
+def decode_upright(data: bytes) -> NDArray[np.uint8]:
+    """Decode a picture to (H, W, 3) uint8 RGB and apply its orientation tag.
+
+    BadPhoto for what is no whole picture, has more than `MOST_PIXELS` pixels, or moves.
     """
-    if not path.is_file():
-        raise InputError(f"--boxes {path}: no such file")
-    if path.suffix.lower() == ".csv":
-        return _read_csv(path, side)
+    if not data:
+        raise BadPhoto("empty file")
+    if data.startswith(_STARTS[:2]):
+        photo_size(data)  # decoders of some versions fill what a broken copy lacks with grey
+    _check_header(data)
     try:
-        content = json.loads(path.read_text(TEXT))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"--boxes {path}: not JSON ({error}); for CSV name it .csv") from error
-    if not isinstance(content, dict):
-        raise InputError(f"--boxes {path}: expected an object from names to boxes, found {type(content).__name__}")
-    found: dict[str, list[HandBox]] = {}
-    for name, value in content.items():
-        found.setdefault(frame_name(name), []).extend(_parse_hands(path, name, value, side))
-    return found
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise BadPhoto(f"cannot be decoded as a picture ({error.err})") from None
+    if picture is None:
+        raise BadPhoto("cannot be decoded as a picture")
+    return np.asarray(picture, np.uint8)[..., ::-1]
 
 
-def _parse_hands(path: Path, name: str, value: Any, default_side: str) -> list[HandBox]:
-    several = isinstance(value, list) and (not value or not all(isinstance(x, int | float) for x in value))
-    hands = []
-    for entry in value if several else [value]:
-        box, side = (entry.get("box"), entry.get("side")) if isinstance(entry, dict) else (entry, None)
-        numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(x, int | float) for x in box)
-        if not (box is None or numbers) or side not in (None, "left", "right"):
-            raise InputError(
-                f'--boxes {path}: {name}: expected [x0, y0, x1, y1] or {{"box": [...], "side": "left"}}, found {entry}'
-            )
-        hands.append(HandBox(None if box is None else np.asarray(box, np.float64), side or default_side))
-    return hands
+def _check_header(data: bytes) -> None:
+    """BadPhoto for a picture with more than `MOST_PIXELS` pixels, and for an animation, before a pixel is decoded.
 
-
-def _read_csv(path: Path, default_side: str) -> dict[str, list[HandBox]]:
-    found: dict[str, list[HandBox]] = {}
-    try:
-        lines = path.read_text(TEXT).splitlines()
-        rows = csv.DictReader(lines, skipinitialspace=True)
-        header = rows.fieldnames
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"--boxes {path}: not a text file in UTF-8 ({error}); save it as CSV UTF-8") from error
-    columns = ("name", "x0", "y0", "x1", "y1")
-    if header is None or not set(columns) <= set(header):
-        raise InputError(f"--boxes {path}: expected the header {','.join(columns)}[,side], found {lines[:1]}")
-    for row in rows:
-        side = (row.get("side") or "").strip() or None
-        try:
-            box: NDArray[np.float64] | None = np.array([float(row[column]) for column in columns[1:]])
-        except (TypeError, ValueError):
-            box = None
-        if box is None or not row["name"]:
-            raise InputError(f"--boxes {path}: line {rows.line_num}: expected a name and four numbers, found {row}")
-        if side not in (None, "left", "right"):
-            raise InputError(f"--boxes {path}: line {rows.line_num}: side is {side!r}, expected left or right")
-        found.setdefault(frame_name(row["name"]), []).append(HandBox(box, side or default_side))
-    return found
-
-
-def check_names(option: str, named: Mapping[str, object], pictures: Iterable[str] | None) -> list[str]:
-    """Return the names of a file that are none of the `pictures`; None stands for a video, whose frames are numbers.
-
-    InputError where no name is one of them: the file is for other pictures, or writes their names in another way.
+    What Pillow does not know (TIFF with 16 bits per channel) is left to OpenCV and its own limit.
     """
-    if pictures is None:
-        strange = [name for name in named if not name.isdecimal()]
-        expected = "the numbers of the video's frames, from 0"
-    else:
-        there = set(pictures)
-        strange = [name for name in named if name not in there]
-        expected = f"file names without folders, such as {min(there)!r}"
-    if strange and len(strange) == len(named):
-        raise InputError(f"{option}: names no frame that is there ({strange[0]!r}, ...); expected {expected}")
-    return strange
-
-
-def frame_name(name: str) -> str:
-    """A frame's name in one spelling: numbers as the video reader writes them, file names composed (NFC).
-
-    Disks and editors may spell accents either way.
-    """
-    return f"{int(name):06d}" if name.strip().isdecimal() else unicodedata.normalize("NFC", name)
-
-
-def read_intrinsics(given: str | Path) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
-    """Read a camera matrix (3, 3) px, or one per frame name, from "fx,fy,cx,cy", a .npy file or a JSON file."""
-    text = str(given)
-    if text.count(",") == 3:
-        try:
-            fx, fy, cx, cy = (float(part) for part in text.split(","))
-        except ValueError:
-            raise InputError(f"--intrinsics {text}: expected fx,fy,cx,cy in pixels") from None
-        return _matrix(text, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    path = Path(given)
-    if not path.is_file():
-        raise InputError(f"--intrinsics {path}: no such file; give fx,fy,cx,cy or a .npy or .json with a 3 x 3 matrix")
     try:
-        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else json.loads(path.read_text(TEXT))
-    except (ValueError, OSError, EOFError, RecursionError) as error:
-        raise InputError(f"--intrinsics {path}: cannot be read ({error})") from error
-    if isinstance(content, dict):
-        return {frame_name(name): _matrix(f"{path}: {name}", value) for name, value in content.items()}
-    return _matrix(str(path), content)
-
-
-def _matrix(where: str, value: Any) -> NDArray[np.float64]:
-    try:
-        matrix = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        matrix = np.empty(0)
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or not (matrix[0, 0] > 0 and matrix[1, 1] > 0):
-        raise InputError(f"--intrinsics {where}: expected a 3 x 3 camera matrix in pixels with positive focal lengths")
-    return matrix
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes; the limit here is lower
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                width, height = image.size
+                moving = image.format in _MOVING and getattr(image, "n_frames", 1) > 1
+    except Image.DecompressionBombError as error:
+        raise BadPhoto(f"too many pixels ({error})") from None
+    except Exception:  # noqa: BLE001 - Pillow's plugins raise whatever they meet in a damaged header
+        return
+    check_pixels(width, height)
+    if moving:
+        raise BadPhoto("is an animation; give it as --video")

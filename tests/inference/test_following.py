@@ -2,7 +2,7 @@
 
 import numpy as np
 from h2onet.inference.following import number_hands
-from h2onet.inference.sources import HandBox
+from h2onet.inference.places import HandBox
 
 HERE, THERE = np.array([0.0, 0.0, 40.0, 40.0]), np.array([100.0, 0.0, 140.0, 40.0])
 

@@ -10,9 +10,9 @@ import torch
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.inference.latency import measure
+from h2onet.inference.places import read_boxes, read_intrinsics
 from h2onet.inference.predict import predict
 from h2onet.inference.predictor import Predictor
-from h2onet.inference.sources import read_boxes, read_intrinsics
 from h2onet.network.checkpoint import save_checkpoint
 from h2onet.network.h2onet import NetworkConfig, build_network
 from mesh_reader import read_mesh

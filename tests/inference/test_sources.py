@@ -1,15 +1,16 @@
-"""What is read before anything is predicted: photographs as cameras and phones write them, names, boxes files."""
+"""The pictures of a folder, as cameras, phones and other programs leave them."""
 
-import json
+import os
 import struct
-import unicodedata
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from h2onet.errors import InputError
-from h2onet.inference.sources import Video, check_names, decode_upright, frame_name, read_boxes, read_folder
+from h2onet.inference.sources import PictureFolder, decode_upright
+from PIL import Image
 
 # What a viewer does with a picture of each orientation tag (EXIF 2.3, tag 274).
 ORIENTATIONS = {
@@ -45,7 +46,7 @@ def test_pictures_are_read_as_a_viewer_shows_them(tmp_path: Path, orientation: i
     plain = decode_upright(jpeg(picture()))
     assert plain is not None and np.abs(plain.astype(int) - picture()).mean() < 8  # RGB, not BGR
     (tmp_path / "a.jpg").write_bytes(jpeg(picture(), orientation))
-    (frame,) = read_folder(tmp_path)
+    (frame,) = PictureFolder.open(tmp_path).read()
     assert frame.picture is not None and np.array_equal(frame.picture, ORIENTATIONS[orientation](plain))
 
 
@@ -57,7 +58,7 @@ def test_every_form_of_picture_becomes_three_bytes_a_pixel(tmp_path: Path) -> No
     ):  # fmt: skip
         assert cv2.imwrite(str(tmp_path / name), values)
     (tmp_path / "notes.txt").write_text("no picture")
-    found = {frame.name: frame.picture for frame in read_folder(tmp_path)}
+    found = {frame.name: frame.picture for frame in PictureFolder.open(tmp_path).read()}
     assert list(found) == ["a.TIFF", "a.bmp", "a.webp", "alpha.png", "deep.png", "grey.png"]
     assert all(
         values is not None and values.shape == (40, 60, 3) and values.dtype == np.uint8 for values in found.values()
@@ -67,76 +68,77 @@ def test_every_form_of_picture_becomes_three_bytes_a_pixel(tmp_path: Path) -> No
 
 def test_files_that_are_no_pictures_say_so(tmp_path: Path) -> None:
     whole = jpeg(picture(200, 300))
-    for name, data in (("cut.jpg", whole[: len(whole) // 2]), ("empty.png", b""), ("text.jpg", b"<html>")):
+    png = cv2.imencode(".png", picture())[1].tobytes()
+    large = png[:16] + struct.pack(">II", 8193, 8193) + png[24:]
+    large = large[:29] + struct.pack(">I", zlib.crc32(large[12:29])) + large[33:]
+    for name, data in (
+        ("cut.jpg", whole[: len(whole) // 2]), ("cut.png", png[:-20]), ("empty.png", b""), ("large.png", large),
+        ("text.jpg", b"<html>"),
+    ):  # fmt: skip
         (tmp_path / name).write_bytes(data)
-    frames = list(read_folder(tmp_path))
-    assert [frame.picture for frame in frames] == [None] * 3
-    assert {frame.reason for frame in frames} == {"cannot be decoded as a picture"}
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "link.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    frames = list(PictureFolder.open(tmp_path).read())
+    assert all(frame.picture is None for frame in frames)
+    assert {frame.name: frame.reason.split(":")[0].split(",")[0] for frame in frames} == {
+        "cut.jpg": "truncated JPEG",
+        "cut.png": "truncated PNG",
+        "empty.png": "empty file",
+        "folder.jpg": "is a folder",
+        "large.png": "too large",
+        "link.jpg": "No such file or directory",
+        "pipe.jpg": "is no file",
+        "text.jpg": "cannot be decoded as a picture",
+    }
 
 
-def test_a_video_without_a_frame_says_so() -> None:
-    class Nothing:
-        def read(self) -> tuple[bool, None]:
-            return False, None
-
-        def release(self) -> None:
-            pass
-
-    for frames, reason in ((0, "holds no frame"), (3, "ends after 0 of 3 frames")):
-        (frame,) = Video(Path("v.mp4"), Nothing(), frames, 30.0).read()  # type: ignore[arg-type]
-        assert frame.picture is None and reason in frame.reason
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("excel.csv", "\ufeffname,x0,y0,x1,y1,side\r\né x.jpg,1,2,3,4,left\r\n"),
-        ("spaces.csv", "name, x0, y0, x1, y1, side\n\né x.jpg, 1, 2.0, 3, 4, left \n"),
-        ("order.csv", 'side,y1,x1,y0,x0,name\nleft,4,3,2,1,"é x.jpg"\n'),
-        ("mark.json", '\ufeff{"é x.jpg": {"box": [1, 2, 3, 4], "side": "left"}}'),
-        ("apart.json", '{"e\u0301 x.jpg": [{"box": [1, 2, 3, 4], "side": "left"}]}'),
-    ],
-)
-def test_boxes_as_programs_write_them(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_bytes(text.encode())
-    found = read_boxes(tmp_path / name)
-    assert list(found) == [unicodedata.normalize("NFC", "é x.jpg")]
-    (hand,) = found["é x.jpg"]
-    assert hand.box is not None and hand.box.tolist() == [1, 2, 3, 4] and hand.side == "left"
+def test_pictures_are_known_by_suffix_or_by_their_first_bytes(tmp_path: Path) -> None:
+    """Nothing that is a picture is passed over without a word; other programs' files are."""
+    png = cv2.imencode(".png", picture())[1].tobytes()
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    for name, data in (
+        ("a.jfif", jpeg(picture())), ("b", jpeg(picture())), ("c", png), ("d.JPE", jpeg(picture())),
+        ("IMG_1.HEIC", heic), ("IMG_2.heic", heic), ("e", heic), ("f.jpg~", jpeg(picture())), ("g.dng", b"II*\0"),
+        ("notes.txt", b"no picture"), (".DS_Store", b"\0\0\0\1Bud1"), ("Thumbs.db", b"\xd0\xcf\x11\xe0"),
+        ("boxes.json", b"{}"), ("._a.jfif", b"\0\5\x16\7"), ("README", b""),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(data)
+    found = PictureFolder.open(tmp_path)
+    assert [frame.name for frame in found.read() if frame.picture is not None] == ["a.jfif", "b", "c", "d.JPE"]
+    assert [path.name for path in found.paths] == ["a.jfif", "b", "c", "d.JPE"]
+    assert found.unread == {".heic": 2, "without a suffix": 1, ".jpg~": 1, ".dng": 1}
+    assert found.unread_line().startswith("5 pictures are not read (2 .heic, 1 without a suffix, ")
+    for path in found.paths:
+        path.unlink()
+    with pytest.raises(InputError, match=r"no picture that is read .*2 \.heic.*convert them to JPEG or PNG"):
+        PictureFolder.open(tmp_path)
 
 
-def test_frames_by_number_and_frames_without_a_hand(tmp_path: Path) -> None:
-    (tmp_path / "b.json").write_text(
-        json.dumps({"7": [1, 2, 3, 4], "000007": [5, 6, 7, 8], "²": [1, 2, 3, 4], "8": []})
-    )
-    found = read_boxes(tmp_path / "b.json")
-    assert {name: len(hands) for name, hands in found.items()} == {"000007": 2, "²": 1, "000008": 0}
-    assert frame_name(" 12") == "000012" and frame_name("12.jpg") == "12.jpg"
+@pytest.mark.parametrize("suffix", [".avif", ".jp2", ".gif", ".ppm"])
+def test_other_forms_are_read_where_opencv_has_them(tmp_path: Path, suffix: str) -> None:
+    if not cv2.haveImageWriter(suffix):
+        pytest.skip(f"this build of OpenCV has no {suffix}")
+    assert cv2.imwrite(str(tmp_path / f"a{suffix}"), picture()[..., ::-1])
+    (frame,) = PictureFolder.open(tmp_path).read()
+    assert frame.picture is not None and np.abs(frame.picture.astype(int) - picture()).mean() < 20
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "words"),
-    [
-        ("b.csv", "name,x0,y0,x1,y1\né,1,2,3,4\n".encode("cp1252"), "not a text file in UTF-8"),
-        ("b.csv", b"name;x0;y0;x1;y1\na;1;2;3;4\n", "expected the header name,x0"),
-        ("b.csv", b"x0,y0,x1,y1,name\n1,2,3,4\n", "line 2: expected a name"),
-        ("b.csv", b"", "expected the header"),
-        ("b.json", b"[" * 100_000, "not JSON"),
-        ("b.json", b"\xff\xfe{}", "not JSON"),
-    ],
-)
-def test_boxes_that_cannot_be_read_are_refused(tmp_path: Path, name: str, data: bytes, words: str) -> None:
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(InputError, match=words) as error:
-        read_boxes(tmp_path / name)
-    assert "\n" not in str(error.value)
+def test_what_pillow_writes_and_animations(tmp_path: Path) -> None:
+    shown = Image.fromarray(picture())
+    shown.convert("CMYK").save(tmp_path / "a.jpg")
+    shown.convert("LA").save(tmp_path / "b.png")
+    Image.new("RGB", (1, 1)).save(tmp_path / "c.png")
+    shown.save(tmp_path / "d.gif", save_all=True, append_images=[Image.fromarray(picture()[::-1])])
+    found = {frame.name: frame for frame in PictureFolder.open(tmp_path).read()}
+    assert all(found[name].picture is not None for name in ("a.jpg", "b.png", "c.png"))
+    assert found["d.gif"].picture is None and found["d.gif"].reason == "is an animation; give it as --video"
 
 
-def test_names_are_held_against_what_is_there() -> None:
-    assert check_names("--boxes b.json", {"a.jpg": 0, "z.jpg": 0}, ["a.jpg", "b.jpg"]) == ["z.jpg"]
-    assert check_names("--boxes b.json", {}, ["a.jpg"]) == []
-    with pytest.raises(InputError, match=r"names no frame that is there \('photos/a.jpg', .*without folders.*'a.jpg'"):
-        check_names("--boxes b.json", {"photos/a.jpg": 0}, ["b.jpg", "a.jpg"])
-    with pytest.raises(InputError, match="numbers of the video's frames"):
-        check_names("--boxes b.json", {"frame_0": 0}, None)
-    assert check_names("--boxes b.json", {"000000": 0, "frame_1": 0}, None) == ["frame_1"]
+def test_names_of_any_bytes_and_length(tmp_path: Path) -> None:
+    names = [b"a\nb.png", b"\xff\xfe.png", b"-x.png", b"y" * 251 + b".png"]
+    png = cv2.imencode(".png", picture())[1].tobytes()
+    for name in names:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(png)
+    found = {os.fsencode(frame.name): frame.picture for frame in PictureFolder.open(tmp_path).read()}
+    assert set(found) == set(names) and all(shown is not None for shown in found.values())
