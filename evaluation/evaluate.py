@@ -43,6 +43,9 @@ __all__ = ["evaluate_clips", "evaluate_predictions"]
 
 log = logging.getLogger(__name__)
 
+A_POINT = 1e-6
+"""Metres: the network's first guess, the template, is a hand's size; only broken weights shrink it to this."""
+
 
 @dataclass(frozen=True)
 class Exports:
@@ -181,7 +184,7 @@ def score_clips(
         for batch in batches:
             prediction = network(batch["images"].to(device))
             rows = np.asarray(batch["frame_index"]).reshape(len(batch["is_left"]), -1)[:, 0]
-            check_finite(prediction.vertices, store, rows)
+            check_meshes(prediction.vertices, store, rows)
             truth = None if given is None else given[rows]
             parts.append(score_batch(batch, prediction, hand, truth, regressor=regressor))
             if keep:
@@ -192,14 +195,16 @@ def score_clips(
     return FrameScores.concatenate(parts), np.concatenate(meshes) if keep else None
 
 
-def check_finite(vertices: torch.Tensor, store: ClipStore, rows: NDArray[np.int64]) -> None:
-    """InputError naming the first frame whose mesh is not finite."""
-    broken = np.flatnonzero(~torch.isfinite(vertices).flatten(1).all(1).cpu().numpy())
+def check_meshes(vertices: torch.Tensor, store: ClipStore, rows: NDArray[np.int64]) -> None:
+    """InputError naming the first frame whose mesh is not finite, or is a single point."""
+    size = (vertices.amax(dim=1) - vertices.amin(dim=1)).amax(dim=1)
+    finite = torch.isfinite(vertices).flatten(1).all(dim=1)
+    broken = np.flatnonzero((~finite | (size < A_POINT)).cpu().numpy())
     if len(broken):
-        row = int(rows[broken[0]])
+        row, what = int(rows[broken[0]]), "a single point" if finite[broken[0]] else "not finite"
         raise InputError(
             f"{store.path}: sequence {store.key(row)!r} frame {int(store.index['frame'][row])}: the network's mesh is "
-            "not finite; the checkpoint is broken, take an earlier one"
+            f"{what}; the checkpoint is broken, take an earlier one"
         )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...durable import require_writable, write_json, write_text
 from ...errors import InputError
-from ...hand.parts import VERTICES
+from ...hand.parts import JOINTS, VERTICES
 from .. import metrics
 from ..frames_npz import write_frames
 from ..protocol import VERSION, hash_lines, versions
@@ -31,6 +31,7 @@ CHUNK = 512
 DIGITS = 6  # the official scores.txt prints "%f"
 CM = 100.0
 MM = 1000.0
+A_POINT = 1e-3  # m: no hand is smaller, no camera nearer
 F_COLUMNS = {5: metrics.F_CURVE.index(0.005), 15: metrics.F_CURVE.index(0.015)}
 NAMED = 5  # how many missing frames the log names; missing.txt names them all
 
@@ -65,10 +66,11 @@ def evaluate_predictions(
     predicted, given, length = ho3d.load_predictions(path)
     given = match_frames(path, given, length, lines, len(truth), None if frames is None else Path(frames))
     truth_given = truth.select(given)
+    names = np.array(lines if lines is not None else [f"line {n + 1}" for n in range(len(truth))])
+    warn_of_nonsense(path, predicted, names[given])
     ho3d.check_predictions(path, predicted, truth_given)
     if len(truth) != ho3d.FRAME_COUNTS[dataset]:
         log.warning("%s: %d frames, the whole of %s has %d", folder, len(truth), dataset, ho3d.FRAME_COUNTS[dataset])
-    names = np.array(lines if lines is not None else [f"line {n + 1}" for n in range(len(truth))])
     missing = names[np.setdiff1d(np.arange(len(truth)), given)]
     errors = frame_errors(predicted, truth_given)
     found = Scored(
@@ -120,6 +122,31 @@ def match_frames(
         problem = f"{unknown[0]!r} is no line of evaluation.txt" if unknown else "names a frame twice"
         raise InputError(f"{frames}: {problem}")
     return np.array([places[named[n]] for n in given.tolist()], np.int64)
+
+
+def warn_of_nonsense(path: Path, predicted: Meshes, names: NDArray[np.str_]) -> None:
+    """Warn of frames whose hand is one point, and of predictions relative to a joint; refuse nothing but points.
+
+    Both are scored as given, as the official script does. InputError when every hand is a point.
+    """
+    points = (np.ptp(predicted.joints, axis=1).max(axis=-1) < A_POINT) | (
+        np.ptp(predicted.vertices, axis=1).max(axis=-1) < A_POINT
+    )
+    if len(points) and points.all():
+        raise InputError(f"{path}: every hand is a single point (all zeros?): expected {JOINTS} joints in metres")
+    if points.any():
+        log.warning(
+            "%s: %d of %d hands are a single point (all zeros?) and are scored as given: %s%s; write null for frames "
+            "without a prediction",
+            path, points.sum(), len(points), ", ".join(names[points][:NAMED]), " ..." if points.sum() > NAMED else "",
+        )  # fmt: skip
+    origin = np.flatnonzero((np.abs(predicted.joints[~points]) < A_POINT).all(axis=(0, 2)))
+    if len(origin):
+        log.warning(
+            "%s: joint %d is at the origin in every frame: these hands are relative to it, and the absolute errors "
+            "(xyz_mean3d, mesh_mean3d, f_score) say how far the hand is from the camera; the aligned ones stand",
+            path, origin[0],
+        )  # fmt: skip
 
 
 def frame_errors(predicted: Meshes, truth: Meshes) -> dict[str, NDArray]:

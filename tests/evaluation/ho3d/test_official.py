@@ -100,6 +100,7 @@ def set_nan(joints: list, vertices: list) -> None:
             lambda joints, vertices: [(np.array(part) * [1, -1, -1]).tolist() for part in (joints, vertices)],
             "all z are positive.*multiply by",
         ),
+        (scaled(0.0), "every hand is a single point"),
         (scaled(1000.0), "divide by 1000"),
         (scaled(100.0), "divide by 100"),
         (
@@ -115,6 +116,31 @@ def test_what_cannot_be_meant_is_refused(release: Release, tmp_path: Path, chang
         evaluate_predictions(path, folder, "ho3d-v2", tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_point_among_hands_is_scored_and_said(release: Release, tmp_path: Path, caplog) -> None:
+    folder, path = release(
+        lambda joints, vertices: [[(np.array(part[0]) * 0).tolist(), *part[1:]] for part in (joints, vertices)]
+    )
+    scores = evaluate_predictions(path, folder, "ho3d-v2", tmp_path / "out")
+    assert f"1 of 5 hands are a single point (all zeros?) and are scored as given: {LINES[0]};" in caplog.text
+    assert np.isfinite(list(scores.values())).all()
+
+
+def test_hands_relative_to_a_joint_are_scored_and_said(release: Release, tmp_path: Path, caplog) -> None:
+    folder, path = release()
+    absolute = evaluate_predictions(path, folder, "ho3d-v2", tmp_path / "absolute")
+    assert not caplog.text.count("origin")
+
+    def centre(joints: list, vertices: list) -> list:
+        middle = np.array(joints)[:, 4:5]
+        return [(np.array(part) - middle).tolist() for part in (joints, vertices)]
+
+    folder, path = release(centre)
+    relative = evaluate_predictions(path, folder, "ho3d-v2", tmp_path / "relative")
+    assert "joint 4 is at the origin in every frame" in caplog.text
+    assert relative["xyz_mean3d"] > 10 > absolute["xyz_mean3d"]
+    assert relative["xyz_procrustes_al_mean3d"] == pytest.approx(absolute["xyz_procrustes_al_mean3d"], abs=1e-5)
 
 
 def test_missing_files_and_datasets_are_named(release: Release, tmp_path: Path) -> None:
