@@ -31,8 +31,10 @@ from h2onet.data.labels import empty_columns
 from h2onet.data.loading.augment import Augmentation
 from h2onet.data.loading.batches import loader, start_worker
 from h2onet.data.stores.clip_index import write_index
-from h2onet.data.stores.clips import PICTURE_COLUMNS, SCHEMA, SCHEMA_VERSION
-from h2onet.data.stores.sequences import SequenceStore, folder_name
+from h2onet.data.stores.clips import SCHEMA, SCHEMA_VERSION
+from h2onet.data.stores.columns import PICTURE_COLUMNS
+from h2onet.data.stores.keys import folder_name
+from h2onet.data.stores.sequences import SequenceStore
 from h2onet.pipeline.build_clips import build_clips
 from torch.utils.data import DataLoader
 
@@ -130,7 +132,7 @@ class _Synthesized:
             rows = empty_columns(frames)
             for name in ("visible_vertices", "object_pose"):
                 del rows[name]
-            for name, kind in PICTURE_COLUMNS.items():
+            for name, (kind, _) in PICTURE_COLUMNS.items():
                 rows[name] = np.ones(
                     (frames, *{"crop": (4,), "photo": (2,), "box": (4,)}.get(name, ())), np.dtype(kind)
                 )

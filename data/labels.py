@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,39 +22,18 @@ import numpy as np
 from tqdm import tqdm
 
 from ..durable import room_to_write
+from ..errors import InputError
 from ..hand.parts import LABELS, UNKNOWN
+from .stores.attributes import LabelIndex
+from .stores.columns import LABEL_COLUMNS, VERTICES
+from .stores.keys import check_keys
 from .stores.records import Columns, Rows
 from .stores.sequences import SequenceStore
 
 SCHEMA = "h2onet-labels"
 SCHEMA_VERSION = 1
 
-COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "frame": ("i4", ()),
-    "dataset_index": ("i8", ()),
-    "labelled": ("?", ()),
-    "occluded": ("u1", (7,)),
-    "visible_vertices": ("i4", (6,)),
-    "visible_fraction": ("f4", (6,)),
-    "hidden_fraction": ("f4", (6, 3)),
-    "cause": ("u1", (6,)),
-    "joint_visible": ("u1", (21,)),
-    "mask_iou": ("f4", ()),
-    "is_left": ("?", ()),
-    "has_pose": ("?", ()),
-    "intrinsics": ("f8", (3, 3)),
-    "mano_pose": ("f4", (48,)),
-    "mano_shape": ("f4", (10,)),
-    "translation": ("f4", (3,)),
-    "joints": ("f4", (21, 3)),
-    "joints_2d": ("f4", (21, 2)),
-    "root": ("f4", (3,)),
-    "box": ("f4", (4,)),
-    "object_id": ("i4", ()),
-    "object_pose": ("f4", (3, 4)),
-}
-"""Per-frame columns of a committed sequence; the index adds `sequence_id`. Type and shape without the frame axis."""
-VERTICES_COLUMN: tuple[str, tuple[int, ...]] = ("f4", (778, 3))
+COLUMNS = LABEL_COLUMNS
 
 
 class LabelStore:
@@ -74,7 +53,7 @@ class LabelStore:
     def open(cls, path: str | Path) -> LabelStore:
         """Open a finished store; InputError when it is missing, unfinished, or of another version."""
         labels = cls(SequenceStore.open(path, schema=SCHEMA, version=SCHEMA_VERSION))
-        labels._index = labels.store.index
+        labels._index = labels.store.read_index(LabelIndex, COLUMNS)
         return labels
 
     def close(self) -> None:
@@ -90,6 +69,7 @@ class LabelStore:
     def finish(self, keys: Iterable[str], attrs: Mapping[str, Any]) -> None:
         """Write the index over the given finished sequences, in that order."""
         keys = list(keys)
+        check_keys(self.store.path, keys)
         finished = self.store.finished()
         sequences = [
             {"key": key, "frames": finished[key]["n_frames"], "sha256": finished[key]["sha256"]} for key in keys
@@ -98,17 +78,31 @@ class LabelStore:
         self.store.write_index(self._blocks(keys), {**attrs, **facts})
         self._index, self._rows = None, None
 
-    def is_current(self, keys: Iterable[str]) -> bool:
-        """Whether the index is there and was made from exactly these sequences as they are now."""
+    def is_current(self, keys: Iterable[str], required: Collection[str] = ()) -> bool:
+        """Whether the index is there in full and was made from exactly these sequences as they are now.
+
+        With the attributes `required`, and those that the store's settings repeat as they are there.
+        """
         finished = self.store.finished()
         facts = [finished.get(key) for key in keys]
-        return self.store.has_index and self.store.index.attrs["made_from"] == _digest(facts)
+        try:
+            index = self.store.read_index(LabelIndex, COLUMNS)
+            index.check_whole()
+        except InputError:
+            return False
+        settings = self.store.attrs["settings"]
+        repeated = [name for name in required if name in settings and name != "mano"]
+        return (
+            index.attrs["made_from"] == _digest(facts)
+            and not set(required) - set(index.attrs)
+            and all(index.attrs[name] == settings[name] for name in repeated)
+        )
 
     def _blocks(self, keys: list[str], rows_per_block: int = 16384) -> Iterator[Rows]:
         pending: list[Rows] = []
         count = 0
         for number, key in enumerate(keys):
-            rows, attrs = self.store.read(key)
+            rows, attrs = self.store.read(key, COLUMNS)
             pending.append({"sequence_id": np.full(attrs["n_frames"], number, np.int32), **rows})
             count += attrs["n_frames"]
             if count >= rows_per_block or number == len(keys) - 1:
@@ -121,7 +115,7 @@ class LabelStore:
     def index(self) -> Columns:
         """All columns over all frames."""
         if self._index is None:
-            self._index = self.store.index
+            self._index = self.store.read_index(LabelIndex, COLUMNS)
         return self._index
 
     @property
@@ -194,7 +188,7 @@ def _digest(facts: list[Any]) -> str:
 
 def check_columns(rows: Mapping[str, np.ndarray]) -> Rows:
     """The columns in their stored type and order; ValueError when one is missing, unknown or of the wrong shape."""
-    expected = COLUMNS | ({"vertices": VERTICES_COLUMN} if "vertices" in rows else {})
+    expected = {**COLUMNS, **(VERTICES if "vertices" in rows else {})}
     if set(rows) != set(expected):
         raise ValueError(f"columns differ from the schema: {sorted(set(rows) ^ set(expected))}")
     stored = {}
@@ -211,7 +205,7 @@ def empty_columns(frames: int, *, vertices: bool = False) -> Rows:
     fills: dict[str, Any] = {"occluded": UNKNOWN, "cause": UNKNOWN, "joint_visible": UNKNOWN, "object_id": -1}
     fills["visible_vertices"] = -1
     rows = {}
-    for name, (kind, shape) in (COLUMNS | ({"vertices": VERTICES_COLUMN} if vertices else {})).items():
+    for name, (kind, shape) in {**COLUMNS, **(VERTICES if vertices else {})}.items():
         fill = fills.get(name, np.nan if np.dtype(kind).kind == "f" else 0)
         rows[name] = np.full((frames, *shape), fill, np.dtype(kind))
     return rows

@@ -24,12 +24,15 @@ from ..data.frame import Failure
 from ..data.labels import LabelStore
 from ..data.loading.crops import MAX_SCALE
 from ..data.photos import CODECS, LOSSLESS, best_codec
+from ..data.stores.attributes import LabelIndex, check
 from ..errors import InputError
 from .clip_target import ClipTarget, clip_target
 from .cluster import check_cluster, connect
 from .cut_hands import ClipTask, cut_sequence
 from .tasks import run_tasks
 
+SOURCE_ATTRIBUTES = ("dataset", "split", "root", "image")
+"""What labels must say for clips to be cut."""
 log = logging.getLogger(__name__)
 
 
@@ -80,6 +83,7 @@ def build_clips(
     began = time.perf_counter()
     labels = Path(labels).expanduser()
     source = LabelStore.open(labels)
+    check(labels / "index", source.attrs, LabelIndex, SOURCE_ATTRIBUTES)
     folder = Path(root if root is not None else source.attrs["root"]).expanduser()
     target = clip_target(out)
     target.refuse_inside(folder)
@@ -99,7 +103,8 @@ def build_clips(
                     client, cut_sequence, waiting, label="cut hands", frames_of=_frames_of, name_of=_name_of
                 ):
                     (lost if isinstance(result, Failure) else results).append(result)
-        target.await_finished({task.key for task in waiting} - {failure.path for failure in lost})
+        target.await_finished([task.key for task in tasks], [failure.path for failure in lost])
+        target.sweep()
         attrs = {**settings, "labels": str(labels), "root": str(folder)}
         summary = _finish(target, source, tasks, attrs, lost)
     finally:

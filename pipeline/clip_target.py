@@ -6,8 +6,9 @@ Paths and JSON only; what a sequence consists of is decided in `cut_hands`.
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,12 +18,16 @@ from .. import durable
 from ..data import failures
 from ..data.datasets import refuse_inside
 from ..data.frame import Failure
-from ..data.stores.attributes import group_attributes
+from ..data.stores.attributes import ClipSequence, group_attributes
 from ..data.stores.clip_index import write_index
 from ..data.stores.clips import SCHEMA, SCHEMA_VERSION
+from ..data.stores.keys import folder_name
 from ..data.stores.records import Rows
 from ..data.stores.remote import RemoteStore, is_url
-from ..data.stores.sequences import SequenceStore, folder_name
+from ..data.stores.sequences import SequenceStore
+from ..errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class ClipTarget(Protocol):
@@ -55,8 +60,12 @@ class ClipTarget(Protocol):
         """Write one finished sequence at once, as a worker does; idempotent, errors as `SequenceStore.commit`."""
         ...
 
-    def await_finished(self, keys: Iterable[str]) -> None:
-        """Wait until this machine sees what workers have finished; errors as `SequenceStore.await_finished`."""
+    def await_finished(self, keys: Iterable[str], lost: Collection[str]) -> None:
+        """Wait until this machine sees all of `keys` but the `lost` ones; errors as `SequenceStore.await_finished`."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what killed workers left."""
         ...
 
     def finished(self) -> dict[str, dict[str, Any]]:
@@ -106,9 +115,16 @@ class LocalTarget:
         self._store.close()
 
     def keep_whole(self, keys: Iterable[str]) -> set[str]:
-        """The finished ones of `keys`; those with failed photos are removed, so that they are tried again."""
+        """The finished ones of `keys`; those with failed photos are removed, so that they are tried again.
+
+        Damaged ones count as unfinished: `commit` replaces them.
+        """
+        keys = list(keys)
+        damaged = self._store.find_damaged(keys, ClipSequence)
+        for damage in damaged.values():
+            log.warning("damaged, made again: %s", damage)
         done = set()
-        finished = self._store.finished()
+        finished = {key: attrs for key, attrs in self._store.finished().items() if key not in damaged}
         for key in keys:
             if key in finished and not finished[key]["failures"]:
                 done.add(key)
@@ -120,9 +136,13 @@ class LocalTarget:
         """Write one finished sequence; errors as `SequenceStore.commit`."""
         self._store.commit(key, rows, attrs, blobs={"jpeg": jpeg})
 
-    def await_finished(self, keys: Iterable[str]) -> None:
-        """Wait until this machine sees what workers have finished; errors as `SequenceStore.await_finished`."""
-        self._store.await_finished(keys)
+    def await_finished(self, keys: Iterable[str], lost: Collection[str]) -> None:
+        """As `SequenceStore.await_finished`."""
+        self._store.await_finished(keys, lost)
+
+    def sweep(self) -> None:
+        """Remove what killed workers left."""
+        self._store.sweep(spare_living=True)
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """Attributes of the finished sequences by key."""
@@ -182,8 +202,17 @@ class RemoteTarget:
             built = Path(folder) / "sequences" / folder_name(key)
             self._store.upload(key, built, group_attributes(built) or {})
 
-    def await_finished(self, keys: Iterable[str]) -> None:
-        """No-op: object stores show at once what was written."""
+    def await_finished(self, keys: Iterable[str], lost: Collection[str]) -> None:
+        """InputError when some of `keys` are neither there nor lost: object stores show at once what was written."""
+        missing = sorted(set(keys) - set(lost) - set(self._store.finished()))
+        if missing:
+            raise InputError(
+                f"{self.address}: {len(missing)} sequences that were finished are not there, for example {missing[0]};"
+                " run the same command again"
+            )
+
+    def sweep(self) -> None:
+        """No-op: an attempt that does not count is removed when its sequence is tried again."""
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """Attributes of the finished sequences by key."""

@@ -15,7 +15,7 @@ import numpy as np
 from ..data.frame import Failure
 from ..data.loading.crops import crop_box, stored_region
 from ..data.photos import LOSSLESS, BadPhoto, coding_unit, cut, photo_size
-from ..data.stores.clips import COPIED_COLUMNS, PICTURE_COLUMNS
+from ..data.stores.columns import COPIED_COLUMNS, LABEL_COLUMNS, PICTURE_COLUMNS
 from ..data.stores.records import Rows
 from ..data.stores.sequences import SequenceStore
 from .clip_target import clip_target
@@ -53,7 +53,7 @@ class ClipResult:
 def cut_sequence(task: ClipTask) -> ClipResult:
     """Cut one camera sequence and commit it (idempotent). Runs in a worker."""
     began = time.process_time()
-    rows, _ = SequenceStore(task.labels).read(task.key)
+    rows, _ = SequenceStore(task.labels).read(task.key, LABEL_COLUMNS)
     pictures: list[bytes] = []
     kept: list[int] = []
     found: list[dict[str, Any]] = []
@@ -95,8 +95,7 @@ def cut_frame(data: bytes, joints_2d: np.ndarray, given: np.ndarray, task: ClipT
 def _columns(rows: Rows, kept: list[int], found: list[dict[str, Any]]) -> Rows:
     names = [*COPIED_COLUMNS, *(["vertices"] if "vertices" in rows else [])]
     columns = {name: rows[name][kept] for name in names}
-    shapes = {"crop": (4,), "photo": (2,), "box": (4,)}
-    for name, kind in PICTURE_COLUMNS.items():
+    for name, (kind, shape) in PICTURE_COLUMNS.items():
         values = np.array([place[name] for place in found], np.dtype(kind))
-        columns[name] = values.reshape(len(found), *shapes.get(name, ()))
+        columns[name] = values.reshape(len(found), *shape)
     return columns

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from .. import durable
 from ..data.stores.clips import ClipStore
-from ..data.stores.sequences import folder_name
+from ..data.stores.keys import folder_name
 from ..errors import InputError
 
 _INTERNAL = ("offset", "length", "sequence_id")

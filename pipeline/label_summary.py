@@ -19,6 +19,29 @@ from ..labeling.objects import MESH_FILES, find_models
 from .label_sequence import Job
 from .label_settings import LabelSettings
 
+INDEX_ATTRIBUTES = (
+    "dataset",
+    "split",
+    "setup",
+    "root",
+    "annotations",
+    "objects",
+    "renderer",
+    "rules",
+    "image",
+    "photo",
+    "mano",
+    "mask",
+    "labelled",
+    "skipped",
+    "failures",
+    "missing_objects",
+    "frames_without_objects",
+    "mask_iou_median",
+    "warnings",
+    "lost_sequences",
+)
+"""Attributes that `finish_labels` writes; an index without one of them is written again."""
 LOW_AGREEMENT = 0.5
 """Mean overlap (intersection over union) of rendered and dataset masks below which a sequence is warned about."""
 

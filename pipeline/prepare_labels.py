@@ -17,12 +17,14 @@ from ..data.datasets import hand_sides, path_or_none
 from ..data.failures import write_failures
 from ..data.frame import CameraSequence, Failure
 from ..data.labels import LabelStore
+from ..data.stores.attributes import LabelSequence
+from ..data.stores.keys import check_keys
 from ..labeling.renderers import make_renderer
 from .cluster import check_cluster, connect
 from .label_sequence import Job, label_sequence
 from .label_settings import LabelSettings, find_sequences, identity, resolve_settings
 from .label_sheet import write_sheet
-from .label_summary import LabelSummary, all_failures, finish_labels
+from .label_summary import INDEX_ATTRIBUTES, LabelSummary, all_failures, finish_labels
 from .tasks import run_tasks
 
 log = logging.getLogger(__name__)
@@ -35,13 +37,15 @@ def prepare_labels(settings: LabelSettings) -> LabelSummary:
     sequences = find_sequences(settings)
     job = _job(settings, sequences)
     check_cluster(settings.workers, settings.scheduler)
+    keys = [sequence.key for sequence in sequences]
+    check_keys(settings.root, keys)
     labels = LabelStore.create(settings.out, identity(settings, sequences, job), settings.overwrite)
     try:
         tasks = _tasks(labels, sequences)
         lost = _run(settings, replace(job, token=labels.store.token), tasks) if tasks else []
-        labels.store.await_finished({task.key for task in tasks} - {failure.path for failure in lost})
-        labels.store.sweep()  # what killed workers left
-        if not labels.is_current(sequence.key for sequence in sequences):
+        labels.store.await_finished(keys, [failure.path for failure in lost])
+        labels.store.sweep(spare_living=True)  # what killed workers left
+        if not labels.is_current(keys, INDEX_ATTRIBUTES):
             finish_labels(settings, job, labels, sequences, lost)
         write_failures(settings.out, all_failures(labels, lost))
         if settings.json is not None:
@@ -63,8 +67,11 @@ def _job(settings: LabelSettings, sequences: Sequence[CameraSequence]) -> Job:
 
 
 def _tasks(labels: LabelStore, sequences: Sequence[CameraSequence]) -> list[CameraSequence]:
-    """Sequences to do: unfinished ones, and finished ones with failures, which may have been repaired."""
-    finished = labels.store.finished()
+    """Sequences to do: unfinished and damaged ones, and finished ones with failures, which may have been repaired."""
+    damaged = labels.store.find_damaged([sequence.key for sequence in sequences], LabelSequence)
+    for damage in damaged.values():
+        log.warning("damaged, made again: %s", damage)
+    finished = {key: attrs for key, attrs in labels.store.finished().items() if key not in damaged}
     again = [sequence.key for sequence in sequences if finished.get(sequence.key, {}).get("failures")]
     for key in again:
         labels.store.discard(key)

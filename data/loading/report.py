@@ -14,7 +14,7 @@ from ...errors import InputError
 from ...hand.parts import LABELS
 from ..stores.clip_index import chunk_file
 from ..stores.clips import ClipStore, MissingSequence
-from ..stores.sequences import folder_name
+from ..stores.keys import folder_name
 from .crops import WHOLE_PHOTO
 
 

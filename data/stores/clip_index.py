@@ -17,20 +17,36 @@ import zarr
 
 from ... import durable
 from ...errors import InputError
+from .columns import CLIP_BOUNDS, CLIP_COLUMNS, SEQUENCE_ID, Schema, check_table, check_values, known_schema
+from .keys import check_keys
 from .records import Rows, rows_length
+from .sequence_folder import check_fields
+
+INDEX_COLUMNS: Schema = {**SEQUENCE_ID, **CLIP_COLUMNS}
 
 
 class ClipIndex(Mapping[str, np.ndarray]):
     """The columns of a clip index by name, each mapped read-only when first asked for."""
 
-    def __init__(self, path: Path, columns: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, attrs: Mapping[str, Any]) -> None:
+        """`attrs` are the checked attributes of the index. InputError unless its columns are those of a clips.zarr."""
         self.path = path
-        self._columns = columns
+        self._columns, self._sequences = attrs["columns"], len(attrs["sequences"])
         self._open: Rows = {}
+        found = {name: (entry["dtype"], tuple(entry["shape"][1:])) for name, entry in self._columns.items()}
+        check_table(path, found, known_schema(found, INDEX_COLUMNS))
+        for name, entry in self._columns.items():
+            if entry["shape"][0] != attrs["frames"]:
+                raise InputError(
+                    f"{path}: column {name} has shape {entry['shape']}, the index {attrs['frames']} frames; run"
+                    " build-clips again"
+                )
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._open:
-            self._open[name] = self._map(name)
+            values = self._map(name)
+            check_values(str(self.path / name), name, values, CLIP_BOUNDS, self._sequences)
+            self._open[name] = values
         return self._open[name]
 
     def _map(self, name: str) -> np.ndarray:
@@ -38,7 +54,7 @@ class ClipIndex(Mapping[str, np.ndarray]):
         dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
         file = chunk_file(self.path / name, len(shape))
         expected = dtype.itemsize * math.prod(shape)
-        found = file.stat().st_size if file.exists() else None
+        found = file.stat().st_size if file.is_file() else None
         if found != expected:
             raise InputError(
                 f"{file}: has {found} bytes, expected {expected}; the index is damaged: run build-clips again"
@@ -75,13 +91,15 @@ def write_index(store: IndexSource, keys: Iterable[str], attrs: Mapping[str, Any
     Every column is one uncompressed chunk, that is the raw little-endian bytes: they are appended sequence by
     sequence, so that the whole index is never in memory. Their hashes go into the attributes, for `verify`.
     """
-    entries, columns = [], {}
+    entries, columns, keys = [], {}, list(keys)
+    check_keys(store.path, keys)
     with durable.building(store.path / "index") as temporary:
         group = zarr.open_group(temporary, mode="a", zarr_format=3)
         writers: dict[str, _Column] = {}
         try:
             for number, key in enumerate(keys):
                 rows, sequence = store.read(key)
+                check_fields(f"{store.path}: sequence {key}", sequence["fields"], CLIP_COLUMNS)
                 frames = rows_length(rows)
                 attempt = {"attempt": sequence["attempt"]} if "attempt" in sequence else {}
                 entries.append({"key": key, "frames": frames, "sha256": sequence["sha256"], **attempt})

@@ -24,36 +24,15 @@ import numpy as np
 
 from ...errors import InputError
 from ..photos import BadPhoto, decode
-from .attributes import group_attributes
+from .attributes import ClipIndexAttributes, check, group_attributes
 from .clip_index import ClipIndex
+from .keys import folder_name
 from .records import Sequences
 from .remote import RemoteStore, is_url
-from .sequences import SequenceStore, folder_name
+from .sequences import SequenceStore
 
 SCHEMA = "h2onet-clips"
 SCHEMA_VERSION = 1
-
-COPIED_COLUMNS = (
-    "frame",
-    "dataset_index",
-    "labelled",
-    "occluded",
-    "visible_fraction",
-    "cause",
-    "joint_visible",
-    "is_left",
-    "has_pose",
-    "intrinsics",
-    "mano_pose",
-    "mano_shape",
-    "translation",
-    "joints",
-    "joints_2d",
-    "root",
-    "object_id",
-)
-"""Columns copied from labels.zarr, plus `vertices` where it has them; `box` is worked out anew (loading/crops.py)."""
-PICTURE_COLUMNS = {"offset": "i8", "length": "i4", "crop": "i2", "photo": "i2", "box": "f4", "box_rule": "u1"}
 
 
 class MissingSequence(InputError):
@@ -91,22 +70,23 @@ class ClipStore:
         index = group_attributes(store.path / "index")
         if index is None or index.get("state") != "complete":
             raise InputError(f"{path}: has no index, its build was interrupted; run build-clips again to finish it")
-        entries = index["sequences"]
-        there = {entry.name for entry in os.scandir(store.path / "sequences")}
+        check(store.path / "index", index, ClipIndexAttributes)
+        entries, folder = index["sequences"], store.path / "sequences"
+        there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
         missing = [entry["key"] for entry in entries if folder_name(entry["key"]) not in there]
         if missing:
             raise MissingSequence(
                 f"{path}: sequences {missing[0]!r}{f' and {len(missing) - 1} more' if missing[1:] else ''} of the index"
                 " are missing; copy the store again, or run build-clips again"
             )
-        return cls(store.path, {**store.attrs, **index}, entries, ClipIndex(store.path / "index", index["columns"]))
+        return cls(store.path, {**store.attrs, **index}, entries, ClipIndex(store.path / "index", index))
 
     @classmethod
     def _open_remote(cls, remote: RemoteStore) -> ClipStore:
         attrs = remote.check(SCHEMA, SCHEMA_VERSION)
         folder, index = remote.index_folder()
-        columns = ClipIndex(folder, index["columns"])
-        return cls(folder, {**attrs, **index}, index["sequences"], columns, remote)
+        check(f"{remote}/index", index, ClipIndexAttributes)
+        return cls(folder, {**attrs, **index}, index["sequences"], ClipIndex(folder, index), remote)
 
     def __str__(self) -> str:
         return str(self.remote or self.path)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +18,12 @@ import numpy as np
 import zarr
 
 from ...errors import InputError
+from ...untrusted import fault
+from .columns import LABEL_BOUNDS, SEQUENCE_ID, VERTICES, Schema, check_type, check_values
 
 Rows = dict[str, np.ndarray]
+ZARR_FAULTS = (Exception,)
+"""What Zarr and its codecs raise on damaged files: of more types than a list could name."""
 _CHUNK_ROWS = 65536
 _CHUNK_BYTES = 16 << 20
 
@@ -72,29 +77,67 @@ def record(fields: list[list[Any]]) -> np.dtype:
     return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in fields])
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """One line for whatever Zarr and its codecs raise on damaged files."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ZARR_FAULTS as error:
+        raise InputError(f"{path}: cannot be read ({fault(error)}); copy the store again, or build it anew") from None
+
+
 class Columns(Mapping[str, np.ndarray]):
     """The flat columns of a store's index by name, each read through Zarr when first asked for."""
 
-    def __init__(self, path: Path, attrs: dict[str, Any]) -> None:
-        self.attrs, self._path = attrs, path
-        self._group = zarr.open_group(path, mode="r")
-        self._names = tuple(sorted(self._group.array_keys()))
+    def __init__(self, path: Path, attrs: dict[str, Any], schema: Schema | None = None) -> None:
+        self.attrs, self._path, self._schema = attrs, path, schema
+        with _readable(path):
+            self._group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+            self._names = tuple(sorted(self._group.array_keys()))
         self._read: Rows = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
+            if name in (self._schema or {}):
+                raise InputError(f"{self._path / name}: is missing; copy the store again, or run its command again")
             raise KeyError(name)
         if name not in self._read:
+            array = self._open(name)
+            with _readable(self._path / name):
+                values = np.asarray(array[:])
+            if self._schema is not None:
+                check_values(str(self._path / name), name, values, LABEL_BOUNDS, len(self.attrs["sequences"]))
+            self._read[name] = values
+        return self._read[name]
+
+    def _open(self, name: str) -> zarr.Array:
+        """A column whose type, shape and chunks are as they should be."""
+        with _readable(self._path / name):
             array = self._group[name]
             assert isinstance(array, zarr.Array)
+            frames, tail, dtype, chunks = array.shape[0], array.shape[1:], array.dtype.str, array.nchunks
             # All are written, also those of zeros: what a copy left out must not be read as "visible".
-            if self.attrs.get("whole_chunks") and array.nchunks_initialized < array.nchunks:
-                raise InputError(
-                    f"{self._path / name}: {array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks are"
-                    " missing; copy the store again"
-                )
-            self._read[name] = np.asarray(array[:])
-        return self._read[name]
+            missing = chunks - array.nchunks_initialized if self.attrs.get("whole_chunks") else 0
+        schema = {**SEQUENCE_ID, **VERTICES, **(self._schema or {name: (dtype, tail)})}
+        if name not in schema:
+            raise InputError(f"{self._path / name}: is no column of this store; copy the store again")
+        check_type(str(self._path / name), dtype, tail, *schema[name])
+        if frames != self.attrs["frames"]:
+            raise InputError(
+                f"{self._path / name}: has {frames} rows, the index {self.attrs['frames']}; copy the store again"
+            )
+        if missing:
+            raise InputError(f"{self._path / name}: {missing} of {chunks} chunks are missing; copy the store again")
+        return array
+
+    def check_whole(self) -> None:
+        """InputError unless all columns of the schema are there in full; their contents are not read."""
+        for name in {**SEQUENCE_ID, **(self._schema or {})}:
+            if name not in self._names:
+                raise InputError(f"{self._path / name}: is missing; copy the store again")
+            self._open(name)
 
     def __iter__(self):
         return iter(self._names)

@@ -13,6 +13,7 @@ per machine and memory-mapped from the cache folder.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
@@ -22,13 +23,23 @@ from typing import Any
 import fsspec
 import numpy as np
 
-from ...errors import InputError
-from .attributes import check_attributes, check_settings, write_empty_store
+from ...errors import InputError, brief, one_line
+from ...untrusted import check_key, parse_json
+from .attributes import (
+    BY_COPY,
+    ClipSequence,
+    attributes_of,
+    check,
+    check_attributes,
+    check_settings,
+    write_empty_store,
+)
 from .index_cache import cached_folder
+from .keys import folder_name
 from .records import Rows, digest_of, unpack_rows
-from .sequences import folder_name
 
 DONE = "_DONE.json"
+_ATTEMPT = re.compile(r"attempt-[0-9a-f]{32}")  # as `_publish` names them; it becomes a folder of the cache
 
 
 def is_url(path: str | Path) -> bool:
@@ -63,10 +74,22 @@ class RemoteStore:
         return "/".join((self._root, *parts))
 
     def _json(self, *parts: str) -> dict[str, Any] | None:
+        """The object in a JSON file of the store, with a checked attempt where it names one; None without the file."""
         try:
-            return json.loads(self.fs.cat_file(self._path(*parts)))
+            data = self.fs.cat_file(self._path(*parts))
         except FileNotFoundError:
             return None
+        return self._parse(data, "/".join(parts))
+
+    def _parse(self, data: bytes, name: str) -> dict[str, Any]:
+        source = f"{self.url}/{name}"
+        content = parse_json(data, source, nan=True)
+        if not isinstance(content, dict):
+            raise InputError(f"{source}: holds {brief(content)}, expected an object; {BY_COPY}")
+        if name.rpartition("/")[2] == DONE and not _ATTEMPT.fullmatch(str(content.get("attempt"))):
+            found = brief(content.get("attempt"))
+            raise InputError(f"{source}: attempt is {found}, expected attempt- and 32 hexadecimal digits; {BY_COPY}")
+        return content
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -89,7 +112,7 @@ class RemoteStore:
 
     def _attributes(self) -> dict[str, Any] | None:
         group = self._json("zarr.json")
-        return None if group is None else group.get("attributes", {})
+        return None if group is None else attributes_of(group, f"{self.url}/zarr.json")
 
     @property
     def token(self) -> str | None:
@@ -106,8 +129,18 @@ class RemoteStore:
         """Attributes of every finished sequence by key."""
         self.fs.invalidate_cache()
         done = sorted(path for path in self.fs.find(self._path("sequences")) if path.endswith("/" + DONE))
-        found = [json.loads(data) for data in self.fs.cat(done).values()] if done else []
+        files = self.fs.cat(done) if done else {}
+        found = [self._sequence(data, path.rsplit("/", 2)[-2]) for path, data in files.items()]
         return {attrs["key"]: attrs for attrs in sorted(found, key=lambda attrs: attrs["key"])}
+
+    def _sequence(self, data: bytes, folder: str) -> dict[str, Any]:
+        """The attributes of a finished sequence; InputError where they are damaged or another sequence's."""
+        name = f"sequences/{folder}/{DONE}"
+        attrs = self._parse(data, name)
+        check(f"{self.url}/{name}", attrs, ClipSequence)
+        if folder_name(attrs["key"]) != folder:
+            raise InputError(f"{self.url}/{name}: key is {brief(attrs['key'])}, another folder's; {BY_COPY}")
+        return attrs
 
     def upload(self, key: str, folder: Path, attrs: Mapping[str, Any]) -> bool:
         """Publish a locally committed sequence; False (and nothing is left) when another attempt was first."""
@@ -172,9 +205,14 @@ class RemoteStore:
 
     def read(self, key: str, attrs: Mapping[str, Any] | None = None) -> tuple[Rows, dict[str, Any]]:
         """Per-frame arrays and attributes of a finished sequence; `attrs` where they are known already."""
-        attrs = attrs or self._json("sequences", folder_name(key), DONE)
+        folder = folder_name(key)
         if attrs is None:
-            raise InputError(f"{self.url}: sequence {key!r} is not finished; run the command that builds it again")
+            try:
+                attrs = self._sequence(self.fs.cat_file(self._path("sequences", folder, DONE)), folder)
+            except FileNotFoundError:
+                raise InputError(
+                    f"{self.url}: sequence {brief(key)} is not finished; run the command that builds it again"
+                ) from None
         packed = np.frombuffer(self.fs.cat_file(self._chunk(key, attrs["attempt"], "rows")), np.uint8)
         return unpack_rows(packed, attrs["fields"]), dict(attrs)
 
@@ -184,7 +222,9 @@ class RemoteStore:
         files = [self._chunk(key, attrs["attempt"], name) for name in ("rows", "jpeg")]
         rows, jpeg = (np.frombuffer(self.fs.cat_file(file), np.uint8) for file in files)
         if digest_of(rows, attrs["fields"], {"jpeg": jpeg}) != attrs["sha256"]:
-            raise InputError(f"{self.url}: sequence {key!r}: checksum differs; remove it and run the command again")
+            raise InputError(
+                f"{self.url}: sequence {brief(key)}: checksum differs; remove it and run the command again"
+            )
         return attrs["sha256"]
 
     def _chunk(self, key: str, attempt: str, name: str) -> str:
@@ -195,7 +235,9 @@ class RemoteStore:
         found = self.fs.cat_ranges([self._chunk(key, attempt, "jpeg")] * len(starts), starts, ends, on_error="return")
         for each in found:
             if isinstance(each, BaseException):
-                raise InputError(f"{self.url}: sequence {key!r} cannot be read ({each}); see h2o clips verify")
+                raise InputError(
+                    f"{self.url}: sequence {brief(key)} cannot be read ({one_line(each, 160)}); see h2o clips verify"
+                )
         return found
 
     def index_folder(self) -> tuple[Path, dict[str, Any]]:
@@ -207,7 +249,11 @@ class RemoteStore:
 
         def download(folder: Path) -> None:
             for path in self.fs.find(source):
-                target = folder / path.split(done["attempt"] + "/", 1)[1]
+                name = path.split(done["attempt"] + "/", 1)[1]
+                try:
+                    target = folder / check_key(name, "an object's name")
+                except ValueError as error:
+                    raise InputError(f"{self.url}/index: {error}; {BY_COPY}") from None
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self.fs.get_file(path, str(target))
 

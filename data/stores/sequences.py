@@ -16,35 +16,40 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from msgspec import Struct
 
 from ... import durable, locks
 from ...errors import InputError
-from .attributes import check_attributes, check_settings, group_attributes, write_empty_store
+from .attributes import (
+    SequenceAttributes,
+    check,
+    check_attributes,
+    check_settings,
+    group_attributes,
+    write_empty_store,
+    write_sequences_group,
+)
+from .columns import Schema
+from .keys import check_keys, folder_name
 from .records import (
     Columns,
     Rows,
     append_column,
     digest_of,
     pack_rows,
-    record,
     rows_length,
-    unpack_rows,
     write_one_chunk,
 )
+from .sequence_folder import find_damage, read_attributes, read_rows, verify_folder
 
 PATIENCE_S = 90.0
 """How long a network file system may show one machine what another one has changed already (NFS: up to a minute)."""
-
-
-def folder_name(key: str) -> str:
-    """The folder name of a sequence key: "SUBJECT/SEQ/SERIAL" -> "SUBJECT__SEQ__SERIAL"."""
-    return key.replace("/", "__")
 
 
 def _within(seconds: float, holds: Callable[[], bool]) -> bool:
@@ -89,6 +94,7 @@ class SequenceStore:
                 store._lock.acquire()
                 store.sweep()
                 durable.sweep_retired(store.path)
+                write_sequences_group(store.path)
                 return store
             store._retire()
         store.path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,20 +143,37 @@ class SequenceStore:
     def _folder(self, key: str) -> Path:
         return self.path / "sequences" / folder_name(key)
 
-    def sweep(self) -> int:
-        """Remove what interrupted attempts left; returns how many leftovers there were."""
-        return durable.sweep(self.path) + durable.sweep(self.path / "sequences")
+    def sweep(self, *, spare_living: bool = False) -> int:
+        """Remove what interrupted attempts left, as `durable.sweep`; returns how many leftovers there were."""
+        folders = (self.path, self.path / "sequences")
+        return sum(durable.sweep(folder, spare_living=spare_living) for folder in folders)
 
     def finished(self) -> dict[str, dict[str, Any]]:
-        """Attributes of every finished sequence by key, in sorted order of the keys."""
+        """Attributes of every finished sequence by key, in sorted order of the keys; what is damaged is left out."""
         found = {}
         for entry in (self.path / "sequences").iterdir():
             if entry.name.startswith(".") or not entry.is_dir():
                 continue
-            attrs = group_attributes(entry)
-            if attrs is not None and attrs.get("state") == "complete":
+            try:
+                attrs = read_attributes(entry)
+            except InputError:
+                continue
+            if attrs is not None:
                 found[attrs["key"]] = attrs
         return dict(sorted(found.items()))
+
+    def find_damaged(self, keys: Iterable[str], kind: type[Struct] = SequenceAttributes) -> dict[str, str]:
+        """The ones of `keys` whose folder is there but no whole finished sequence with attributes of `kind`, and why.
+
+        `commit` replaces them.
+        """
+        found = {}
+        for key in keys:
+            if self._folder(key).exists():
+                damage = find_damage(self._folder(key), key, kind)
+                if damage is not None:
+                    found[key] = damage
+        return found
 
     def commit(
         self,
@@ -161,9 +184,10 @@ class SequenceStore:
     ) -> bool:
         """Write one finished sequence at once. False when it was there already (a task that ran twice).
 
-        `rows` are per-frame arrays (F, ...) of equal length, `blobs` 1-D uint8 arrays, `attrs` JSON. DiskFull when
-        there is no room; InputError when the store was replaced by another.
+        What a damaged one left is replaced. `rows` are per-frame arrays (F, ...) of equal length, `blobs` 1-D uint8
+        arrays, `attrs` JSON. DiskFull when there is no room; InputError when the store was replaced by another.
         """
+        check_keys(self.path, [key])
         target = self._folder(key)
         if self._expected is not None and not _within(PATIENCE_S, lambda: self.token == self._expected):
             raise InputError(
@@ -188,58 +212,49 @@ class SequenceStore:
                     "state": "complete",
                 }
             )
-            return durable.publish(temporary, target)
+            return durable.publish(temporary, target, lambda: find_damage(target, key) is None)
 
-    def await_finished(self, keys: Iterable[str]) -> None:
-        """Wait until sequences that workers have committed, perhaps on other machines, are seen on this one.
+    def await_finished(self, keys: Iterable[str], lost: Collection[str] = ()) -> None:
+        """Wait until this machine sees all of a run's sequences but the `lost` ones finished, and no others.
 
-        InputError when they stay away: then the machines do not share the folder.
+        InputError when some stay away (then the machines do not share the folder, or something removed them), or when
+        there are sequences of something else.
         """
-        expected = {folder_name(key) for key in keys}
-        folder = self.path / "sequences"
-        if not _within(PATIENCE_S, lambda: expected <= set(os.listdir(folder))):
-            missing = sorted(expected - set(os.listdir(folder)))
+        expected = set(keys)
+        wanted = expected - set(lost)
+        if not _within(PATIENCE_S, lambda: wanted <= set(self.finished())):
+            missing = sorted(wanted - set(self.finished()))
             raise InputError(
-                f"{self.path}: {len(missing)} sequences that workers finished are not here, for example {missing[0]};"
-                " do all machines see this folder under the same path?"
+                f"{self.path}: {len(missing)} sequences that were finished are not here, for example {missing[0]}; do"
+                " all machines see this folder under the same path? Run the same command again"
+            )
+        others = sorted(set(self.finished()) - expected)
+        if others:
+            raise InputError(
+                f"{self.path}: {len(others)} sequences are not of this run, for example {self._folder(others[0])}; move"
+                " them out of the store and run the same command again, or use --overwrite"
             )
 
     def discard(self, key: str) -> None:
         """Forget a finished sequence, so that it can be made again; harmless when it is not there."""
         durable.remove(self._folder(key))
 
-    def read(self, key: str) -> tuple[Rows, dict[str, Any]]:
-        """Per-frame arrays and attributes of a finished sequence.
+    def read(self, key: str, schema: Schema | None = None) -> tuple[Rows, dict[str, Any]]:
+        """Per-frame arrays and attributes of a finished sequence; InputError when it is not finished, or damaged.
 
-        InputError when it is not finished or damaged: rows have their length, and without blobs their checksum.
+        With a `schema` its columns are all there, in type and shape.
         """
-        attrs = group_attributes(self._folder(key))
-        if attrs is None or attrs.get("state") != "complete":
+        attrs = read_attributes(self._folder(key))
+        if attrs is None or attrs["key"] != key:
             raise InputError(
                 f"{self.path}: sequence {key!r} is not finished; run the command that builds the store again"
             )
-        # The one chunk is the array's bytes: read as a file it takes a tenth of the time, and a chunk that a copy left
-        # out is an error, where Zarr fills in zeros.
-        file = self._folder(key) / "rows" / "c" / "0"
-        packed = np.frombuffer(file.read_bytes() if file.is_file() else b"", np.uint8)
-        if len(packed) != attrs["n_frames"] * record(attrs["fields"]).itemsize or (
-            attrs.get("blobs") == [] and digest_of(packed, attrs["fields"], {}) != attrs["sha256"]
-        ):
-            raise InputError(
-                f"{self._folder(key)}: rows are damaged ({len(packed)} bytes): delete the folder, run the command again"
-            )
-        return unpack_rows(packed, attrs["fields"]), attrs
+        return read_rows(self._folder(key), attrs, schema), attrs
 
-    def verify(self, key: str) -> str:
+    def verify(self, key: str, schema: Schema | None = None) -> str:
         """Compare a finished sequence with its checksum and return that; InputError when a byte differs."""
-        _, attrs = self.read(key)
-        group = zarr.open_group(self._folder(key), mode="r")
-        arrays = {name: np.asarray(array[:]) for name, array in group.arrays()}
-        if digest_of(arrays.pop("rows"), attrs["fields"], arrays) != attrs["sha256"]:
-            raise InputError(
-                f"{self._folder(key)}: checksum differs; the disk or a copy damaged it: delete it and run again"
-            )
-        return attrs["sha256"]
+        _, attrs = self.read(key, schema)
+        return verify_folder(self._folder(key), attrs)
 
     def sizes(self) -> list[int]:
         """Bytes of every file of the store, its lock left out."""
@@ -266,16 +281,28 @@ class SequenceStore:
 
     @property
     def has_index(self) -> bool:
-        """Whether the index was written: the store was finished at least once."""
-        attrs = group_attributes(self.path / "index")
+        """Whether the index was written, as far as its attributes tell: the store was finished at least once."""
+        try:
+            attrs = group_attributes(self.path / "index")
+        except InputError:
+            return False
         return attrs is not None and attrs.get("state") == "complete"
 
-    @property
-    def index(self) -> Columns:
-        """The index, read lazily; InputError when the store was never finished."""
+    def read_index(self, kind: type[Struct] | None = None, schema: Schema | None = None) -> Columns:
+        """The index, read lazily; InputError when the store was never finished.
+
+        Attributes are those of `kind`, columns those of a `schema`; InputError where they are not.
+        """
         attrs = group_attributes(self.path / "index")
         if attrs is None or attrs.get("state") != "complete":
             raise InputError(
                 f"{self.path}: has no index, its run was interrupted; run the same command again to finish it"
             )
-        return Columns(self.path / "index", attrs)
+        if kind is not None:
+            check(self.path / "index", attrs, kind)
+        return Columns(self.path / "index", attrs, schema)
+
+    @property
+    def index(self) -> Columns:
+        """`read_index` without looking at what it should hold."""
+        return self.read_index()

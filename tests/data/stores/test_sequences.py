@@ -186,7 +186,7 @@ def test_what_other_machines_did_may_be_seen_late(store, monkeypatch):
     store.await_finished(["A/B", "late"])
     late.join()
     monkeypatch.setattr(store_module, "PATIENCE_S", 0.2)
-    with pytest.raises(InputError, match=r"2 sequences that workers finished are not here, for example X__Y;"):
+    with pytest.raises(InputError, match=r"2 sequences that were finished are not here, for example X/Y;"):
         store.await_finished(["A/B", "Z", "X/Y"])
 
 
