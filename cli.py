@@ -5,6 +5,7 @@ input. Progress and log lines go to stderr, results to stdout. Rooms are importe
 `h2o --help` stays quick.
 """
 
+import io
 import logging
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 
 from . import __version__, cli_model
 from .cli_options import (
+    Dashboard,
     Dataset,
     Mano,
     Overwrite,
@@ -27,7 +29,7 @@ from .cli_options import (
     require_mano,
     wait_for_rank_zero,
 )
-from .errors import InputError
+from .errors import InputError, one_line
 
 app = typer.Typer(
     name="h2o",
@@ -46,11 +48,13 @@ def main() -> None:
     """Entry point of the `h2o` command: wrong usage and bad input become one line on stderr and exit code 2."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("h2onet").setLevel(logging.INFO if first_process() else logging.ERROR)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # paths of bytes that are no text are printed as they are
     try:
         code = app(prog_name="h2o", standalone_mode=False)
     except InputError as error:
         wait_for_rank_zero()
-        print(f"h2o: {error}", file=sys.stderr)
+        print(f"h2o: {one_line(error, 4000)}", file=sys.stderr)
         sys.exit(2)
     except USAGE_ERROR as error:
         sys.exit(_usage(error))
@@ -58,7 +62,7 @@ def main() -> None:
         if error.filename is None:
             raise
         where = error.filename2 or error.filename
-        print(f"h2o: {where}: {error.strerror}; give a path that can be read or written", file=sys.stderr)
+        print(f"h2o: {one_line(where)}: {error.strerror}; give a path that can be read or written", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         print("h2o: interrupted", file=sys.stderr)
@@ -137,6 +141,7 @@ def prepare_labels(
     renderer: Annotated[str, typer.Option(help="auto, cpu or pyrender.")] = "auto",
     workers: Workers = None,
     scheduler: Scheduler = None,
+    dashboard: Dashboard = False,
     json: Annotated[Path | None, typer.Option(help="Also write one JSON per frame in the authors' format.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet (PNG), worst frames first.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after about this many frames.")] = None,
@@ -162,6 +167,7 @@ def prepare_labels(
             renderer=renderer,
             workers=workers,
             scheduler=scheduler,
+            dashboard=dashboard,
             json=json,
             sheet=sheet,
             limit=limit,
@@ -199,12 +205,15 @@ def build_clips(
     root: Annotated[Path | None, typer.Option(help="Where the photographs lie now, if they moved.")] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    dashboard: Dashboard = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Cut the hand out of every labelled frame and store it with its labels, ready for training."""
     from .pipeline.build_clips import build_clips as run
 
-    summary = run(labels, out, root=root, workers=workers, scheduler=scheduler, overwrite=overwrite)
+    summary = run(
+        labels, out, root=root, workers=workers, scheduler=scheduler, dashboard=dashboard, overwrite=overwrite
+    )
     print(summary)
     finish(summary.failures, summary.failures_file)
 

@@ -23,6 +23,9 @@ Mano = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes (default: one per core).")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, e.g. tcp://host:8786.")]
+Dashboard = Annotated[
+    bool, typer.Option("--dashboard", help="Show Dask's page of the local workers on 127.0.0.1 (needs bokeh).")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard an existing output and start anew.")]
 Clips = Annotated[list[str], typer.Option(help="clips.zarr to train on (repeat to mix).")]
 ValClips = Annotated[list[str] | None, typer.Option(help="clips.zarr for choosing the best checkpoint.")]

@@ -68,6 +68,7 @@ def build_clips(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    dashboard: bool = False,
     overwrite: bool = False,
     root: str | Path | None = None,
     codec: str = "auto",
@@ -90,7 +91,7 @@ def build_clips(
     settings = _settings(source, codec, max_scale)
     tasks = _tasks(source, labels, folder, target.address, settings)
     _find_photos(tasks, source)
-    check_cluster(workers, scheduler)
+    check_cluster(workers, scheduler, dashboard)
 
     target.create(settings, overwrite)
     try:
@@ -98,7 +99,7 @@ def build_clips(
         waiting = [replace(task, token=target.token) for task in tasks if task.key not in done]
         results, lost = [], []
         if waiting:
-            with connect(workers, scheduler) as client:
+            with connect(workers, scheduler, dashboard) as client:
                 for _, result in run_tasks(
                     client, cut_sequence, waiting, label="cut hands", frames_of=_frames_of, name_of=_name_of
                 ):

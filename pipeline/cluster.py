@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 RETRIES = 3
 _ANSWER_S = 20.0
+_DASHBOARD = "127.0.0.1:8787"  # Dask takes another port where this one is in use
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -71,34 +73,47 @@ class OneThread(WorkerPlugin):
 
 
 @contextmanager
-def connect(workers: int | None = None, scheduler: str | None = None) -> Iterator[Client | InProcess]:
+def connect(
+    workers: int | None = None, scheduler: str | None = None, dashboard: bool = False
+) -> Iterator[Client | InProcess]:
     """Workers for tasks: `workers` local processes (default: all cores; 1 = this process), or those of `scheduler`.
 
-    An existing cluster must see the dataset, the hand and the output under the same paths. InputError when both are
-    given, the count is not positive, or nothing answers at the address within 20 seconds.
+    An existing cluster must see the dataset, the hand and the output under the same paths. `dashboard` shows Dask's
+    page of local workers on 127.0.0.1. InputError when both are given, the count is not positive, there can be no
+    dashboard, or nothing answers at the address within 20 seconds.
     """
-    _check_workers(workers, scheduler)
+    _check_workers(workers, scheduler, dashboard)
     count = granted_cores() if workers is None else workers
     if scheduler is None and count == 1:
         yield InProcess()
         return
-    with _dask_silenced(), _remote(scheduler) if scheduler is not None else _local(count) as client:
+    with _dask_silenced(), _remote(scheduler) if scheduler is not None else _local(count, dashboard) as client:
         yield client
 
 
-def check_cluster(workers: int | None, scheduler: str | None) -> None:
+def check_cluster(workers: int | None, scheduler: str | None, dashboard: bool = False) -> None:
     """InputError where `connect` would raise one: to be asked before anything is written or discarded."""
-    _check_workers(workers, scheduler)
+    _check_workers(workers, scheduler, dashboard)
     if scheduler is not None:
         with _dask_silenced(), _remote(scheduler):
             pass
 
 
-def _check_workers(workers: int | None, scheduler: str | None) -> None:
+def _check_workers(workers: int | None, scheduler: str | None, dashboard: bool) -> None:
     if scheduler is not None and workers is not None:
         raise InputError("--workers and --scheduler: give one of the two; a scheduler brings its own workers")
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: expected a positive number")
+    if not dashboard:
+        return
+    if scheduler is not None:
+        raise InputError("--dashboard: is for local workers; a scheduler brings its own, start it with --dashboard")
+    if (granted_cores() if workers is None else workers) == 1:
+        raise InputError("--dashboard: one worker needs no scheduler, which would show it; give --workers 2 or more")
+    if find_spec("bokeh") is None:
+        raise InputError(
+            "--dashboard: Dask draws it with bokeh, which is not installed; pip install 'h2onet[dashboard]'"
+        )
 
 
 @contextmanager
@@ -167,10 +182,11 @@ def _await_workers(client: Client, address: str) -> None:
 
 
 @contextmanager
-def _local(count: int) -> Iterator[Client]:
+def _local(count: int, dashboard: bool = False) -> Iterator[Client]:
     """A scheduler and workers that only this process can talk to: TLS credentials are made for them and never written.
 
-    Without them every user of this machine could run functions in the workers and here.
+    Without them every user of this machine could run functions in the workers and here. The dashboard is a page to look
+    at, for everybody on this machine; it runs nothing.
     """
     # Spawned: OpenGL and thread pools do not survive a fork. The variables must be set before NumPy loads there.
     settings = {
@@ -192,16 +208,20 @@ def _local(count: int) -> Iterator[Client]:
         with _interrupts_held():
             security = Security.temporary()
             here = {"protocol": "tls://", "host": "127.0.0.1", "security": security}
+            kind = Scheduler if dashboard else PrivateScheduler
+            shown = {"dashboard": dashboard, **({"dashboard_address": _DASHBOARD} if dashboard else {})}
             worker = {**here, "nthreads": 1, "memory_limit": 0, "worker_class": PrivateWorker}
             cluster = SpecCluster(
                 workers={number: {"cls": Nanny, "options": worker} for number in range(count)},
-                scheduler={"cls": PrivateScheduler, "options": {**here, "port": 0, "dashboard": False}},
+                scheduler={"cls": kind, "options": {**here, "port": 0, **shown}},
                 security=security,
             )
             stack.callback(cluster.close, timeout=10)
             client = Client(cluster, security=security, set_as_default=False)
             stack.callback(client.close, timeout=5)
             client.register_plugin(OneThread())
+        if dashboard:
+            log.info("dashboard: http://127.0.0.1:%d/status", cluster.scheduler.http_server.port)
         yield client
 
 

@@ -35,6 +35,7 @@ class LabelSettings:
     renderer: str = "auto"
     workers: int | None = None
     scheduler: str | None = None
+    dashboard: bool = False
     json: Path | None = None
     sheet: Path | None = None
     limit: int | None = None

@@ -36,7 +36,7 @@ def prepare_labels(settings: LabelSettings) -> LabelSummary:
     settings = resolve_settings(settings)
     sequences = find_sequences(settings)
     job = _job(settings, sequences)
-    check_cluster(settings.workers, settings.scheduler)
+    check_cluster(settings.workers, settings.scheduler, settings.dashboard)
     keys = [sequence.key for sequence in sequences]
     check_keys(settings.root, keys)
     labels = LabelStore.create(settings.out, identity(settings, sequences, job), settings.overwrite)
@@ -88,11 +88,11 @@ def _tasks(labels: LabelStore, sequences: Sequence[CameraSequence]) -> list[Came
 def _run(settings: LabelSettings, job: Job, tasks: list[CameraSequence]) -> list[Failure]:
     """Run the tasks; returns those that no worker survived."""
     workers = settings.workers
-    if workers is None and settings.scheduler is None and len(tasks) == 1:
+    if workers is None and settings.scheduler is None and not settings.dashboard and len(tasks) == 1:
         workers = 1
     lost, done = [], 0
     try:
-        with connect(workers, settings.scheduler) as client:
+        with connect(workers, settings.scheduler, settings.dashboard) as client:
             results = run_tasks(
                 client,
                 partial(label_sequence, job),

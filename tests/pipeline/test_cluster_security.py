@@ -186,3 +186,28 @@ def test_a_scheduler_that_says_nothing_is_one_line(monkeypatch):
         with pytest.raises(InputError, match="nothing is said for 1 s") as caught:
             check_cluster(None, f"tcp://127.0.0.1:{silent.getsockname()[1]}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_dashboard_is_asked_for_and_stays_on_this_machine(monkeypatch, caplog):
+    caplog.set_level("INFO", cluster.__name__)
+    monkeypatch.setattr(cluster, "find_spec", lambda name: name)  # without bokeh Dask serves a page that says so
+    with connect(workers=2, dashboard=True) as client:
+        [address] = [record.args[0] for record in caplog.records if record.message.startswith("dashboard: http://127")]
+        assert {ip for ip, _ in listening()} == {"127.0.0.1"}
+        with urllib.request.urlopen(f"http://127.0.0.1:{address}/status", timeout=20) as page:
+            assert page.status == 200
+        assert results_of(client) == {n: n * n for n in range(6)}
+
+
+@pytest.mark.parametrize(
+    ("workers", "scheduler", "bokeh", "said"),
+    [
+        (2, None, False, "h2onet.dashboard"),
+        (1, None, True, "--workers 2"),
+        (None, "tcp://127.0.0.1:9", True, "its own"),
+    ],
+)
+def test_what_can_have_no_dashboard(workers, scheduler, bokeh, said, monkeypatch):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: name if bokeh else None)
+    with pytest.raises(InputError, match=said):
+        check_cluster(workers, scheduler, dashboard=True)
