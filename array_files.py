@@ -20,7 +20,7 @@ import numpy as np
 from .errors import one_line
 
 LARGEST = 256 * 2**20
-"""Bytes of one array, where its wanted shape leaves that open."""
+"""Bytes of all arrays that are read from one file."""
 _MOST_MEMBERS = 1000
 _LONGEST_HEADER = 4096
 _HEADER = re.compile(
@@ -50,10 +50,11 @@ def read_npz(
             with zipfile.ZipFile(file) as archive:
                 if len(archive.namelist()) > _MOST_MEMBERS:
                     raise ValueError(f"holds {len(archive.namelist())} arrays, expected at most {_MOST_MEMBERS}")
-                return {
-                    name: _member(archive, name, shape, (kinds or {}).get(name, NUMBERS), largest)
-                    for name, shape in wanted.items()
-                }
+                found: dict[str, np.ndarray] = {}
+                for name, shape in wanted.items():
+                    left = largest - sum(array.nbytes for array in found.values())
+                    found[name] = _member(archive, name, shape, (kinds or {}).get(name, NUMBERS), left)
+                return found
     except _FAULTS as error:
         raise ValueError(f"is no whole .npz file ({one_line(error, 120) or type(error).__name__})") from None
 

@@ -4,7 +4,6 @@ Both were scored on the same frames (their protocols say so), so differences are
 recording are alike, so the bootstrap draws whole recordings, and the sign-flip test flips whole recordings.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, brief
+from ..untrusted import read_json as parse_file
 from .frames_npz import read_frames
 from .protocol import COMPARED
 from .scoring.confidence import bootstrap_interval, sign_flip_p
@@ -81,6 +81,10 @@ def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Co
     folders = Path(first), Path(second)
     metrics = [read_json(folder / "metrics.json") for folder in folders]
     protocols = [read_json(folder / "protocol.json") for folder in folders]
+    for folder, values in zip(folders, metrics, strict=True):
+        for name, value in values.items():
+            if not isinstance(value, int | float | None):
+                raise InputError(f"{folder}/metrics.json: {brief(name)} is {brief(value)}, expected a number or null")
     unlike = differences(*protocols)
     if unlike and not force:
         raise InputError(
@@ -105,7 +109,9 @@ def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Co
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """The protocol fields that make two scores incomparable, in words."""
-    return [f"{name} {a.get(name)!r} against {b.get(name)!r}" for name in COMPARED if a.get(name) != b.get(name)]
+    return [
+        f"{name} {brief(a.get(name))} against {brief(b.get(name))}" for name in COMPARED if a.get(name) != b.get(name)
+    ]
 
 
 def paired_statistics(
@@ -129,12 +135,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of a result folder."""
     if not path.is_file():
         raise InputError(f"{path}: not found; expected a folder that h2o evaluate wrote")
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); run h2o evaluate again") from error
+    content = parse_file(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
+        raise InputError(f"{path}: expected a JSON object, found {brief(content)}")
     return content
 
 

@@ -4,16 +4,15 @@ Columns over the N frames in the order they were scored: sequence, recording (st
 frame and metric in the units of metrics.json, and joint_errors_mm, joint_errors_pa_mm (N, 21) where joints are known.
 """
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..array_files import NUMBERS, TEXT, names_of, read_npz
 from ..durable import writing_file
-from ..errors import InputError
+from ..errors import InputError, one_line
 
 NAME = "frames.npz"
 KEYS = ("sequence", "recording", "frame")
@@ -34,11 +33,14 @@ def read_frames(folder: Path) -> dict[str, NDArray]:
     if not path.is_file():
         raise InputError(f"{path}: not found; expected a folder that h2o evaluate wrote")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error}); run h2o evaluate again") from error
+        names = names_of(path)
+        columns = read_npz(path, dict.fromkeys(names), dict.fromkeys(names, NUMBERS + TEXT))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({one_line(error, 160)}); run h2o evaluate again") from error
     missing = [name for name in KEYS if name not in columns]
     if missing:
         raise InputError(f"{path}: has no column {missing[0]!r}; run h2o evaluate again")
+    rows = {name: column.shape[:1] for name, column in columns.items()}
+    if len(set(rows.values())) > 1 or any(columns[name].ndim != 1 for name in KEYS):
+        raise InputError(f"{path}: its columns have other lengths; run h2o evaluate again")
     return columns

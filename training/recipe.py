@@ -16,9 +16,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ..errors import InputError
+from ..errors import InputError, brief, one_line
 
 PRESETS = Path(__file__).parent / "presets"
+LARGEST = 2**18  # bytes of a recipe; presets have 2 kB
 DATASETS = {"dexycb": ("dexycb",), "ho3d": ("ho3d-v2", "ho3d-v3"), "any": ()}  # () accepts every dataset
 AMP = ("auto", "off", "bf16", "fp16")
 ORDERS = ("official", "corrected")
@@ -130,9 +131,13 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     if not path.is_file():
         raise InputError(f"recipe {name}: no such preset or file; presets are {', '.join(preset_names())}")
     try:
-        content = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML ({error})") from None
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise ValueError(f"more than {LARGEST >> 10} kB")
+        content = tomllib.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid TOML ({one_line(error, 160)})") from None
     values = _convert({"name": path.stem} | content, str(path))
     missing = [key for key, default, _ in describe_keys() if default == "required" and key not in values]
     if missing:
@@ -193,7 +198,7 @@ def _convert(values: dict[str, Any], where: str) -> dict[str, Any]:
         if key == "init":
             key, value = "starts_from", "" if value in ("none", "nothing") else value
         if key not in _TYPES:
-            raise InputError(f"{where}: unknown key {key!r}; known keys are {', '.join(_TYPES)}")
+            raise InputError(f"{where}: unknown key {brief(key)}; known keys are {', '.join(_TYPES)}")
         kind, given = _TYPES[key], value
         if kind is str and type(value) in (int, float):  # --set name=7
             given = str(value)
@@ -202,14 +207,14 @@ def _convert(values: dict[str, Any], where: str) -> dict[str, Any]:
         try:
             converted[key] = msgspec.convert(given, kind)
         except msgspec.ValidationError:
-            raise InputError(f"{where}: {key} = {value!r}, expected {_EXPECTED[kind]}") from None
+            raise InputError(f"{where}: {key} = {brief(value)}, expected {_EXPECTED[kind]}") from None
     return converted
 
 
 def _read(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -76,5 +76,5 @@ def _cut_after(path: Path, step: int) -> None:
 def _step_of(line: str) -> int | None:
     try:
         return int(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return None

@@ -17,8 +17,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data.readers.ho3d_lists import read_lines
 from ...durable import writing_file
-from ...errors import InputError
+from ...errors import InputError, one_line
 from ...hand.camera import opencv_from_opengl
 from ...hand.parts import JOINTS, JOINTS_FROM_MANO, VERTICES
 from .. import metrics
@@ -26,6 +27,8 @@ from .. import metrics
 HO3D_FROM_JOINTS = [JOINTS_FROM_MANO.index(i) for i in range(JOINTS)]  # HO3D's order: MANO's joints, then the tips
 FRAME_COUNTS = {"ho3d-v2": 11_524, "ho3d-v3": 20_137}
 MOST_BYTES = 8 * 2**30  # of a zipped pred.json; v3's 20,137 frames take about 1.2 GB
+_LONGEST_POINT = 1000  # bytes of JSON; with 17 digits a point has about 70
+FREE_BYTES, MOST_INFLATED = 2**24, 20  # what a zip may inflate to; digits become a third, lists of null less
 _WRONG_UNIT = 50.0  # times larger than the truth: millimetres (1000) or centimetres (100) instead of metres
 
 
@@ -96,7 +99,7 @@ def read_points(path: Path, type_: Any) -> Any:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # stays open: the raw frames point into it
     try:
         return msgspec.json.decode(data, type=type_)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         # Python's json module writes NaN and Infinity, which are not JSON.
         broken = re.search(rb"NaN|-?Infinity", data)
         if broken:
@@ -105,7 +108,7 @@ def read_points(path: Path, type_: Any) -> Any:
                 f"{path}: holds {broken.group().decode()} after {before} frames (joints first, then vertices); the "
                 "prediction is broken there: fix it, or write null for that frame and score the others"
             ) from error
-        raise InputError(f"{path}: not of HO3D's JSON format: {error}") from error
+        raise InputError(f"{path}: not of HO3D's JSON format: {one_line(error, 160)}") from error
 
 
 def read_zip(path: Path) -> bytes:
@@ -115,12 +118,16 @@ def read_zip(path: Path) -> bytes:
             names = [name for name in bundle.namelist() if name.lower().endswith(".json")]
             if len(names) != 1:
                 raise InputError(f"{path}: expected one .json file in the zip, found {len(names)}")
-            size = bundle.getinfo(names[0]).file_size
-            if size > MOST_BYTES:
-                raise InputError(f"{path}: {size} bytes of JSON; expected at most {MOST_BYTES}: is it a prediction?")
+            entry = bundle.getinfo(names[0])
+            size = entry.file_size
+            if size > min(MOST_BYTES, FREE_BYTES + MOST_INFLATED * entry.compress_size):
+                raise InputError(
+                    f"{path}: {size} bytes of JSON in {entry.compress_size}; expected at most {MOST_BYTES}, and "
+                    f"{MOST_INFLATED} to one: is it a prediction?"
+                )
             return bundle.read(names[0])
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path}: the zip cannot be read ({error}); write it again") from error
+        raise InputError(f"{path}: the zip cannot be read ({one_line(error, 160)}); write it again") from error
 
 
 def to_array(frames: list[msgspec.Raw], points: int, path: Path, field: str) -> NDArray[np.float64]:
@@ -130,11 +137,15 @@ def to_array(frames: list[msgspec.Raw], points: int, path: Path, field: str) -> 
     for n, raw in enumerate(frames):
         text = bytes(raw)
         rows = text.count(b"[") - 1
+        if len(text) > points * _LONGEST_POINT:
+            raise InputError(f"{path}: {field}: frame {n}: {len(text)} bytes for {points} points of 3 numbers")
         try:
             # Flat lists become arrays several times faster than nested ones.
             numbers = decoder.decode(b"[" + text.translate(None, b"[]") + b"]")
-        except msgspec.DecodeError as error:
-            raise InputError(f"{path}: {field}: frame {n}: {error}; expected {points} points of 3 numbers") from error
+        except (msgspec.DecodeError, ValueError, OverflowError) as error:
+            raise InputError(
+                f"{path}: {field}: frame {n}: {one_line(error, 160)}; expected {points} points of 3 numbers"
+            ) from error
         if rows != points or len(numbers) != points * 3:
             raise InputError(
                 f"{path}: {field}: frame {n}: expected {points} points of 3 numbers, found {rows} points and "
@@ -180,7 +191,15 @@ def load_predictions(path: Path) -> tuple[Meshes, NDArray[np.int64], int]:
 def read_evaluation_list(folder: Path) -> list[str] | None:
     """Read the lines "SEQ/NNNN" of the evaluation.txt beside the ground truth; None where there is none."""
     path = folder / "evaluation.txt"
-    return path.read_text().split() if path.is_file() else None
+    return read_frame_names(path) if path.is_file() else None
+
+
+def read_frame_names(path: Path) -> list[str]:
+    """Read the names "SEQ/NNNN" in a list of frames; InputError where it is no text."""
+    try:
+        return " ".join(read_lines(path)).split()
+    except ValueError as error:
+        raise InputError(f"{path}: not readable ({one_line(error, 160)}); expected HO3D's list of frames") from None
 
 
 def check_predictions(path: Path, predicted: Meshes, truth: Meshes) -> None:

@@ -113,7 +113,7 @@ def match_frames(
         raise InputError("--frames: the ground truth folder has no evaluation.txt that says which frames it holds")
     if not frames.is_file():
         raise InputError(f"{frames}: file not found; expected a text file with a SEQ/NNNN for every prediction")
-    named = frames.read_text().split()
+    named = ho3d.read_frame_names(frames)
     if len(named) != length:
         raise InputError(f"{frames}: names {len(named)} frames, {path} holds {length}")
     places = {line: n for n, line in enumerate(lines)}

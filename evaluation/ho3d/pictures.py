@@ -16,8 +16,10 @@ from ...data.frame import CameraSequence, Frame
 from ...data.loading.crops import crop_box, crop_from_photo, transform
 from ...data.photos import BadPhoto, decode
 from ...data.readers.ho3d import ho3d_frames
+from ...errors import brief
 from ...hand.camera import opencv_from_opengl, project
 from ...hand.draw import BLUE, ORANGE, Picture
+from ...untrusted import check_key
 from ..page.cards import CROP, FACTOR, GROUND, HEAT_CAPTION, HEAT_MAXIMUM, Card, is_drawable
 from ..page.pictures import data_uri, heat_colours
 from .files import Meshes
@@ -47,10 +49,14 @@ class Photos:
     def frame(self, name: str) -> tuple[Frame, Picture] | str:
         """Read the frame "SEQ/NNNN" and its photo, or return why there is none."""
         key, _, number = name.rpartition("/")
-        if self.root is None or not key or not number.isdecimal():
-            return f"{name}: no evaluation.txt names its sequence"
+        try:
+            check_key(key, "sequence", 1)
+        except ValueError:
+            key = ""
+        if self.root is None or not key or not number.isdecimal() or len(number) > 9:
+            return f"{brief(name)[1:-1]}: no evaluation.txt names its sequence"
         listed = CameraSequence(
-            self.dataset, str(self.root), "test", "", key, np.array([int(number)], np.int32), np.zeros(1, np.int64)
+            self.dataset, str(self.root), "test", "", key, np.array([int(number)], np.int64), np.zeros(1, np.int64)
         )
         found = next(ho3d_frames(listed, masks=False))
         if not isinstance(found, Frame):

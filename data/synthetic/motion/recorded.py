@@ -6,8 +6,6 @@ Metres, radians, OpenCV axes; the world frame is the master camera's, joints run
 from __future__ import annotations
 
 import logging
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ....errors import InputError
+from ....array_files import TEXT, WHOLE, Wanted, read_npz
+from ....errors import InputError, one_line
 from ....hand.parts import JOINTS_FROM_MANO
 from ..scene.objects import object_mesh
 
@@ -29,6 +28,7 @@ _FIELDS = {
     "object_index": (),
     "sequence_index": (),
 }
+_INDICES = ("frame", "object_index", "sequence_index")
 SIDE = "left"
 """All recorded hands are left hands."""
 
@@ -53,19 +53,22 @@ class Motion:
 @lru_cache(maxsize=1)
 def load_motion(path: Path) -> Motion:
     """Read a motion file (npz). InputError naming the field that is missing or has another shape than expected."""
+    wanted: dict[str, Wanted] = {name: (None, *shape) for name, shape in _FIELDS.items()}
+    names = dict.fromkeys(("sequences", "object_names"), (None,))
     try:
-        with np.load(path, allow_pickle=False) as content:
-            data = {key: content[key] for key in content.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: no readable motion file ({error}); expected an npz of recorded frames") from error
-    count = len(data.get("hand_pose", ()))
-    for name, shape in _FIELDS.items():
-        if name not in data or data[name].shape != (count, *shape) or count == 0:
-            found = data[name].shape if name in data else "nothing"
-            raise InputError(f"{path}: {name}: expected shape ({count or 'N'}, {str(shape)[1:]}, found {found}")
-    for name in ("sequences", "object_names"):
-        if name not in data:
-            raise InputError(f"{path}: {name} is missing; expected a list of names")
+        data = read_npz(path, wanted | names, dict.fromkeys(names, TEXT) | dict.fromkeys(_INDICES, WHOLE))
+    except (OSError, ValueError) as error:
+        reason = one_line(getattr(error, "strerror", None) or error, 160)
+        raise InputError(f"{path}: no readable motion file ({reason}); expected an npz of recorded frames") from error
+    count = len(data["hand_pose"])
+    for name in _FIELDS:
+        if len(data[name]) != count or count == 0:
+            raise InputError(f"{path}: {name}: expected {count or 'N'} frames, found {len(data[name])}")
+        if not np.isfinite(data[name]).all():
+            raise InputError(f"{path}: {name}: expected finite numbers, found others")
+    places = data["object_index"]
+    if places.min() < 0 or places.max() >= len(data["object_names"]):
+        raise InputError(f"{path}: object_index: expected places in object_names, found {places.max()}")
     index = data["sequence_index"]
     spans = {}
     for i, name in enumerate(data["sequences"]):
