@@ -56,10 +56,13 @@ def photo_size(data: bytes) -> tuple[int, int]:
 
 def _header_size(data: bytes) -> tuple[int, int]:
     if data.startswith(_SOI):
-        return _jpeg_header(data)[0]
-    if data.startswith(_PNG) and len(data) >= 24:
-        return struct.unpack(">II", data[16:24])
-    raise BadPhoto(f"neither JPEG nor PNG ({len(data)} bytes)")
+        width, height = _jpeg_header(data)[0]
+    elif data.startswith(_PNG) and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+    else:
+        raise BadPhoto(f"neither JPEG nor PNG ({len(data)} bytes)")
+    check_pixels(width, height)
+    return width, height
 
 
 def check_pixels(width: int, height: int) -> None:
@@ -103,7 +106,7 @@ def decode(data: bytes | np.ndarray) -> np.ndarray:
     content = data if isinstance(data, bytes) else data.tobytes()
     if not content:
         raise BadPhoto("empty file")
-    check_pixels(*_header_size(content))
+    _header_size(content)
     buffer = np.frombuffer(content, np.uint8)
     image = cv2.imdecode(buffer, _READ)
     if image is None:

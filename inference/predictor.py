@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..data.loading.augment import NOTHING, patch, photo_affine
 from ..data.loading.crops import FROM_JOINTS, SIZE, crop_box, square_box, transform
+from ..data.loading.crops import GIVEN as FROM_BOX
 from ..data.loading.windows import Window, window_of, window_positions
 from ..errors import InputError, brief
 from ..network.checkpoint import load_checkpoint, read_metadata
@@ -214,7 +215,9 @@ def given_square(box: NDArray[np.float64], width: int, height: int) -> NDArray[n
         raise InputError(f"box: empty ({x0:g}, {y0:g}, {x1:g}, {y1:g}); expected x0 < x1 and y0 < y1 in pixels")
     if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
         raise InputError(f"box: ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside the {width} x {height} picture")
-    square, _ = crop_box(None, box, width, height)
+    square, rule = crop_box(None, box, width, height)
+    if rule != FROM_BOX:
+        raise InputError(f"box: ({x0:g}, {y0:g}, {x1:g}, {y1:g}) holds less than two pixels of the picture")
     return square
 
 
@@ -235,9 +238,9 @@ def trained_window(checkpoint: str | Path) -> Window | None:
     if folder is None:
         return None  # an official file: the published ones were trained on DexYCB
     recipe = read_metadata(folder).get("recipe")
-    if not isinstance(recipe, dict) or recipe.get("dataset") not in WINDOWS or recipe.get("frames") != 3:
-        return None
-    return window_of(WINDOWS[recipe["dataset"]], train=False)
+    dataset = recipe.get("dataset") if isinstance(recipe, dict) and recipe.get("frames") == 3 else None
+    known = isinstance(dataset, str) and dataset in WINDOWS
+    return window_of(WINDOWS[dataset], train=False) if known else None
 
 
 def _is_bfloat16(precision: str) -> bool:

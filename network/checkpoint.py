@@ -100,6 +100,8 @@ def save_checkpoint(
             torch.save(dict(training_state), temporary / TRAINING)
         config = config_json(model, file_sha256(temporary / WEIGHTS), metadata)
         (temporary / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=True) + "\n", encoding="utf-8")
+        # safetensors writes for its user alone, whatever the umask says: the weights get what other files have.
+        (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode & 0o777)
     return target
 
 
@@ -127,7 +129,8 @@ def load_training_state(folder: str | Path) -> dict[str, Any]:
 
 def read_metadata(folder: str | Path) -> dict[str, Any]:
     """The metadata that `save_checkpoint` was given, `{}` where there was none. Raises InputError for other folders."""
-    return dict(read_config(require_folder(Path(folder))).get("metadata") or {})
+    metadata = read_config(require_folder(Path(folder))).get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def checkpoint_hash(path: str | Path) -> str:

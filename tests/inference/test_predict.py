@@ -1,6 +1,7 @@
 """h2o predict: what it writes for folders and videos, and a named row for everything that fails."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from h2onet.hand.mano import load_hand
 from h2onet.inference.latency import measure
 from h2onet.inference.places import read_boxes, read_intrinsics
 from h2onet.inference.predict import predict
-from h2onet.inference.predictor import Predictor
+from h2onet.inference.predictor import Predictor, given_square, trained_window
 from h2onet.network.checkpoint import save_checkpoint
 from h2onet.network.h2onet import NetworkConfig, build_network
 from mesh_reader import read_mesh
@@ -71,6 +72,37 @@ def test_folder_of_pictures(checkpoint: Path, folder: Path, tmp_path: Path) -> N
     assert picture is not None
     alone = Predictor(checkpoint)(np.asarray(picture, np.uint8)[..., ::-1])
     assert np.array(found[1]["joints_m"]) == pytest.approx(alone.joints, abs=1e-5)
+
+
+def test_a_mixed_folder_of_odd_names(checkpoint: Path, tmp_path: Path, caplog) -> None:
+    """Pictures of any name become files and rows of that name; what is not read is told once, with what to do."""
+    images, out = tmp_path / "my\nphotos", tmp_path / "out"
+    images.mkdir()
+    png = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))[1].tobytes()
+    for name in ("suffixless", "a.jfif", "a\nb.png", "-x.png", "\udcff.png", "y" * 251 + ".png"):
+        (images / name).write_bytes(png)
+    (images / "IMG.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (images / "notes.txt").write_text("no picture")
+    (images / "c.jpg").mkdir()
+    summary = predict(checkpoint, out, images=images)
+    assert (summary.hands, summary.failures) == (6, 1)
+    assert {row["name"] for row in rows(out / "predictions.jsonl")} == {
+        path.name for path in images.iterdir() if path.suffix not in (".HEIC", ".txt", ".jpg")
+    }
+    assert rows(out / "failures.jsonl")[0]["reason"] == "is a folder, expected a picture"
+    assert len(list((out / "meshes").iterdir())) == len(list((out / "overlays").iterdir())) == 6
+    assert [record.message for record in caplog.records if "not read" in record.message] == [
+        f"--images {images}: 1 pictures are not read (1 .heic); convert them to JPEG or PNG, or name them so where they"
+        " are"
+    ]
+
+
+@pytest.mark.parametrize("metadata", ["x", [], {"recipe": {"dataset": [], "frames": 3}}, {"recipe": 1}])
+def test_what_a_checkpoint_says_of_its_training_is_not_believed(checkpoint: Path, tmp_path: Path, metadata) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "net")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"metadata": metadata}))
+    assert trained_window(folder) is None
 
 
 def test_boxes_and_sides_from_a_file(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
@@ -156,6 +188,12 @@ def test_bad_box_files_are_refused(tmp_path: Path, name: str, text: str, words: 
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=words):
         read_boxes(tmp_path / name)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 1, 1), (0, 0, 1e-9, 1e-9), (119, 89, 300, 300), (5, 5, 5, 9), (9, 9, 5, 5)])
+def test_boxes_that_hold_nothing_are_refused(box: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match=r"box: .*(empty|less than two pixels)"):
+        given_square(np.array(box, np.float64), 120, 90)
 
 
 def test_intrinsics_from_every_form(tmp_path: Path) -> None:
