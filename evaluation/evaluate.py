@@ -32,7 +32,7 @@ from .meshes import DEFAULT_FRAMES, MeshChoice, write_meshes
 from .page.cards import Drawer
 from .page.clips import Result, Section, write_report
 from .page.training import read_histories, training_section
-from .protocol import build_protocol
+from .protocol import build_protocol, refuse_foreign
 from .scoring.breakdowns import break_down
 from .scoring.facts import FrameFacts
 from .scoring.scores import FrameScores, predicted_hands, score_batch
@@ -104,12 +104,13 @@ def evaluate_clips(
         metrics |= score_as_ho3d(store, scores, facts, vertices)
     breakdown = break_down(scores, facts) | {"confidence_95": intervals(scores, facts)}
     protocol = build_protocol(store, scores.frame_index, network, checkpoint, tips or "of the network")
+    write_json(out / "protocol.json", protocol)  # first: it says that the folder is an evaluation's
     write_exports(out, scores, facts, vertices, exports)
     if choice is not None:
         write_meshes(
             out, choice, network, samples, store, hand, scores, facts, regressor=regressor, batch_size=batch_size
         )
-    for name, content in (("metrics", metrics), ("breakdown", breakdown), ("protocol", protocol)):
+    for name, content in (("metrics", metrics), ("breakdown", breakdown)):
         write_json(out / f"{name}.json", content)
     if report:
         result = Result(metrics, breakdown, protocol, scores, facts)
@@ -126,6 +127,7 @@ def as_path(given: str | Path | None) -> Path | None:
 def check_exports(store: ClipStore, network: H2ONet, out: Path, exports: Exports) -> None:
     """Refuse exports that cannot be correct, or cannot be written, before any work is done."""
     require_writable(out, "--out")
+    refuse_foreign(out)
     files = {
         "--ho3d-json": exports.ho3d_json,
         "--dexycb-txt": exports.dexycb_txt,

@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 from ..data.clips import ClipStore
 from ..data.loading.crops import GIVEN_MARGIN, JOINT_MARGIN, SIZE
 from ..data.loading.windows import window_of
+from ..errors import InputError
 from ..network.checkpoint import checkpoint_hash
 from ..network.h2onet import H2ONet
+from ..untrusted import read_json
 
 VERSION = 2
+RESULTS = ("protocol.json", "metrics.json", "breakdown.json", "frames.npz", "scores.txt", "missing.txt", "report.json")
+PAGE_MARKS = (b'<meta name="generator" content="h2onet', b":root { --ink: #1d2430; --soft: #5b6675;")
+"""What tells a page of h2o evaluate; version 0.1.0's had only its colours."""
+_HEAD = 4096
 # Two scores are comparable when these agree; all other fields say what was scored, and with which software.
 COMPARED = (
     "version",
@@ -34,6 +40,26 @@ COMPARED = (
     "label_rules",
     "mano_sha256",
 )
+
+
+def refuse_foreign(out: Path) -> None:
+    """InputError where `out` holds results by the names of an evaluation's that h2o evaluate did not write."""
+    page, there = out / "report.html", [name for name in RESULTS if (out / name).exists()]
+    own_page = page.is_file() and any(mark in page.read_bytes()[:_HEAD] for mark in PAGE_MARKS)
+    if page.exists() and not own_page:
+        raise InputError(f"--out: {page} is not of h2o evaluate and would be replaced; move it, or give another --out")
+    if there and not own_page and not _is_own(out / "protocol.json"):
+        raise InputError(
+            f"--out: {out / there[0]} is not of h2o evaluate and would be replaced; move it, or give another --out"
+        )
+
+
+def _is_own(protocol: Path) -> bool:
+    try:
+        content = read_json(protocol)
+    except (OSError, InputError):
+        return False
+    return isinstance(content, dict) and type(content.get("version")) is int and "frames_sha256" in content
 
 
 def hash_lines(lines: Iterable[str]) -> str:

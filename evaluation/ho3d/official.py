@@ -17,7 +17,7 @@ from ...errors import InputError
 from ...hand.parts import JOINTS, VERTICES
 from .. import metrics
 from ..frames_npz import write_frames
-from ..protocol import VERSION, hash_lines, versions
+from ..protocol import VERSION, hash_lines, refuse_foreign, versions
 from ..scoring.confidence import recordings
 from . import files as ho3d
 from .files import Meshes
@@ -59,6 +59,7 @@ def evaluate_predictions(
     if dataset not in ho3d.FRAME_COUNTS:
         raise InputError(f"--dataset: expected {' or '.join(ho3d.FRAME_COUNTS)}, found {dataset!r}")
     require_writable(out, "--out")
+    refuse_foreign(out)
     truth = ho3d.load_ground_truth(folder)
     lines = ho3d.read_evaluation_list(folder)
     if lines is not None and len(lines) != len(truth):
@@ -249,8 +250,9 @@ def build_protocol(dataset: str, path: Path, scored: NDArray, missing: NDArray) 
 
 def write_results(out: Path, found: Scored, breakdown: dict[str, dict]) -> None:
     """Write the result files; missing.txt names the frames that were not predicted, where there are some."""
+    write_json(out / "protocol.json", found.protocol)  # first: it says that the folder is an evaluation's
     write_text(out / "scores.txt", "".join(f"{name}: {value:f}\n" for name, value in found.scores.items()))
-    for name, content in (("metrics", found.scores), ("breakdown", breakdown), ("protocol", found.protocol)):
+    for name, content in (("metrics", found.scores), ("breakdown", breakdown)):
         write_json(out / f"{name}.json", content)
     if len(found.missing):
         write_text(out / "missing.txt", "".join(f"{name}\n" for name in found.missing.tolist()))
