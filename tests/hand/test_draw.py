@@ -1,5 +1,7 @@
 """Drawing: normals of a closed mesh, a hand from its back, overlays that touch only what they cover."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from h2onet.hand.camera import project
@@ -59,3 +61,18 @@ def test_a_skeleton_is_drawn_into_a_copy():
     assert not picture.any()
     assert drawn[40, 70].any() and not drawn[80, 70].any()
     assert overlay_skeleton(picture, np.full((21, 2), 1e9)).shape == picture.shape
+
+
+def test_an_overlay_costs_what_the_mesh_covers(hand):
+    """A phone's picture has 12 million pixels; the hand a small part of them."""
+    vertices, faces = hand
+    placed, camera = from_the_back(vertices, SIDE)
+    picture = np.zeros((1500, 2000, 3), np.uint8)
+    overlay_mesh(picture[:SIDE, :SIDE], placed, faces, camera)  # compiles
+    tracemalloc.start()
+    try:
+        drawn = overlay_mesh(picture, placed, faces, camera)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert drawn.any() and peak < 3 * picture.nbytes
