@@ -126,7 +126,9 @@ def read_zip(path: Path) -> bytes:
                     f"{MOST_INFLATED} to one: is it a prediction?"
                 )
             return bundle.read(names[0])
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path}: the zip cannot be read ({one_line(error, 160)}); write it again") from error
 
 

@@ -108,7 +108,7 @@ def tls_cluster(folder: Path, certificates: dict[str, str], host: str, prefix: t
     processes = [subprocess.Popen([*dask_command, "scheduler", *listen], **common)]
     try:
         deadline = time.monotonic() + 90
-        while not file.exists() and time.monotonic() < deadline:
+        while not (file.exists() and file.stat().st_size) and time.monotonic() < deadline:  # made first, filled later
             time.sleep(0.05)
         address = json.loads(file.read_text())["address"]
         worker = [*dask_command, "worker", address, "--nthreads", "1", "--no-dashboard"]
