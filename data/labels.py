@@ -83,11 +83,13 @@ class LabelStore:
 
         With the attributes `required`, and those that the store's settings repeat as they are there.
         """
-        finished = self.store.finished()
+        keys, finished = list(keys), self.store.finished()
         facts = [finished.get(key) for key in keys]
         try:
             index = self.store.read_index(LabelIndex, COLUMNS)
             index.check_whole()
+            if not self._is_repeated_by(index, keys):
+                return False
         except InputError:
             return False
         settings = self.store.attrs["settings"]
@@ -97,6 +99,16 @@ class LabelStore:
             and not set(required) - set(index.attrs)
             and all(index.attrs[name] == settings[name] for name in repeated)
         )
+
+    def _is_repeated_by(self, index: Columns, keys: list[str]) -> bool:
+        """Whether the index holds, byte for byte, what the sequences hold."""
+        start = 0
+        for block in self._blocks(keys):
+            end = start + len(block["frame"])
+            if any(index.part(name, start, end).tobytes() != values.tobytes() for name, values in block.items()):
+                return False
+            start = end
+        return start == index.attrs["frames"]
 
     def _blocks(self, keys: list[str], rows_per_block: int = 16384) -> Iterator[Rows]:
         pending: list[Rows] = []

@@ -117,14 +117,12 @@ class LocalTarget:
     def keep_whole(self, keys: Iterable[str]) -> set[str]:
         """The finished ones of `keys`; those with failed photos are removed, so that they are tried again.
 
-        Damaged ones count as unfinished: `commit` replaces them.
+        Damaged ones are removed as well.
         """
         keys = list(keys)
-        damaged = self._store.find_damaged(keys, ClipSequence)
-        for damage in damaged.values():
+        for damage in self._store.discard_damaged(keys, ClipSequence):
             log.warning("damaged, made again: %s", damage)
-        done = set()
-        finished = {key: attrs for key, attrs in self._store.finished().items() if key not in damaged}
+        done, finished = set(), self._store.finished()
         for key in keys:
             if key in finished and not finished[key]["failures"]:
                 done.add(key)

@@ -68,10 +68,9 @@ def _job(settings: LabelSettings, sequences: Sequence[CameraSequence]) -> Job:
 
 def _tasks(labels: LabelStore, sequences: Sequence[CameraSequence]) -> list[CameraSequence]:
     """Sequences to do: unfinished and damaged ones, and finished ones with failures, which may have been repaired."""
-    damaged = labels.store.find_damaged([sequence.key for sequence in sequences], LabelSequence)
-    for damage in damaged.values():
+    for damage in labels.store.discard_damaged([sequence.key for sequence in sequences], LabelSequence):
         log.warning("damaged, made again: %s", damage)
-    finished = {key: attrs for key, attrs in labels.store.finished().items() if key not in damaged}
+    finished = labels.store.finished()
     again = [sequence.key for sequence in sequences if finished.get(sequence.key, {}).get("failures")]
     for key in again:
         labels.store.discard(key)

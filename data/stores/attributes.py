@@ -17,8 +17,8 @@ import msgspec
 import zarr
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from ...errors import InputError
-from ...untrusted import brief, read_json
+from ...errors import InputError, brief
+from ...untrusted import read_json
 from .keys import keys_fault
 
 ABSENT = "does not exist or is no Zarr store"
@@ -90,7 +90,7 @@ class SequenceAttributes(Struct, kw_only=True):
 class ClipSequence(SequenceAttributes, kw_only=True):
     """Of a finished sequence of clips."""
 
-    blobs: list[Literal["jpeg"]]
+    blobs: tuple[Literal["jpeg"]]
     nbytes: Bytes
     failures: list[FailureRow]
 
@@ -236,9 +236,15 @@ def write_empty_store(folder: Path, settings: Mapping[str, Any], schema: str, ve
 
 
 def write_sequences_group(folder: Path) -> None:
-    """Write the group that holds the sequences of a store, where it is not there."""
-    (folder / "sequences").mkdir(exist_ok=True)
-    zarr.open_group(folder / "sequences", mode="a", zarr_format=3)
+    """Write the group that holds the sequences of a store, where it is not there or damaged."""
+    group = folder / "sequences"
+    group.mkdir(exist_ok=True)
+    try:
+        if group_attributes(group) is not None:
+            return
+    except InputError:
+        (group / "zarr.json").unlink()
+    zarr.open_group(group, mode="a", zarr_format=3)
 
 
 def check_attributes(

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError
-from ...untrusted import brief
+from ...errors import InputError, brief
 
 Schema = Mapping[str, tuple[str, tuple[int, ...]]]
 Bounds = Mapping[str, tuple[int, int]]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...errors import InputError
-from ...untrusted import brief, check_key
+from ...errors import InputError, brief
+from ...untrusted import check_key
 
 _LONGEST = 200  # a file name has at most 255 bytes, and a temporary one is 38 longer
 

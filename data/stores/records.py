@@ -116,7 +116,8 @@ class Columns(Mapping[str, np.ndarray]):
         """A column whose type, shape and chunks are as they should be."""
         with _readable(self._path / name):
             array = self._group[name]
-            assert isinstance(array, zarr.Array)
+            if not isinstance(array, zarr.Array):
+                raise InputError(f"{self._path / name}: is no array; copy the store again")
             frames, tail, dtype, chunks = array.shape[0], array.shape[1:], array.dtype.str, array.nchunks
             # All are written, also those of zeros: what a copy left out must not be read as "visible".
             missing = chunks - array.nchunks_initialized if self.attrs.get("whole_chunks") else 0
@@ -131,6 +132,12 @@ class Columns(Mapping[str, np.ndarray]):
         if missing:
             raise InputError(f"{self._path / name}: {missing} of {chunks} chunks are missing; copy the store again")
         return array
+
+    def part(self, name: str, start: int, end: int) -> np.ndarray:
+        """Rows of a column, not kept; InputError where it cannot be read."""
+        array = self._open(name)
+        with _readable(self._path / name):
+            return np.asarray(array[start:end])
 
     def check_whole(self) -> None:
         """InputError unless all columns of the schema are there in full; their contents are not read."""

@@ -16,8 +16,8 @@ import numpy as np
 import zarr
 from msgspec import Struct
 
-from ...errors import InputError
-from ...untrusted import brief, fault, read_json
+from ...errors import InputError, brief, one_line
+from ...untrusted import fault, read_json
 from .attributes import SequenceAttributes, find_faults, group_attributes
 from .columns import Schema, check_table, known_schema
 from .keys import folder_name
@@ -43,7 +43,10 @@ def read_attributes(folder: Path, kind: type[Struct] = SequenceAttributes) -> di
 
 
 def find_damage(folder: Path, key: str, kind: type[Struct] = SequenceAttributes) -> str | None:
-    """Why what lies at `folder` is not the whole finished sequence `key`; None when it is. Contents are not read."""
+    """Why what lies at `folder` is not the whole finished sequence `key`; None when it is.
+
+    Sizes are compared, and the checksum where there are no blobs.
+    """
     try:
         attrs = read_attributes(folder, kind)
     except InputError as error:
@@ -54,25 +57,48 @@ def find_damage(folder: Path, key: str, kind: type[Struct] = SequenceAttributes)
         return f"{folder}: holds the sequence {brief(attrs['key'])}"
     sizes = {"rows": attrs["n_frames"] * record(attrs["fields"]).itemsize}
     sizes |= {name: attrs.get("nbytes") if name == "jpeg" else None for name in attrs.get("blobs", [])}
-    faults = (_array_fault(folder / name, size) for name, size in sizes.items())
-    return next((fault for fault in faults if fault is not None), None)
+    faults = [_array_fault(folder / name, size) for name, size in sizes.items()]
+    damage = next((each for each in faults if each is not None), None)
+    if damage is None and attrs.get("blobs") == []:
+        try:
+            read_rows(folder, attrs)
+        except InputError as error:
+            return str(error)
+    return damage
 
 
 def _array_fault(array: Path, size: int | None) -> str | None:
     """Why an array is not `size` (None: any number of) bytes in one plain chunk."""
     try:
-        described = read_json(array / "zarr.json", nan=True)
-        (shape,) = described["shape"]
-        (chunk,) = described["chunk_grid"]["configuration"]["chunk_shape"]
-        (codec,) = described["codecs"]
-        plain = (described["node_type"], described["data_type"], codec["name"]) == ("array", "uint8", "bytes")
-    except (InputError, OSError, KeyError, TypeError, ValueError) as error:
-        return f"{array / 'zarr.json'}: does not describe the array ({brief(error)})"
-    if not plain or not isinstance(shape, int) or chunk != max(1, shape) or (size is not None and shape != size):
-        return f"{array / 'zarr.json'}: does not describe {size if size is not None else 'the'} bytes in one chunk"
+        (shape,) = plain_shape(array, np.dtype(np.uint8))
+    except (InputError, OSError, ValueError) as error:
+        return f"{array}: {one_line(error)}"
+    if size not in (None, shape):
+        return f"{array / 'zarr.json'}: describes {shape} bytes, expected {size}"
     file = array / "c" / "0"
     found = file.stat().st_size if file.is_file() else 0
     return None if found == shape else f"{file}: has {found} bytes, expected {shape}"
+
+
+def plain_shape(array: Path, dtype: np.dtype) -> list[int]:
+    """The shape of an array as its zarr.json describes it, where that is one uncompressed little-endian chunk.
+
+    ValueError where it describes something else, OSError where it cannot be read.
+    """
+    described = read_json(array / "zarr.json", nan=True)
+    try:
+        shape, chunk = described["shape"], described["chunk_grid"]["configuration"]["chunk_shape"]
+        (codec,) = described["codecs"]
+        endian = codec.get("configuration", {}).get("endian", "little")
+        names = described["chunk_key_encoding"]
+        places = (names["name"], names.get("configuration", {}).get("separator", "/"))
+        found = (described["node_type"], described["data_type"], codec["name"], endian, *places)
+        whole = chunk == [max(1, n) for n in shape] and described["zarr_format"] == 3
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"its zarr.json does not describe an array ({fault(error)})") from None
+    if found != ("array", dtype.name, "bytes", "little", "default", "/") or not whole:
+        raise ValueError(f"its zarr.json does not describe {dtype.name} in one uncompressed chunk")
+    return shape
 
 
 def read_rows(folder: Path, attrs: dict[str, Any], schema: Schema | None = None) -> Rows:

@@ -162,17 +162,18 @@ class SequenceStore:
                 found[attrs["key"]] = attrs
         return dict(sorted(found.items()))
 
-    def find_damaged(self, keys: Iterable[str], kind: type[Struct] = SequenceAttributes) -> dict[str, str]:
-        """The ones of `keys` whose folder is there but no whole finished sequence with attributes of `kind`, and why.
+    def discard_damaged(self, keys: Iterable[str], kind: type[Struct] = SequenceAttributes) -> list[str]:
+        """Forget the ones of `keys` that are no whole finished sequence with attributes of `kind`; returns why.
 
-        `commit` replaces them.
+        What a copy or a purge left of a sequence would otherwise stand where it is to be made again.
         """
-        found = {}
+        found = []
         for key in keys:
             if self._folder(key).exists():
                 damage = find_damage(self._folder(key), key, kind)
                 if damage is not None:
-                    found[key] = damage
+                    found.append(damage)
+                    self.discard(key)
         return found
 
     def commit(

@@ -59,7 +59,12 @@ def write_scene(folder: Path, scene: Scene) -> Path:
     attrs = {"dataset": scene.dataset, "split": scene.split, "setup": "s0", "root": str(root), "image": pattern}
     labels.finish(
         scene.sequences,
-        {**attrs, "photo": [WIDTH, HEIGHT], "rules": {"h2onet": 1, "depth": 1}, "mano": {"right": {"source": "standin", "sha256": "0" * 64}}},
+        {
+            **attrs,
+            "photo": [WIDTH, HEIGHT],
+            "rules": {"h2onet": 1, "depth": 1},
+            "mano": {"right": {"source": "standin", "sha256": "0" * 64}},
+        },
     )
     labels.store.close()
     return path
