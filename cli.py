@@ -7,6 +7,7 @@ input. Progress and log lines go to stderr, results to stdout. Rooms are importe
 
 import io
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +49,7 @@ def main() -> None:
     """Entry point of the `h2o` command: wrong usage and bad input become one line on stderr and exit code 2."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("h2onet").setLevel(logging.INFO if first_process() else logging.ERROR)
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))  # read when OpenCV is loaded, in workers too
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # paths of bytes that are no text are printed as they are
     try:

@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from h2onet.cli import main
+from h2onet.data.photos import MOST_PIXELS
 from h2onet.errors import InputError
 from h2onet.inference.sources import PictureFolder, decode_upright
 from PIL import Image
@@ -142,3 +144,13 @@ def test_names_of_any_bytes_and_length(tmp_path: Path) -> None:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(png)
     found = {os.fsencode(frame.name): frame.picture for frame in PictureFolder.open(tmp_path).read()}
     assert set(found) == set(names) and all(shown is not None for shown in found.values())
+
+
+def test_the_command_bounds_pictures_before_opencv_is_loaded(monkeypatch) -> None:
+    """For kinds of pictures whose size only OpenCV knows."""
+    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "1")  # restored afterwards
+    monkeypatch.delenv("OPENCV_IO_MAX_IMAGE_PIXELS")
+    monkeypatch.setattr("sys.argv", ["h2o", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] == str(MOST_PIXELS)
