@@ -75,19 +75,22 @@ class StoreAttributes(Struct):
     settings: dict[str, Any]
 
 
-class SequenceAttributes(Struct, kw_only=True):
-    """Of a finished sequence in a folder; an object store adds the attempt."""
-
+class _Sequence(Struct, kw_only=True):
     key: Text
     n_frames: Count
     fields: list[tuple[Text, Kind, Shape]]
     sha256: Sha256
     state: Literal["complete"]
+
+
+class SequenceAttributes(_Sequence, kw_only=True):
+    """Of any finished sequence in a folder; an object store adds the attempt."""
+
     blobs: list[Text] | UnsetType = UNSET
     failures: list[FailureRow] | UnsetType = UNSET
 
 
-class ClipSequence(SequenceAttributes, kw_only=True):
+class ClipSequence(_Sequence, kw_only=True):
     """Of a finished sequence of clips."""
 
     blobs: tuple[Literal["jpeg"]]
@@ -95,9 +98,10 @@ class ClipSequence(SequenceAttributes, kw_only=True):
     failures: list[FailureRow]
 
 
-class LabelSequence(SequenceAttributes, kw_only=True):
+class LabelSequence(_Sequence, kw_only=True):
     """Of a finished sequence of labels, as a labelling run leaves it."""
 
+    blobs: tuple[()]
     listed: Count
     labelled: Count
     skipped: dict[str, Count]
@@ -113,8 +117,6 @@ class _Index(Struct, kw_only=True):
     sequences: list[Entry]
     frames: Count
     state: Literal["complete"]
-    dataset: Text | UnsetType = UNSET
-    split: Text | UnsetType = UNSET
     setup: Text | UnsetType | None = UNSET
     root: Text | UnsetType = UNSET
     image: Image | UnsetType = UNSET
@@ -127,6 +129,8 @@ class _Index(Struct, kw_only=True):
 class LabelIndex(_Index, kw_only=True):
     """Of the index of a labels.zarr."""
 
+    dataset: Text | UnsetType = UNSET
+    split: Text | UnsetType = UNSET
     labels: list[Text]
     made_from: Sha256
     photo: tuple[Annotated[int, Meta(ge=1, le=2**15)], Annotated[int, Meta(ge=1, le=2**15)]] | UnsetType = UNSET

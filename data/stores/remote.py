@@ -36,7 +36,7 @@ from .attributes import (
 )
 from .index_cache import cached_folder
 from .keys import folder_name
-from .records import Rows, digest_of, unpack_rows
+from .records import Rows, digest_of, record, unpack_rows
 
 DONE = "_DONE.json"
 _ATTEMPT = re.compile(r"attempt-[0-9a-f]{32}")  # as `_publish` names them; it becomes a folder of the cache
@@ -214,6 +214,10 @@ class RemoteStore:
                     f"{self.url}: sequence {brief(key)} is not finished; run the command that builds it again"
                 ) from None
         packed = np.frombuffer(self.fs.cat_file(self._chunk(key, attrs["attempt"], "rows")), np.uint8)
+        if len(packed) != attrs["n_frames"] * record(attrs["fields"]).itemsize:
+            raise InputError(
+                f"{self.url}: sequence {brief(key)}: rows are damaged; remove it and run the command again"
+            )
         return unpack_rows(packed, attrs["fields"]), dict(attrs)
 
     def verify(self, key: str) -> str:
