@@ -123,8 +123,13 @@ def reduce_global(function: Any, arguments: Any) -> Any:
 
 def plain_value(value: Any) -> Any:
     """`value` with every record replaced by the array it stands for. ValueError where a record makes no sense."""
-    _Scale().weigh(value)
+    check_scale(value)
     return _Resolver().plain(value)
+
+
+def check_scale(value: Any) -> None:
+    """ValueError where a value is too deep, or has too many entries when shared parts are written out each time."""
+    _Scale().weigh(value)
 
 
 def _class_of(value: Any) -> Global:

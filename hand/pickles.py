@@ -11,7 +11,7 @@ Objects are first read as inert records (`pickle_records`) and turned into array
 import pickletools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import InputError, brief, one_line
 from .pickle_records import MOST_BYTES, Global, Record, Refused, plain_value, reduce_global
@@ -54,7 +54,7 @@ def safe_load(path: str | Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
     try:
-        return plain_value(_Machine().run(content))
+        return plain_value(Machine().run(content))
     except Refused as refusal:
         raise InputError(
             f"{path}: refused: {refusal}; only numpy, scipy.sparse and chumpy arrays are read and nothing was run; "
@@ -68,7 +68,7 @@ def safe_load(path: str | Path) -> Any:
         ) from error
 
 
-class _Machine:
+class Machine:
     """The stack, the memo and one method per opcode that does more than push a constant."""
 
     def __init__(self) -> None:
@@ -76,8 +76,11 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.copied = 0  # bytes and entries made from what the memo holds, which a few opcodes could repeat for ever
 
-    def run(self, content: bytes) -> Any:
-        """Execute the opcodes of `content` up to STOP and return what lies on top. ValueError when it ends early."""
+    def run(self, content: bytes | IO[bytes]) -> Any:
+        """Execute the opcodes of `content`, or of a file from where it stands, up to STOP; return what lies on top.
+
+        ValueError when it ends early.
+        """
         for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
             name = opcode.name
             if count > _MOST_OPCODES:

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 from numba import float64, types
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 from ..jit import njit
 from .raster import Mesh
 
 MESH_FILES = ("textured_simple.obj", "textured_simple_2000.obj", "google_16k/textured.obj")
 """A mesh below NAME/, as DexYCB has it; else decimated copies, else the YCB download's own, where only those are."""
+LARGEST_FILE = 64 * 2**20
+"""Bytes of a mesh file; YCB's largest has 2 MB."""
 SMALLEST, LARGEST = 0.0005, 2.5
 """The radius of what a hand may hold, m: a bead, and furniture. A YCB object in centimetres is 3 to 16."""
 
@@ -63,16 +65,27 @@ def _load(path: Path) -> ObjectMesh:
     """Read a mesh file as it is: no merging, because that reorders vertices."""
     import trimesh  # slow to import, and only needed with objects
 
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise InputError(f"{path}: expected a mesh below {LARGEST_FILE >> 20} MB, found {size >> 20} MB; decimate it")
     try:
         mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
         vertices = np.ascontiguousarray(mesh.vertices, np.float64)
-        faces = np.ascontiguousarray(mesh.faces, np.int32)
-    except (ValueError, IndexError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: expected a triangle mesh, found {error}; copy the file again") from error
+        faces = np.asarray(mesh.faces)
+    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
+        reason = one_line(error, 160)
+        raise InputError(f"{path}: expected a triangle mesh, found {reason}; copy the file again") from error
     if len(faces) == 0 or not np.isfinite(vertices).all():
         raise InputError(f"{path}: expected a mesh with finite vertices, found {len(faces)} faces; copy the file again")
+    if faces.min() < 0 or faces.max() >= len(vertices):  # renderers believe them
+        raise InputError(
+            f"{path}: expected faces of its {len(vertices)} vertices, found one of vertex {faces.max() + 1}; copy the"
+            " file again"
+        )
+    faces = np.ascontiguousarray(faces, np.int32)
     centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-    radius = float(np.linalg.norm(vertices - centre, axis=1).max())
+    with np.errstate(over="ignore"):
+        radius = float(np.linalg.norm(vertices - centre, axis=1).max())
     if not SMALLEST < radius < LARGEST:
         size = 2 * radius
         raise InputError(

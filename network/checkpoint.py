@@ -7,15 +7,15 @@ A checkpoint folder holds `config.json` (format, network, hierarchy, versions, m
 
 from __future__ import annotations
 
+import io
 import json
 import logging
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import InputError
@@ -23,6 +23,7 @@ from ..hand.hierarchy import Hierarchy
 from .checkpoints.folder import CONFIG, find_folder, replace_folder
 from .checkpoints.names import HIERARCHY_SHA256
 from .checkpoints.official import (
+    UNREADABLE,
     LoadReport,
     check_names,
     check_shapes,
@@ -41,6 +42,7 @@ from .checkpoints.own import (
     read_weights,
     require_folder,
 )
+from .checkpoints.torch_files import load_plain
 from .h2onet import H2ONet
 from .tables import check_indices, is_table, read_tables
 
@@ -95,13 +97,15 @@ def save_checkpoint(
     if training_state is not None:
         _check_plain(training_state, "training_state")
     with replace_folder(target) as temporary:
-        save_file(state, temporary / WEIGHTS, metadata={"format": "pt"})
+        # Written by Python, from memory: on a full disk safetensors and torch raise errors of their own, and
+        # safetensors writes for its user alone, whatever the umask says.
+        (temporary / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
         if training_state is not None:
-            torch.save(dict(training_state), temporary / TRAINING)
+            packed = io.BytesIO()
+            torch.save(dict(training_state), packed)
+            (temporary / TRAINING).write_bytes(packed.getbuffer())
         config = config_json(model, file_sha256(temporary / WEIGHTS), metadata)
         (temporary / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=True) + "\n", encoding="utf-8")
-        # safetensors writes for its user alone, whatever the umask says: the weights get what other files have.
-        (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode & 0o777)
     return target
 
 
@@ -117,8 +121,8 @@ def load_training_state(folder: str | Path) -> dict[str, Any]:
             f"{path}: expected a training state to resume from, found none; start from the weights with --init"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        state = load_plain(path)
+    except UNREADABLE as error:
         raise InputError(
             f"{path}: damaged training state ({type(error).__name__}); resume from another checkpoint"
         ) from error

@@ -17,17 +17,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, brief, one_line
 from ...hand.hierarchy import Hierarchy, load_hierarchy
 from ...hand.parts import is_mano_topology, mano_parts
 from ..backbone import JOINTS
 from ..h2onet import H2ONet
 from ..prediction import BASE_CHANNELS, NetworkConfig
 from .names import ALIAS, HIERARCHY_SHA256, is_ignored, official_names
+from .torch_files import load_plain
 
 # What reading a truncated, foreign or hostile file can raise; `weights_only` turns everything executable into
 # UnpicklingError.
-_UNREADABLE = (
+UNREADABLE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, RuntimeError, OSError, EOFError, UnicodeDecodeError),
     *(AttributeError, IndexError, KeyError, TypeError, ValueError, MemoryError, OverflowError, AssertionError),
 )
@@ -56,7 +57,7 @@ class LoadReport:
 
 def name_some(names: tuple[str, ...] | list[str] | set[str], limit: int = 4) -> str:
     """The first few of `names`, sorted, and how many more there are."""
-    ordered = sorted(names)
+    ordered = [one_line(name, 100) for name in sorted(names)]
     more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
     return ", ".join(ordered[:limit]) + more
 
@@ -70,9 +71,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: expected a checkpoint file, found none; check the path")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        content = load_plain(path)
+    except UNREADABLE as error:
+        reason = one_line((str(error).strip().splitlines() or [type(error).__name__])[0], 160)
         raise InputError(
             f"{path}: not readable as a checkpoint of plain tensors ({reason}); nothing of it was run; "
             "expected an official .pth file or a checkpoint folder, download it again if it was cut short"
@@ -82,7 +83,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path}: expected a dictionary of tensors or one under 'state_dict', found {type(state).__name__}"
         )
-    foreign = [str(name) for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    foreign = [
+        brief(name) for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]
     if foreign:
         raise InputError(f"{path}: expected only tensors in the state dict, found others: {name_some(foreign)}")
     tensors = dict(state)

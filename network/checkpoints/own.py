@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -17,11 +16,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, brief, one_line
+from ...untrusted import read_json
 from ..h2onet import H2ONet
 from ..prediction import NetworkConfig
 from .folder import CONFIG, find_folder
 from .official import check_finite
+from .torch_files import LARGEST
 
 FORMAT = "h2onet-checkpoint"
 FORMAT_VERSION = 1
@@ -33,17 +34,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The parsed config.json of a checkpoint folder. Raises InputError for another file or format version."""
     path = folder / CONFIG
     try:
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise InputError(
-                f"{path}: expected a small JSON file, found {path.stat().st_size} bytes; take another checkpoint"
-            )
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: not readable as JSON ({type(error).__name__}); the folder is damaged, take another"
-        ) from error
+        config = read_json(path, _LARGEST_CONFIG, nan=True)
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror}); the folder is damaged, take another") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise InputError(
             f"{path}: expected format {FORMAT!r}, found another file's JSON; pass a folder that training wrote"
@@ -51,7 +44,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if config.get("format_version") != FORMAT_VERSION:
         found = config.get("format_version")
         raise InputError(
-            f"{path}: expected format_version {FORMAT_VERSION}, found {found!r}; install the h2onet that wrote it"
+            f"{path}: expected format_version {FORMAT_VERSION}, found {brief(found)}; install the h2onet that wrote it"
         )
     return config
 
@@ -61,7 +54,7 @@ def network_config(folder: Path, config: Mapping[str, Any]) -> NetworkConfig:
     given = config.get("network")
     known = {field.name for field in fields(NetworkConfig)}
     if not isinstance(given, dict) or set(given) != known:
-        found = sorted(given) if isinstance(given, dict) else type(given).__name__
+        found = brief(sorted(given) if isinstance(given, dict) else given, 200)
         raise InputError(
             f"{folder / CONFIG}: network: expected the fields {sorted(known)}, found {found}; take another checkpoint"
         )
@@ -75,10 +68,13 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """The tensors of model.safetensors, on the CPU. Raises InputError for a damaged file, NaN or infinity."""
     path = folder / WEIGHTS
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"{path.stat().st_size >> 20} MB, expected at most {LARGEST >> 20}")
         tensors = load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(
-            f"{path}: not readable as safetensors ({error}); the folder is damaged, take another checkpoint"
+            f"{path}: not readable as safetensors ({one_line(error, 160)}); the folder is damaged, take another"
+            " checkpoint"
         ) from error
     check_finite(path, tensors)
     return tensors
