@@ -104,8 +104,8 @@ def _array(file: IO[bytes], name: str, size: int, wanted: Wanted, kinds: str, la
     count = math.prod(shape)
     if count * dtype.itemsize > largest:
         raise ValueError(f"{name} claims {count * dtype.itemsize} bytes, expected at most {largest}")
-    if count * dtype.itemsize > size:
-        raise ValueError(f"{name} claims {count * dtype.itemsize} bytes, the file has {size} of it")
+    if count * dtype.itemsize > (there := size - file.tell()):
+        raise ValueError(f"{name} claims {count * dtype.itemsize} bytes, the file has {there}")
     data = bytearray(count * dtype.itemsize)
     view, position = memoryview(data), 0
     while position < len(data):

@@ -1,0 +1,104 @@
+"""Arrays of .npz and .npy files: read as numpy reads them, refused before anything is reserved for a claim."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from h2onet import array_files
+from h2onet.array_files import NUMBERS, TEXT, WHOLE, names_of, read_npy, read_npz
+
+
+def header(shape: str, descr: str = "<f8", data: bytes = b"") -> bytes:
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    text += b" " * (63 - (len(text) + 10) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "labels_000000.npz"
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(12.0).reshape(3, 4),
+        np.asfortranarray(np.arange(12, dtype=">i2").reshape(3, 4)),
+        np.zeros((0, 4), np.float32),
+        np.array(3.5),
+        np.array([True, False]),
+        np.array(["a", "bcé"]),
+    ],
+    ids=str,
+)
+def test_arrays_are_read_as_numpy_reads_them(array, path):
+    np.savez_compressed(path, a=array, b=np.zeros(2))
+    np.save(path.with_suffix(".npy"), array)
+    for found in (
+        read_npz(path, {"a": None}, {"a": NUMBERS + TEXT})["a"],
+        read_npy(path.with_suffix(".npy"), None, NUMBERS + TEXT),
+    ):
+        assert found.dtype == array.dtype and np.array_equal(found, array) and found.flags.writeable
+    assert names_of(path) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        (header("(1000000000000, 3)"), "has shape"),
+        (header("(999999999999999999999, 3)"), "shape|header"),
+        (header("(2, 3)"), "claims 48 bytes, the file has"),
+        (header("(2, 3)", data=bytes(47)), "claims 48 bytes"),
+        (header("(2, 3)", data=bytes(49)), "more bytes than its shape"),
+        (header("(2, 3)", "<c16", bytes(96)), "complex128, expected numbers"),
+        (header("(2, 3)", "<U1", bytes(24)), "expected numbers"),
+        (header("(2, 3)", "|O", bytes(48)), "expected numbers"),
+        (header("(2, True)", data=bytes(48)), "another header"),
+        (header("(" * 900), "another header"),
+        (b"hello", "is no array"),
+        (b"", "is no array"),
+    ],
+)
+def test_members_that_are_refused(member, said, path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", member + (bytes(200) if b"1000000000000" in member else b""))
+    with pytest.raises(ValueError, match=said) as caught:
+        read_npz(path, {"a": (2, 3)})
+    assert len(str(caught.value)) < 200 and str(caught.value).isprintable()
+
+
+def test_a_claim_is_held_against_the_bound(path, monkeypatch):
+    np.savez(path, a=np.zeros(10), b=np.zeros(10))
+    assert len(read_npz(path, {"a": None, "b": None}, largest=160)) == 2
+    with pytest.raises(ValueError, match="claims 80 bytes, expected at most 79"):
+        read_npz(path, {"a": None, "b": None}, largest=159)
+
+
+def test_files_of_another_kind(path):
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    for content, said in ((buffer.getvalue(), r"is a \.npy file"), (b"", "no whole"), (b"PK\x03\x04", "no whole")):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=said):
+            read_npz(path, {"a": None})
+    np.savez(path, a=np.zeros(3))
+    with pytest.raises(ValueError, match=r"is a \.npz file"):
+        read_npy(path)
+    with pytest.raises(ValueError, match="lacks the array b"):
+        read_npz(path, {"b": None})
+    with pytest.raises(ValueError, match="whole numbers"):
+        read_npz(path, {"a": None}, {"a": WHOLE})
+    whole = bytearray(path.read_bytes())
+    whole[170] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="no whole"):
+        read_npz(path, {"a": None})
+
+
+def test_the_number_of_members_is_bounded(path, monkeypatch):
+    monkeypatch.setattr(array_files, "_MOST_MEMBERS", 1)
+    np.savez(path, a=np.zeros(1), b=np.zeros(1))
+    with pytest.raises(ValueError, match="holds 2 arrays"):
+        read_npz(path, {"a": None})
