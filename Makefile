@@ -1,5 +1,7 @@
 # make demo   everything on a synthesized sample, ending in runs/demo/report.html
 # make test   the whole test suite
+# make fuzz   10,000 changed files, and the table of them in build/fuzz.md (docs/robustness.md)
+# make soak   20,000 frames and 60 interruptions, in runs/benchmarks/soak.json (docs/robustness.md)
 # make docs   the pages and the API reference as HTML, site/index.html
 # Both set up .venv on a fresh machine with Python 3.11 or newer.
 
@@ -8,13 +10,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format docs setup gl clean
+.PHONY: demo test fuzz soak lint format docs setup gl clean
 
 demo: setup
 	$(BIN)/h2o demo --out runs/demo --overwrite
 
 test: setup gl
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: setup
+	H2O_FUZZ_CASES=10000 H2O_FUZZ_TABLE=build/fuzz.md OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/fuzz
+
+soak: setup
+	$(BIN)/python benchmarks/soak.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -207,10 +207,22 @@ def _read_clips(folder: Path) -> str | None:
 
 def _make_remote(folder: Path) -> None:
     import clip_scene
-    from h2onet.pipeline.build_clips import ClipSettings, build_clips
+    from h2onet.pipeline.build_clips import build_clips
 
     labels = clip_scene.write_scene(folder, clip_scene.Scene(sequences={clip_scene.KEY: (0, 1)}))
-    build_clips(ClipSettings(labels=labels, out=f"file://{folder}/remote.zarr", workers=1))
+    build_clips(labels, f"file://{folder}/remote.zarr", workers=1)
+
+
+def _read_remote(folder: Path) -> str | None:
+    """Open, download the index, verify, and read samples, from a URL."""
+    from h2onet.data.clips import ClipDataset, verify
+
+    url = f"file://{folder}/remote.zarr"
+    problems = verify(url)
+    samples = ClipDataset(url)
+    for row in range(min(3, len(samples))):
+        _ = samples[row]
+    return "row" if problems else None
 
 
 # -- checkpoints and runs -------------------------------------------------------------------------------------------
@@ -412,6 +424,11 @@ TARGETS: dict[str, Target] = {
         (("clips.zarr/**/zarr.json", "json"), ("clips.zarr/**/c/**/[0-9]", "bytes"), ("clips.zarr/**/c", "bytes")),
         _read_clips,
         2,
+    ),
+    "remote-store": Target(
+        _make_remote,
+        (("remote.zarr/**/*.json", "json"), ("remote.zarr/**/c/**/[0-9]", "bytes")),
+        _read_remote,
     ),
     "checkpoint": Target(
         _make_checkpoint,

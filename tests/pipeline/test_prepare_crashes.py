@@ -163,7 +163,7 @@ def scheduler(tmp_path):
     processes = [subprocess.Popen([*dask, "scheduler", "--port", "0", "--host", "127.0.0.1", *address], **common)]
     try:
         deadline = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < deadline:
+        while not (file.exists() and file.stat().st_size) and time.monotonic() < deadline:  # made first, filled later
             time.sleep(0.05)
         worker = ["worker", "--nthreads", "1", "--local-directory", str(tmp_path), *address]
         processes += [subprocess.Popen([*dask, *worker], **common) for _ in range(2)]
