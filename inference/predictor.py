@@ -239,8 +239,7 @@ def trained_window(checkpoint: str | Path) -> Window | None:
         return None  # an official file: the published ones were trained on DexYCB
     recipe = read_metadata(folder).get("recipe")
     dataset = recipe.get("dataset") if isinstance(recipe, dict) and recipe.get("frames") == 3 else None
-    known = isinstance(dataset, str) and dataset in WINDOWS
-    return window_of(WINDOWS[dataset], train=False) if known else None
+    return window_of(WINDOWS[dataset], train=False) if isinstance(dataset, str) and dataset in WINDOWS else None
 
 
 def _is_bfloat16(precision: str) -> bool:
