@@ -5,12 +5,14 @@ input. Progress and log lines go to stderr, results to stdout. Rooms are importe
 `h2o --help` stays quick.
 """
 
+import errno
 import io
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -54,6 +56,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="surrogateescape")  # paths of bytes that are no text are printed as they are
     try:
         code = app(prog_name="h2o", standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk behind it is still an error of the command
     except InputError as error:
         wait_for_rank_zero()
         print(f"h2o: {one_line(error, 4000)}", file=sys.stderr)
@@ -62,7 +65,7 @@ def main() -> None:
         sys.exit(_usage(error))
     except OSError as error:
         if error.filename is None:
-            raise
+            _end_unprinted(error)
         where = error.filename2 or error.filename
         print(f"h2o: {one_line(where)}: {error.strerror}; give a path that can be read or written", file=sys.stderr)
         sys.exit(2)
@@ -70,6 +73,16 @@ def main() -> None:
         print("h2o: interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_unprinted(error: OSError) -> NoReturn:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EPIPE):
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+    if error.errno == errno.EPIPE:  # `h2o ... | head`: the reader has what it wants
+        sys.exit(128 + signal.SIGPIPE)
+    print(f"h2o: output: {error.strerror}; free space on the disk that takes it and run it again", file=sys.stderr)
+    sys.exit(2)
 
 
 def _usage(error: Exception) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..durable import room_to_write
 from ..errors import InputError
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Guard:
         self.in_a_row += 1
         self.skipped += 1
         if write:
-            with self.path.open("a") as file:
+            with room_to_write(self.path), self.path.open("a") as file:
                 file.write(json.dumps(asdict(record)) + "\n")
             log.warning(
                 "step %d skipped: %s not finite; frames %s",

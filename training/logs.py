@@ -4,15 +4,19 @@ The bar counts samples and shows the loss and `wait`, the share of the time that
 above a tenth, loading is the bottleneck and more workers or a faster disk help, not a faster GPU.
 """
 
+import errno
 import json
 import math
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tqdm import tqdm
+
+from ..durable import room_to_write
 
 
 class Stopwatch:
@@ -39,7 +43,10 @@ class Stopwatch:
 
 
 class RunLog:
-    """Bar, lines and TensorBoard of one run; with `enabled=False` (all processes but the first) it says nothing."""
+    """Bar, lines and TensorBoard of one run; with `enabled=False` (all processes but the first) it says nothing.
+
+    A full disk is `durable.DiskFull` wherever it shows: TensorBoard writes later, in a thread of its own.
+    """
 
     def __init__(
         self,
@@ -54,7 +61,9 @@ class RunLog:
     ) -> None:
         """total, done: samples of the whole run, and of its part before this start; step: where TensorBoard goes on."""
         self.enabled = enabled
-        self._file = metrics.open("a") if enabled else None
+        self._path = metrics
+        with room_to_write(metrics):
+            self._file = metrics.open("a") if enabled else None
         self._bar = tqdm(
             total=total, initial=done, unit="sample", desc=name, file=sys.stderr, dynamic_ncols=True,
             disable=not enabled, mininterval=0.5, smoothing=0.05,
@@ -62,16 +71,24 @@ class RunLog:
         self._board = _board(tensorboard, step) if enabled and tensorboard else None
 
     def __enter__(self) -> Self:
+        self._hook, threading.excepthook = threading.excepthook, self._tell
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        threading.excepthook = self._hook
         self._bar.close()
-        if self._file:
-            self._file.close()
-        if self._board:
-            self._board.close()
+        with room_to_write(self._path):
+            if self._file:
+                self._file.close()
+            if self._board:
+                self._board.close()
+
+    def _tell(self, failed: threading.ExceptHookArgs) -> None:
+        # TensorBoard's thread hands a full disk on to the next `write`, which says it in one line.
+        if not (isinstance(failed.exc_value, OSError) and failed.exc_value.errno == errno.ENOSPC):
+            self._hook(failed)
 
     def advance(self, samples: int, loss: float, wait_share: float, epoch: int) -> None:
         """Move the bar by one step."""
@@ -87,17 +104,19 @@ class RunLog:
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in values.items()
         }
-        self._file.write(json.dumps({"kind": kind, "step": step, **line}, allow_nan=False) + "\n")
-        self._file.flush()
-        if self._board:
-            for name, value in values.items():
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+        with room_to_write(self._path):
+            self._file.write(json.dumps({"kind": kind, "step": step, **line}, allow_nan=False) + "\n")
+            self._file.flush()
+            if self._board:
+                for name, value in values.items():
+                    if isinstance(value, int | float) and not isinstance(value, bool):
+                        self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def picture(self, name: str, image: Any, step: int) -> None:
         """An (H, W, 3) uint8 RGB picture for TensorBoard."""
         if self._board:
-            self._board.add_image(name, image, step, dataformats="HWC")
+            with room_to_write(self._path):
+                self._board.add_image(name, image, step, dataformats="HWC")
 
     def say(self, text: str) -> None:
         """A line above the bar."""
