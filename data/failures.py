@@ -48,6 +48,6 @@ def _store_of(line: str) -> object:
     """The output that a row belongs to; None for a line that somebody else wrote."""
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     return row.get("store") if isinstance(row, dict) else None

@@ -220,8 +220,9 @@ def _local(count: int, dashboard: bool = False) -> Iterator[Client]:
             client = Client(cluster, security=security, set_as_default=False)
             stack.callback(client.close, timeout=5)
             client.register_plugin(OneThread())
-        if dashboard:
-            log.info("dashboard: http://127.0.0.1:%d/status", cluster.scheduler.http_server.port)
+        server = getattr(cluster.scheduler, "http_server", None)
+        if server is not None:
+            log.info("dashboard: http://127.0.0.1:%d/status", server.port)
         yield client
 
 

@@ -28,6 +28,7 @@ _FIELDS = {
     "object_index": (),
     "sequence_index": (),
 }
+_NAMES = ("sequences", "object_names")
 _INDICES = ("frame", "object_index", "sequence_index")
 SIDE = "left"
 """All recorded hands are left hands."""
@@ -54,9 +55,10 @@ class Motion:
 def load_motion(path: Path) -> Motion:
     """Read a motion file (npz). InputError naming the field that is missing or has another shape than expected."""
     wanted: dict[str, Wanted] = {name: (None, *shape) for name, shape in _FIELDS.items()}
-    names = dict.fromkeys(("sequences", "object_names"), (None,))
+    wanted |= {name: (None,) for name in _NAMES}
+    kinds = {**dict.fromkeys(_NAMES, TEXT), **dict.fromkeys(_INDICES, WHOLE)}
     try:
-        data = read_npz(path, wanted | names, dict.fromkeys(names, TEXT) | dict.fromkeys(_INDICES, WHOLE))
+        data = read_npz(path, wanted, kinds)
     except (OSError, ValueError) as error:
         reason = one_line(getattr(error, "strerror", None) or error, 160)
         raise InputError(f"{path}: no readable motion file ({reason}); expected an npz of recorded frames") from error
