@@ -55,7 +55,7 @@ class Motion:
 def load_motion(path: Path) -> Motion:
     """Read a motion file (npz). InputError naming the field that is missing or has another shape than expected."""
     wanted: dict[str, Wanted] = {name: (None, *shape) for name, shape in _FIELDS.items()}
-    wanted |= {name: (None,) for name in _NAMES}
+    wanted |= dict.fromkeys(_NAMES, (None,))
     kinds = {**dict.fromkeys(_NAMES, TEXT), **dict.fromkeys(_INDICES, WHOLE)}
     try:
         data = read_npz(path, wanted, kinds)
