@@ -44,7 +44,7 @@ __all__ = ["evaluate_clips", "evaluate_predictions"]
 log = logging.getLogger(__name__)
 
 A_POINT = 1e-6
-"""Metres: the network's first guess, the template, is a hand's size; only broken weights shrink it to this."""
+"""Metres: no hand is smaller, and no trained network's mesh comes near."""
 
 
 @dataclass(frozen=True)
@@ -181,12 +181,13 @@ def score_clips(
     """Score every sample; with `keep` also return its mesh (N, 778, 3) m, relative to its wrist and mirrored back."""
     device = next(network.parameters()).device
     given = store.index.get("vertices")
-    parts, meshes = [], []
+    parts, meshes, points = [], [], 0
     with torch.inference_mode(), tqdm(total=len(batches.dataset), unit="frame", desc="evaluate") as bar:
         for batch in batches:
             prediction = network(batch["images"].to(device))
             rows = np.asarray(batch["frame_index"]).reshape(len(batch["is_left"]), -1)[:, 0]
-            check_meshes(prediction.vertices, store, rows)
+            check_finite(prediction.vertices, store, rows)
+            points += count_points(prediction.vertices)
             truth = None if given is None else given[rows]
             parts.append(score_batch(batch, prediction, hand, truth, regressor=regressor))
             if keep:
@@ -194,20 +195,26 @@ def score_clips(
                 mesh[np.asarray(batch["is_left"], bool), :, 0] *= -1.0
                 meshes.append(mesh)
             bar.update(len(rows))
+    if points:
+        log.warning("%d of %d predicted hands are a single point; is the checkpoint broken?", points, len(batches.dataset))
     return FrameScores.concatenate(parts), np.concatenate(meshes) if keep else None
 
 
-def check_meshes(vertices: torch.Tensor, store: ClipStore, rows: NDArray[np.int64]) -> None:
-    """InputError naming the first frame whose mesh is not finite, or is a single point."""
-    size = (vertices.amax(dim=1) - vertices.amin(dim=1)).amax(dim=1)
-    finite = torch.isfinite(vertices).flatten(1).all(dim=1)
-    broken = np.flatnonzero((~finite | (size < A_POINT)).cpu().numpy())
+def check_finite(vertices: torch.Tensor, store: ClipStore, rows: NDArray[np.int64]) -> None:
+    """InputError naming the first frame whose mesh is not finite."""
+    broken = np.flatnonzero(~torch.isfinite(vertices).flatten(1).all(1).cpu().numpy())
     if len(broken):
-        row, what = int(rows[broken[0]]), "a single point" if finite[broken[0]] else "not finite"
+        row = int(rows[broken[0]])
         raise InputError(
             f"{store.path}: sequence {store.key(row)!r} frame {int(store.index['frame'][row])}: the network's mesh is "
-            f"{what}; the checkpoint is broken, take an earlier one"
+            "not finite; the checkpoint is broken, take an earlier one"
         )
+
+
+def count_points(vertices: torch.Tensor) -> int:
+    """How many meshes (N, 778, 3) m are a single point: hands that only broken or empty weights give."""
+    size = (vertices.amax(dim=1) - vertices.amin(dim=1)).amax(dim=1)
+    return int((size < A_POINT).sum())
 
 
 def score_as_ho3d(

@@ -177,6 +177,16 @@ def test_what_cannot_be_scored_is_refused(store: Path, make_checkpoint, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_hands_that_are_points_are_said(store: Path, make_checkpoint, tmp_path: Path, caplog) -> None:
+    network = load_checkpoint(make_checkpoint())
+    with torch.no_grad():
+        for parameter in network.decoder.parameters():
+            parameter.zero_()
+    metrics = evaluate_clips(save_checkpoint(tmp_path / "zero", network), store, tmp_path / "out", report=False)
+    count = metrics["frames"]
+    assert f"{count} of {count} predicted hands are a single point" in caplog.text
+
+
 def test_compare_pairs_frames_and_refuses_unlike_protocols(
     single: tuple[Path, dict], store: Path, make_store, make_checkpoint, tmp_path: Path
 ) -> None:
