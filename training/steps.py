@@ -6,7 +6,7 @@ the host a step brings back the loss terms and the gradient norm together, on wh
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ class Stepper:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             prediction = self.network(moved["images"])
         if self.recipe.as_released:
-            inner = getattr(self.network, "module", self.network)  # of DistributedDataParallel
+            inner: Any = getattr(self.network, "module", self.network)  # of DistributedDataParallel
             prediction = follow_released(prediction, inner.joint_regressor)
         terms = loss_terms(prediction, truth, self.faces, self.recipe.stage, Counts(*shares))
         return terms, weighted_sum(terms)
