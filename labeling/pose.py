@@ -100,8 +100,8 @@ def pose_frames(frames: Sequence[Frame], hands: Hands, left_too: bool = True) ->
             joints_off[i] = _distance(frame.joints, joints[i] if frame.vertices is None else frame.vertices)
             joints[i] = frame.joints
     intrinsics = np.stack([np.asarray(frame.intrinsics, np.float64) for frame in frames])
-    flat = [project(points, intrinsics) for points in (authors, own, joints)]
-    return Posed(authors, own, joints, *flat, joints_off)
+    authors_2d, own_2d, joints_2d = (project(points, intrinsics) for points in (authors, own, joints))
+    return Posed(authors, own, joints, authors_2d, own_2d, joints_2d, joints_off)
 
 
 def _distance(joints: np.ndarray, expected: np.ndarray) -> float:

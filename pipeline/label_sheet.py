@@ -48,7 +48,7 @@ def _columns(labels: LabelStore, rows: slice) -> FrameLabels:
     columns = {name: labels[name][rows] for name in LABEL_COLUMNS}
     count = len(columns["labelled"])
     unknown, nothing = np.full((count, 6), -1, np.int32), np.full(count, np.nan, np.float32)
-    return FrameLabels(**columns, camera_facing=unknown, joints_off=nothing)
+    return FrameLabels(**columns, camera_facing=unknown, joints_off=nothing, failures=(), missing_objects=())
 
 
 def _chosen(rows: Sequence[int], sequence_id: np.ndarray) -> list[int]:

@@ -47,12 +47,20 @@ def session():
     return open_file
 
 
+@pytest.fixture(scope="module")
+def exported(untrained, tmp_path_factory) -> tuple[Path, list[Path]]:
+    """A multi-frame checkpoint, saved while training (the export must still be of eval mode), and its two files."""
+    pytest.importorskip("onnxscript")
+    folder = tmp_path_factory.mktemp("exported")
+    saved = save_checkpoint(folder / "best", untrained(frames=3).train())
+    return saved, export_onnx(saved, folder / "out" / "model.onnx")
+
+
 @torch.inference_mode()
-def test_a_stream_through_onnx_is_the_window_in_pytorch(session, untrained, tmp_path: Path):
-    model = untrained(frames=3).train()  # saved while training: the export must still be of eval mode
-    paths = export_onnx(save_checkpoint(tmp_path / "best", model), tmp_path / "out" / "model.onnx")
+def test_a_stream_through_onnx_is_the_window_in_pytorch(session, untrained, exported):
+    model, paths = untrained(frames=3), exported[1]
     assert [path.name for path in paths] == ["model.backbone.onnx", "model.fusion.onnx"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.backbone.onnx", "model.fusion.onnx"]
+    assert sorted(paths[0].parent.iterdir()) == sorted(paths)
     encode, _ = session(paths[0])
     fuse, opened = session(paths[1])
     inputs = [given.name for given in opened.get_inputs()]
@@ -93,7 +101,7 @@ def test_exported_maps_stay_in_onnxruntimes_blocks(tmp_path: Path, monkeypatch):
     assert ours < 20 < as_it_is  # 12 and 90 with onnxruntime 1.32 (docs/network.md, "ONNX")
 
 
-def test_the_loop_in_the_docs_is_predictors_stream(untrained, tmp_path: Path):
+def test_the_loop_in_the_docs_is_predictors_stream(exported, tmp_path: Path):
     """The page's own lines, run beside exported files by a process of their own."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -102,8 +110,9 @@ def test_the_loop_in_the_docs_is_predictors_stream(untrained, tmp_path: Path):
         for block in re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.S)
         if "onnxruntime.InferenceSession" in block
     ]
-    folder = save_checkpoint(tmp_path / "best", untrained(frames=3))
-    export_onnx(folder, tmp_path / "model.onnx")
+    folder, files = exported
+    for file in files:
+        (tmp_path / file.name).symlink_to(file)
     small = torch.rand(13, 3, 8, 9, generator=torch.Generator().manual_seed(2))
     video = torch.nn.functional.interpolate(small, (120, 150), mode="bicubic").clamp(0, 1)
     frames = (video * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
