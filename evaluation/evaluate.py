@@ -196,7 +196,9 @@ def score_clips(
                 meshes.append(mesh)
             bar.update(len(rows))
     if points:
-        log.warning("%d of %d predicted hands are a single point; is the checkpoint broken?", points, len(batches.dataset))
+        log.warning(
+            "%d of %d predicted hands are a single point; is the checkpoint broken?", points, len(batches.dataset)
+        )
     return FrameScores.concatenate(parts), np.concatenate(meshes) if keep else None
 
 
