@@ -16,10 +16,11 @@ def test_a_resumed_log_forgets_what_will_be_done_again(tmp_path) -> None:
     folder.start(recipe, resume_step=None)
     lines = [json.dumps({"kind": "train", "step": step}) for step in (1, 2, 3)]
     folder.metrics.write_text("\n".join(lines) + '\n{"kind": "tr')
-    (folder.path / ".tmp-last-dead").mkdir()
+    leftover = folder.path / f".tmp-last-{'0' * 32}"
+    leftover.mkdir()
     folder.start(recipe, resume_step=2)
     assert folder.metrics.read_text().splitlines() == lines[:2]
-    assert not (folder.path / ".tmp-last-dead").exists()
+    assert not leftover.exists()
 
 
 def test_random_states_go_through_a_file_and_come_back(tmp_path) -> None:
