@@ -10,16 +10,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .errors import InputError, brief, one_line
 
 LARGEST_JSON = 16 * 2**20
 DEEPEST_JSON = 32
 _MOST_DIGITS = 400  # a float has at most 309 before the point
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # possessive: linear, also for one that never ends
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 # -- names and values -----------------------------------------------------------------------------------------------
@@ -72,7 +68,6 @@ def parse_json(data: bytes, source: str, largest: int = LARGEST_JSON, *, nan: bo
         raise InputError(f"{source}: has more than {largest} bytes, expected a smaller JSON file; is it the right one?")
     try:
         text = data.decode("utf-8-sig")
-        _check_nesting(data)
         content = json.loads(
             text,
             object_pairs_hook=_object_once,
@@ -80,6 +75,8 @@ def parse_json(data: bytes, source: str, largest: int = LARGEST_JSON, *, nan: bo
             parse_float=float if nan else _finite,
             parse_constant=None if nan else _refuse_constant,
         )
+        if isinstance(content, dict | list):
+            _check_nesting(content)
         if "\\u" in text:
             json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair is no character
     except UnicodeDecodeError as error:
@@ -91,11 +88,13 @@ def parse_json(data: bytes, source: str, largest: int = LARGEST_JSON, *, nan: bo
     return content
 
 
-def _check_nesting(data: bytes) -> None:
-    brackets = np.frombuffer(_STRING.sub(b"", data).translate(None, _NO_BRACKETS), np.uint8)
-    steps = np.where((brackets == ord("[")) | (brackets == ord("{")), np.int8(1), np.int8(-1))
-    if len(steps) and int(steps.cumsum(dtype=np.int32).max()) > DEEPEST_JSON:
+def _check_nesting(value: Any, left: int = DEEPEST_JSON - 1) -> None:
+    """ValueError where a list or object holds more than `left` in each other; the parser itself stops at about a thousand."""
+    if left < 0:
         raise ValueError(f"nested more than {DEEPEST_JSON} deep")
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, dict | list):
+            _check_nesting(each, left - 1)
 
 
 def _object_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
