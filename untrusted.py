@@ -89,7 +89,7 @@ def parse_json(data: bytes, source: str, largest: int = LARGEST_JSON, *, nan: bo
 
 
 def _check_nesting(value: Any, left: int = DEEPEST_JSON - 1) -> None:
-    """ValueError where a list or object holds more than `left` in each other; the parser itself stops near a thousand."""
+    """ValueError where a list or object holds more than `left` in each other; the parser stops near a thousand."""
     if left < 0:
         raise ValueError(f"nested more than {DEEPEST_JSON} deep")
     for each in value.values() if isinstance(value, dict) else value:
