@@ -96,13 +96,25 @@ class Recipe:
             ("amp", self.amp in AMP, f"one of {', '.join(AMP)}"),
             ("occlusion_joint_order", self.occlusion_joint_order in ORDERS, f"one of {', '.join(ORDERS)}"),
             ("milestones", all(m >= 1 for m in self.milestones), "epoch numbers"),
+            ("gamma", 0 < self.gamma < 10, "a positive number below 10"),
             ("clip_norm", self.clip_norm > 0, "a positive number"),
+            ("reference_batch", self.reference_batch >= 1, "at least 1"),
+            ("scale_range", 0 <= self.scale_range < 1, "a number in [0, 1)"),
+            ("rotation_degrees", 0 <= self.rotation_degrees <= 180, "degrees from 0 to 180"),
+            ("rotation_probability", 0 <= self.rotation_probability <= 1, "a share from 0 to 1"),
+            ("colour_gain", 0 <= self.colour_gain <= 1, "a number from 0 to 1"),
+            ("threads", self.threads >= 0, "0 (torch's choice) or a count"),
+            ("max_steps", self.max_steps >= 0, "0 (no limit) or a count"),
+            ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
+            ("pictures", self.pictures >= 0, "0 (none) or a count"),
             ("num_workers", self.num_workers >= -1, "-1 (by the machine) or a count"),
             ("skip_limit", self.skip_limit >= 1, "at least 1"),
             ("log_every", self.log_every >= 1, "at least 1"),
             ("val_batch_size", self.val_batch_size >= 1, "at least 1"),
-            ("seed", 0 <= self.seed < 2**31, "an integer of 31 bits"),
+            ("seed", self.seed >= 0, "0 or more"),
         ]
+        numbers = {name: value for name, value in vars(self).items() if isinstance(value, int)}
+        checks += [(name, abs(value) < 2**31, "an integer of 31 bits") for name, value in numbers.items()]
         for key, good, expected in checks:
             if not good:
                 raise InputError(f"recipe {self.name}: {key} = {getattr(self, key)!r}, expected {expected}")

@@ -112,6 +112,7 @@ class LabelSequence(_Sequence, kw_only=True):
     rendered_masks: Count
     mask_iou: Annotated[float, Meta(ge=0, le=1)] | None
     mask_channel_pixels: tuple[Count, Count, Count] | None
+    joints_off: tuple[Count, Annotated[float, Meta(ge=0, le=1)]] | UnsetType = UNSET
 
 
 class _Index(Struct, kw_only=True):

@@ -157,6 +157,20 @@ def test_a_wrong_mask_is_noticed_with_numbers(tmp_path):
     assert "pixels above 200 in red, green, blue" in str(summary)
 
 
+@pytest.mark.parametrize(("off", "labelled"), [(0.04, 7), (0.2, 6)])
+def test_joints_off_their_pose_are_a_note_and_far_off_a_failure(tree, tmp_path, off, labelled):
+    path = tree / FIRST / "labels_000002.npz"
+    with np.load(path) as file:
+        joints = file["joint_3d"]
+    trees.change_label(path, joint_3d=joints + np.float32([off, 0, 0]))
+    summary = run(tree, tmp_path / "l.zarr", limit=9)
+    assert summary.labelled == labelled and summary.failures == 7 - labelled
+    if summary.failures:
+        assert "200 mm off" in failures(tmp_path / "l.zarr")[0][1]
+    else:
+        assert "the joints of 1 frames are not where their pose puts them (up to 40 mm off" in str(summary)
+
+
 def test_what_one_frame_causes_is_that_frames_failure(tree, tmp_path, monkeypatch):
     whole = run(tree, tmp_path / "whole.zarr")
 

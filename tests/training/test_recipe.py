@@ -96,6 +96,15 @@ def test_bad_overrides_are_refused_in_one_line(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", [field.name for field in dataclasses.fields(Recipe)])
+def test_no_number_is_taken_without_bounds(key: str) -> None:
+    kind = type(getattr(load_recipe("demo-multi-stage2"), key))
+    for value in {int: ["-2", "99999999999999999999"], float: ["nan", "-1.0"]}.get(kind, []):
+        with pytest.raises(InputError, match=rf"{key} = .*expected") as caught:
+            load_recipe("demo-multi-stage2", [f"{key}={value}"])
+        assert "\n" not in str(caught.value)
+
+
 def test_files_with_unknown_or_missing_keys_are_refused(tmp_path) -> None:
     good = to_toml(load_recipe("demo-multi-stage2"))
     path = tmp_path / "mine.toml"
