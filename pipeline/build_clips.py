@@ -99,7 +99,7 @@ def build_clips(
         waiting = [replace(task, token=target.token) for task in tasks if task.key not in done]
         results, lost = [], []
         if waiting:
-            with connect(workers, scheduler, dashboard) as client:
+            with connect(workers, scheduler, dashboard, len(waiting)) as client:
                 for _, result in run_tasks(
                     client, cut_sequence, waiting, label="cut hands", frames_of=_frames_of, name_of=_name_of
                 ):

@@ -33,6 +33,7 @@ from ..errors import InputError
 log = logging.getLogger(__name__)
 
 RETRIES = 3
+MOST_PER_CORE = 16  # more processes than that wait for each other and fill the memory
 _ANSWER_S = 20.0
 _DASHBOARD = "127.0.0.1:8787"  # Dask takes another port where this one is in use
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -74,16 +75,18 @@ class OneThread(WorkerPlugin):
 
 @contextmanager
 def connect(
-    workers: int | None = None, scheduler: str | None = None, dashboard: bool = False
+    workers: int | None = None, scheduler: str | None = None, dashboard: bool = False, tasks: int | None = None
 ) -> Iterator[Client | InProcess]:
     """Workers for tasks: `workers` local processes (default: all cores; 1 = this process), or those of `scheduler`.
 
-    An existing cluster must see the dataset, the hand and the output under the same paths. `dashboard` shows Dask's
-    page of local workers on 127.0.0.1. InputError when both are given, the count is not positive, there can be no
-    dashboard, or nothing answers at the address within 20 seconds.
+    No more start than there are `tasks`, but for two. An existing cluster must see the dataset, the hand and the output under the same paths. `dashboard` shows Dask's
+    page of local workers on 127.0.0.1. InputError when both are given, the count is not positive or far above
+    the cores, there can be no dashboard, or nothing answers at the address within 20 seconds.
     """
     _check_workers(workers, scheduler, dashboard)
     count = granted_cores() if workers is None else workers
+    if tasks is not None:
+        count = min(count, max(2, tasks))
     if scheduler is None and count == 1:
         yield InProcess()
         return
@@ -104,6 +107,11 @@ def _check_workers(workers: int | None, scheduler: str | None, dashboard: bool) 
         raise InputError("--workers and --scheduler: give one of the two; a scheduler brings its own workers")
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: expected a positive number")
+    if workers is not None and workers > MOST_PER_CORE * granted_cores():
+        raise InputError(
+            f"--workers {workers}: expected at most {MOST_PER_CORE * granted_cores()}, {MOST_PER_CORE} for each of the"
+            f" {granted_cores()} cores that this process may use; each takes half a gigabyte of memory"
+        )
     if not dashboard:
         return
     if scheduler is not None:

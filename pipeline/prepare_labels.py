@@ -91,7 +91,7 @@ def _run(settings: LabelSettings, job: Job, tasks: list[CameraSequence]) -> list
         workers = 1
     lost, done = [], 0
     try:
-        with connect(workers, settings.scheduler, settings.dashboard) as client:
+        with connect(workers, settings.scheduler, settings.dashboard, len(tasks)) as client:
             results = run_tasks(
                 client,
                 partial(label_sequence, job),

@@ -1,5 +1,6 @@
 """Running tasks: in this process, in spawned workers, on a scheduler; dying workers and bad input."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,8 +13,9 @@ import pytest
 from distributed import LocalCluster
 from h2onet.data.frame import Failure
 from h2onet.errors import InputError
+from h2onet.pipeline import cluster
 from h2onet.pipeline import tasks as tasks_module
-from h2onet.pipeline.cluster import InProcess, connect
+from h2onet.pipeline.cluster import InProcess, check_cluster, connect
 from h2onet.pipeline.tasks import run_tasks
 
 
@@ -64,6 +66,29 @@ def make_threads():
 
 def run(client, function, tasks) -> dict[Any, Any]:
     return dict(run_tasks(client, function, tasks, label="test", frames_of=lambda _: 1))
+
+
+def test_far_more_workers_than_cores_are_refused(monkeypatch):
+    monkeypatch.setattr(cluster, "granted_cores", lambda: 2)
+    with pytest.raises(InputError, match="--workers 33: expected at most 32, 16 for each of the 2 cores"):
+        check_cluster(33, None)
+    check_cluster(32, None)
+
+
+def test_no_more_workers_start_than_there_are_tasks(monkeypatch):
+    monkeypatch.setattr(cluster, "granted_cores", lambda: 8)
+    started = []
+
+    @contextlib.contextmanager
+    def local(count, dashboard):
+        started.append(count)
+        yield
+
+    monkeypatch.setattr(cluster, "_local", local)
+    for workers, tasks in ((7, 3), (7, 1), (None, 5), (3, 9)):
+        with connect(workers, tasks=tasks):
+            pass
+    assert started == [3, 2, 5, 3]
 
 
 @pytest.fixture(scope="module")
