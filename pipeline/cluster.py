@@ -79,9 +79,10 @@ def connect(
 ) -> Iterator[Client | InProcess]:
     """Workers for tasks: `workers` local processes (default: all cores; 1 = this process), or those of `scheduler`.
 
-    No more start than there are `tasks`, but for two. An existing cluster must see the dataset, the hand and the output under the same paths. `dashboard` shows Dask's
-    page of local workers on 127.0.0.1. InputError when both are given, the count is not positive or far above
-    the cores, there can be no dashboard, or nothing answers at the address within 20 seconds.
+    No more start than there are `tasks`, but for two. An existing cluster must see the dataset, the hand and the output
+    under the same paths. `dashboard` shows Dask's page of local workers on 127.0.0.1. InputError when both are given,
+    the count is not positive or far above the cores, there can be no dashboard, or nothing answers at the address
+    within 20 seconds.
     """
     _check_workers(workers, scheduler, dashboard)
     count = granted_cores() if workers is None else workers
