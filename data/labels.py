@@ -24,7 +24,7 @@ from tqdm import tqdm
 from ..durable import room_to_write
 from ..errors import InputError
 from ..hand.parts import LABELS, UNKNOWN
-from .stores.attributes import LabelIndex
+from .stores.attributes import BY_COPY, LabelIndex
 from .stores.columns import LABEL_COLUMNS, VERTICES
 from .stores.keys import check_keys
 from .stores.records import Columns, Rows
@@ -146,10 +146,15 @@ class LabelStore:
     def __len__(self) -> int:
         return int(self.attrs["frames"])
 
+    def _attribute(self, name: str) -> str:
+        if name not in self.attrs:
+            raise InputError(f"{self.store.path / 'index'}: attribute {name} is missing; {BY_COPY}")
+        return self.attrs[name]
+
     def image(self, row: int) -> str:
         """The photo's path below the dataset root."""
         sequence = self.sequences[int(self["sequence_id"][row])]
-        return self.attrs["image"].format(sequence=sequence, frame=int(self["frame"][row]))
+        return self._attribute("image").format(sequence=sequence, frame=int(self["frame"][row]))
 
     def row(self, sequence: str, frame: int | None = None) -> int:
         """The row of a frame, by (sequence key, frame number) or by the photo's path; KeyError when it is no row."""
@@ -178,7 +183,7 @@ class LabelStore:
 
         `folder/<subject>/<sequence>/<serial>/occ_000000.json` or `folder/<SEQ>/occ/0000.json`, keys of `LABELS`.
         """
-        keys, dexycb = self.sequences, self.attrs["dataset"] == "dexycb"
+        keys, dexycb = self.sequences, self._attribute("dataset") == "dexycb"
         places = [Path(folder) / key if dexycb else Path(folder) / key / "occ" for key in keys]
         name = "occ_{:06d}.json" if dexycb else "{:04d}.json"
         rows = np.flatnonzero(self["labelled"])

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..data.clips import ClipDataset, ClipStore, window_of
+from ..data.frame import SETUPS, SPLITS
 from ..data.loading.batches import loader
 from ..durable import require_writable, write_json
-from ..errors import InputError
+from ..errors import InputError, brief
 from ..hand.mano import HandModel
 from ..network.checkpoint import load_checkpoint
 from ..network.device import choose_device
@@ -143,6 +144,12 @@ def check_exports(store: ClipStore, network: H2ONet, out: Path, exports: Exports
     if exports.dexycb_txt is not None and store.dataset != "dexycb":
         raise InputError(f"--dexycb-txt: {store.path} holds {store.dataset}; the toolkit's format is for DexYCB")
     if exports.dexycb_txt is not None:
+        setup, split = store.attrs.get("setup"), store.attrs["split"]
+        if setup not in SETUPS or split not in SPLITS:
+            raise InputError(
+                f"--dexycb-txt: {store.path} is of setup {brief(setup)}, split {brief(split)}; expected"
+                f" {', '.join(SETUPS)} and {', '.join(SPLITS)}: build the clips again"
+            )
         missing, whole = count_missing_recordings(store)
         if missing:
             log.warning(

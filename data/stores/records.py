@@ -100,7 +100,7 @@ class Columns(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
-            if name in (self._schema or {}):
+            if self._schema is not None and name in {**SEQUENCE_ID, **self._schema}:
                 raise InputError(f"{self._path / name}: is missing; copy the store again, or run its command again")
             raise KeyError(name)
         if name not in self._read:

@@ -58,6 +58,8 @@ class RemoteStore:
         protocol, _, self._root = self.url.partition("://")
         if protocol not in fsspec.available_protocols():
             raise InputError(f"{url}: no file system is known for {protocol!r}; use a local path or install it")
+        if protocol in ("file", "local"):
+            raise InputError(f"{url}: is on this machine; give its path, without {protocol}://")
 
     def __str__(self) -> str:
         return self.url

@@ -155,7 +155,7 @@ def edit_value(draw: st.DrawFn, value: Any) -> Any:
         def change(old: Any, new: Any = new, reshape: Callable = reshape, dropped: bool = dropped) -> Any:
             if isinstance(old, np.ndarray) and not dropped and old.dtype.kind in "biufc":
                 with np.errstate(all="ignore"):
-                    return reshape(old)
+                    return reshape(np.atleast_1d(old))
             return _drop(old) if dropped else copy.deepcopy(new)
 
         try:

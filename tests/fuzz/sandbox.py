@@ -114,7 +114,8 @@ class Sandbox:
 def _serve(pipe: Connection, folder: Path, targets: str, cpu_seconds: int) -> None:
     """The process: answers the name of a target with an Outcome until the pipe closes."""
     readers = importlib.import_module(targets).TARGETS
-    tempfile.tempdir = os.environ["XDG_CACHE_HOME"] = str(folder / "temporary")
+    tempfile.tempdir = str(folder / "temporary")
+    os.environ["XDG_CACHE_HOME"] = str(folder / "temporary" / "cache")
     os.makedirs(tempfile.tempdir, exist_ok=True)
     quiet = open(os.devnull, "w")  # noqa: SIM115
     os.dup2(quiet.fileno(), 1)

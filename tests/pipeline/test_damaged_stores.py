@@ -191,3 +191,18 @@ def test_what_killed_workers_left_goes_and_strangers_stay(copy):
         patch.setattr(build_module, "cut_sequence", cut_after_a_kill)
         run(copy, "clips.zarr")
     assert not left.exists() and (copy / "clips.zarr" / ".tmp-mine").exists()
+
+
+@pytest.mark.parametrize("name", ["dataset", "image", "column"])
+def test_an_index_of_labels_that_lacks_something_is_one_line(copy, name):
+    index = copy / "labels.zarr" / "index"
+    if name == "column":
+        (index / "sequence_id" / "zarr.json").unlink()
+    else:
+        group = json.loads((index / "zarr.json").read_text())
+        del group["attributes"][name]
+        (index / "zarr.json").write_text(json.dumps(group))
+    labels = LabelStore.open(copy / "labels.zarr")
+    with pytest.raises(InputError, match=r"(attribute|sequence_id).* is missing; copy the store again"):
+        labels.image(0)
+        labels.export_json(copy / "json")

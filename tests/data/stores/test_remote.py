@@ -70,3 +70,9 @@ def test_a_sequence_in_the_folder_of_another(cache: Path) -> None:
     with pytest.raises(InputError, match="key is 'B'"):
         store({f"sequences/A/{DONE}": json.dumps(attrs).encode()}).finished()
     assert list(store({f"sequences/B/{DONE}": json.dumps(attrs).encode()}).finished()) == ["B"]
+
+
+@pytest.mark.parametrize("protocol", ["file", "local"])
+def test_a_folder_is_given_as_a_path(protocol: str) -> None:
+    with pytest.raises(InputError, match=f"is on this machine; give its path, without {protocol}://"):
+        RemoteStore(f"{protocol}:///clips.zarr")
