@@ -12,22 +12,19 @@ must be the undisturbed run's, byte for byte. `make soak` runs it; a store that 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import platform
 import random
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +34,7 @@ from h2onet.data.clips import ClipStore
 from h2onet.data.labels import LabelStore
 from h2onet.data.readers.dexycb_splits import SUBJECTS, sequence_list
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
+from soak_runs import Reader, children_of, cluster, command_line, digest, kill_all, pause
 
 H2O = [str(Path(sys.executable).with_name("h2o"))]
 KINDS = ("kill a worker", "kill the command", "kill the scheduler", "SIGTERM", "stop a worker", "stop the command")
@@ -218,9 +216,9 @@ def interrupt(root: Path, out: Path, store: str, kind: str, after: float, tally:
     with cluster(kind == "kill the scheduler", out) as (address, scheduler):
         command = commands(root, out, scheduler=address)[store]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        reader = _Reader(process)
+        reader = Reader(process)
         time.sleep(after)
-        workers = [child for child in _children(process) if "spawn_main" in " ".join(_command_line(child))]
+        workers = [child for child in children_of(process) if "spawn_main" in " ".join(command_line(child))]
         if process.poll() is not None:
             kind = "ended before"
         elif kind.endswith("a worker") and not workers:
@@ -229,7 +227,7 @@ def interrupt(root: Path, out: Path, store: str, kind: str, after: float, tally:
         try:
             code = process.wait(300)
         except subprocess.TimeoutExpired:
-            _kill_all(process)
+            kill_all(process)
             code = "hung"
         reader.join()
         for orphan in workers:  # of a command that was killed: they end by themselves, and must not write any more
@@ -256,90 +254,9 @@ def strike(
         elif kind == "SIGTERM":
             process.terminate()
         elif kind == "stop a worker":
-            _pause(workers[0].pid)
+            pause(workers[0].pid, PAUSE)
         elif kind == "stop the command":
-            _pause(process.pid)
-
-
-def _pause(pid: int) -> None:
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(PAUSE)
-    os.kill(pid, signal.SIGCONT)
-
-
-class _Reader(threading.Thread):
-    """Reads a process's stderr, so that it never waits for us."""
-
-    def __init__(self, process: subprocess.Popen) -> None:
-        super().__init__(daemon=True)
-        self.process, self.text = process, ""
-        self.start()
-
-    def run(self) -> None:
-        assert self.process.stderr is not None
-        self.text = self.process.stderr.read()
-
-
-@contextmanager
-def cluster(wanted: bool, folder: Path) -> Iterator[tuple[str | None, subprocess.Popen | None]]:
-    """A Dask scheduler with two workers, as on a cluster; (None, None) where the command makes its own."""
-    if not wanted:
-        yield None, None
-        return
-    file = folder / "scheduler.json"
-    file.unlink(missing_ok=True)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-    dask, common = [sys.executable, "-m", "dask"], ["--scheduler-file", str(file), "--no-dashboard"]
-    processes = [subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *common], **quiet)]
-    try:
-        while not (file.exists() and file.stat().st_size):
-            time.sleep(0.05)
-        worker = ["worker", "--nthreads", "1", "--no-nanny", "--death-timeout", "5", *common]
-        processes += [subprocess.Popen([*dask, *worker], **quiet) for _ in range(2)]
-        yield json.loads(file.read_text())["address"], processes[0]
-    finally:
-        for process in reversed(processes):
-            process.kill()
-            process.wait()
-        file.unlink(missing_ok=True)
-
-
-def _children(process: subprocess.Popen) -> list[psutil.Process]:
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.Error:
-        return []
-
-
-def _command_line(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
-def _kill_all(process: subprocess.Popen) -> None:
-    for each in _children(process):
-        with suppress(psutil.Error):
-            each.kill()
-    process.kill()
-    process.wait()
-
-
-def digest(store: Path) -> dict[str, str]:
-    """SHA-256 of every file of a store by its path in it; its random token, and where it lies, do not count."""
-    found = {}
-    for path in sorted(each for each in store.rglob("*") if each.is_file()):
-        data = path.read_bytes()
-        if path.name == "zarr.json":
-            data = json.dumps(_without_token(json.loads(data)), sort_keys=True).replace(str(store.parent), "").encode()
-        found[str(path.relative_to(store))] = hashlib.sha256(data).hexdigest()
-    return found
-
-
-def _without_token(content: dict) -> dict:
-    content.get("attributes", {}).pop("token", None)
-    return content
+            pause(process.pid, PAUSE)
 
 
 def report(result: dict) -> None:
