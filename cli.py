@@ -29,6 +29,7 @@ from .cli_options import (
     exit_after_signal,
     finish,
     first_process,
+    refuse_foreign_place,
     require_mano,
     wait_for_rank_zero,
 )
@@ -49,6 +50,9 @@ app.add_typer(cli_model.app)
 
 def main() -> None:
     """Entry point of the `h2o` command: wrong usage and bad input become one line on stderr and exit code 2."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the command: nobody wants to read
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 for the rest of the process
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("h2onet").setLevel(logging.INFO if first_process() else logging.ERROR)
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))  # read when OpenCV is loaded, in workers too
@@ -256,7 +260,7 @@ def clips_verify(store: Annotated[str, typer.Argument(help="clips.zarr")]) -> No
 @clips_app.command("sheet")
 def clips_sheet(
     store: Annotated[str, typer.Argument(help="clips.zarr")],
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("clips.png"),
+    out: Annotated[Path, typer.Option(help="PNG to write.", callback=refuse_foreign_place)] = Path("clips.png"),
     seed: Annotated[int, typer.Option(help="Chooses the windows.")] = 0,
 ) -> None:
     """Draw random windows with joints and labels."""
@@ -268,7 +272,7 @@ def clips_sheet(
 @clips_app.command("export")
 def clips_export(
     store: Annotated[str, typer.Argument(help="clips.zarr")],
-    out: Annotated[Path, typer.Option(help="Folder for the shards.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards.", callback=refuse_foreign_place)],
     to: Annotated[str, typer.Option(help="Format: webdataset.")] = "webdataset",
 ) -> None:
     """Write the crops and labels for other trainers."""

@@ -17,6 +17,7 @@ from .cli_options import (
     exit_after_signal,
     finish,
     first_process,
+    refuse_foreign_place,
 )
 from .errors import InputError
 
@@ -64,7 +65,7 @@ def train(
     context: typer.Context,
     preset: Annotated[str, typer.Argument(help="Name of a preset, or a TOML file.")],
     clips: Clips,
-    out: Annotated[Path, typer.Option(help="The run folder.")],
+    out: Annotated[Path, typer.Option(help="The run folder.", callback=refuse_foreign_place)],
     val_clips: ValClips = None,
     init: Annotated[Path | None, typer.Option(help="Start from these weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run folder stopped.")] = False,
@@ -101,7 +102,9 @@ def train_all(
     context: typer.Context,
     chain: Annotated[str, typer.Argument(help="dexycb-single, dexycb-multi, ho3d-single, ho3d-multi, demo-...")],
     clips: Clips,
-    out: Annotated[Path, typer.Option(help="Folder of the run folders, one for each stage.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run folders, one for each stage.", callback=refuse_foreign_place)
+    ],
     val_clips: ValClips = None,
     warmup_clips: Annotated[list[str] | None, typer.Option(help="DexYCB clips.zarr for HO3D's warm-up.")] = None,
     init: Annotated[Path | None, typer.Option(help="Weights for the first stage (densestack.pth).")] = None,
@@ -139,7 +142,9 @@ def panel(title: str, help_text: str, name: str | None = None) -> Any:
 @app.command()
 def evaluate(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder for metrics.json, breakdown.json and the page.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for metrics.json, breakdown.json and the page.", callback=refuse_foreign_place)
+    ],
     checkpoint: Annotated[Path | None, panel(CLIPS_PANEL, "Checkpoint folder, or an official .pth file.")] = None,
     clips: Annotated[str | None, panel(CLIPS_PANEL, "clips.zarr to score on.")] = None,
     hierarchy: Annotated[Path | None, panel(CLIPS_PANEL, "transform.pkl, for the authors' .pth files.")] = None,
@@ -246,7 +251,7 @@ def compare(
 @app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
-    out: Annotated[Path, typer.Option(help="Folder for overlays, meshes and joints.")],
+    out: Annotated[Path, typer.Option(help="Folder for overlays, meshes and joints.", callback=refuse_foreign_place)],
     images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
     video: Annotated[Path | None, typer.Option(help="Video file.")] = None,
     boxes: Annotated[Path | None, typer.Option(help="JSON or CSV with a box per picture.")] = None,
@@ -295,7 +300,7 @@ def benchmark(
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.", callback=refuse_foreign_place)],
     hierarchy: Hierarchy = None,
 ) -> None:
     """Write the network as ONNX."""

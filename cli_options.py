@@ -34,7 +34,7 @@ ClipsMano = Annotated[
     typer.Option("--mano", help="Where the hand of the clips lies now (default: where it was, then $MANO_DIR)."),
 ]
 Hierarchy = Annotated[Path | None, typer.Option(help="transform.pkl, for the authors' .pth files.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="key=value [key=value ...], overrides the preset.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="key=value, or several; they override the preset.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
@@ -47,6 +47,15 @@ def dataset_root(dataset: str, root: Path | None) -> Path:
     if not value:
         raise InputError(f"--root: no folder given for {dataset}; pass --root DIR or set {variable}")
     return Path(value)
+
+
+def refuse_foreign_place(parameter: typer.CallbackParam, value: Path | None) -> Path | None:
+    """For options that name an output: InputError where it lies inside a dataset or a store."""
+    from .data.datasets import refuse_foreign
+
+    if value is not None:
+        refuse_foreign(value, f"--{parameter.name.replace('_', '-')}" if parameter.name else "--out")
+    return value
 
 
 def require_mano(mano: str | None) -> str:

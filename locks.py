@@ -48,7 +48,7 @@ def is_locked(folder: Path) -> bool:
 
 
 class Lock:
-    """One writer per store on this machine: an advisory lock that the system drops when its process dies.
+    """One writer per store or run folder on this machine: an advisory lock that the system drops when its process dies.
 
     Its file is there only while somebody holds it (or was killed): other readers of the store need not know it.
     """
@@ -66,11 +66,11 @@ class Lock:
             except BlockingIOError:
                 file.close()
                 raise InputError(
-                    f"{self._path.parent}: another run is writing this store; wait for it, or give another --out"
+                    f"{self._path.parent}: another run is writing here; wait for it, or give another --out"
                 ) from None
             except OSError as error:
                 # Some network file systems have no locks: two runs at once then only waste work, commits stay atomic.
-                log.warning("%s: cannot be locked (%s); do not start a second run on this store", self._path, error)
+                log.warning("%s: cannot be locked (%s); do not start a second run on it", self._path, error)
             if self._is_at_path(file):
                 self._file = file
             else:  # its holder removed it between opening and locking: a lock that nobody else sees

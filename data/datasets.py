@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, brief
 from .frame import DATASETS, SETUPS, SPLITS, CameraSequence, Failure, Frame, Unannotated
 from .readers.dexycb import dexycb_frames
 from .readers.dexycb_lists import list_dexycb
+from .readers.dexycb_splits import SUBJECTS
 from .readers.handoccnet import annotated_frames
 from .readers.handoccnet_index import list_annotated
 from .readers.ho3d import ho3d_frames
@@ -77,8 +78,40 @@ def path_or_none(folder: Path | None) -> str | None:
     return None if folder is None else str(folder.expanduser().resolve())
 
 
+def refuse_foreign(path: str | Path, option: str, *, itself: bool = True) -> None:
+    """InputError when `path` lies in the root of a dataset, or in a store, and so is no place for results.
+
+    Without `itself` the path may be a store, whose command writes it.
+    """
+    resolved = _check_text(path, option)
+    for folder in (resolved, *resolved.parents) if itself else resolved.parents:
+        if _is_root(folder):
+            raise InputError(f"{option} {path}: lies inside the dataset {folder}; give a folder outside it")
+        if (folder / "zarr.json").is_file():
+            raise InputError(f"{option} {path}: lies inside the store {folder}; give a folder outside it")
+
+
+def _check_text(path: str | Path, option: str) -> Path:
+    """The absolute path; InputError where it is no text: stores keep paths, and JSON holds nothing else."""
+    resolved = Path(path).expanduser().resolve()
+    try:
+        str(resolved).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{option} {brief(str(path), 200)}: its name is no text in UTF-8; give another path") from None
+    return resolved
+
+
+def _is_root(folder: Path) -> bool:
+    """Whether a folder looks like the root of DexYCB or HO3D."""
+    if (folder / "calibration").is_dir() and any((folder / subject).is_dir() for subject in SUBJECTS):
+        return True
+    return any((folder / f"{name}.txt").is_file() and (folder / name).is_dir() for name in ("train", "evaluation"))
+
+
 def refuse_inside(folder: str | Path, root: str | Path, option: str) -> None:
     """InputError when `folder` lies inside the dataset: nothing is ever written there."""
+    _check_text(root, "--root")
+    refuse_foreign(folder, option, itself=False)
     inner, outer = Path(folder).expanduser().resolve(), Path(root).expanduser().resolve()
     if inner == outer or outer in inner.parents:
         raise InputError(f"{option} {folder}: lies inside the dataset {root}; give a folder outside it")

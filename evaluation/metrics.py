@@ -6,12 +6,12 @@ in float64, whatever comes in. Reports turn metres into millimetres; this module
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cores import granted_cores
 from ..errors import InputError
+from ..jit import njit
 
 Array = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ def f_scores(predicted: NDArray, truth: NDArray, thresholds: tuple[float, ...] =
     return scores[:, np.argsort(np.argsort(thresholds))]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _near_counts(predicted: Array, truth: Array, limits: Array) -> Array:
     """How many predicted points have a true one closer than each limit, and the other way round: (N, limits, 2).
 

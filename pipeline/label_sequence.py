@@ -35,8 +35,8 @@ from ..untrusted import fault
 
 BATCH = 128
 CHANNEL_SAMPLES = 8
-SAME_HAND = 0.5
-"""Overlap (intersection over union) from which a mask's colour is taken for the rendered hand."""
+SAME_HAND, OTHER_THING = 0.5, 0.2
+"""Overlap (intersection over union) from which a mask's colour is taken for the rendered hand, and up to which not."""
 JOINTS_OFF = 0.03
 """Mean distance of a frame's joints from its posed hand, m, that is worth a note. HO3D's fingertips, which are other
 vertices (4 to 6 mm), make about 1 mm of it."""
@@ -83,7 +83,6 @@ class _Report:
     without_objects: int = 0
     rendered_masks: int = 0
     masked: int = 0
-    with_hand: int = 0
     samples: list[Frame] = field(default_factory=list)
     channels: tuple[int, int, int] | None = None
     joints_off: tuple[float, ...] = ()
@@ -100,10 +99,10 @@ def label_sequence(job: Job, sequence: CameraSequence) -> None:
     frames = _usable(sequence, report)
     while batch := list(islice(frames, BATCH)):
         parts += _label_faulty(batch, tools, report, job.vertices)
-    if sequence.dataset != "dexycb" and report.masked and not report.with_hand:
-        _check_channel(sequence, report.samples, tools)
     empty = empty_columns(0, vertices=job.vertices)
     rows = {name: np.concatenate([part[name] for part in parts]) if parts else empty[name] for name in empty}
+    if sequence.dataset != "dexycb" and report.masked and _mean(rows["mask_iou"]) < OTHER_THING:
+        _check_channel(sequence, report.samples, tools)
     if sequence.dataset != "dexycb" and sequence.split != "test" and len(sequence):
         report.channels = channel_counts(sequence, int(sequence.numbers[0]))
     LabelStore(SequenceStore(job.out, job.token)).commit(sequence.key, rows, _attributes(sequence, rows, report))
@@ -132,19 +131,24 @@ def _label_faulty(
 
 
 def _check_channel(sequence: CameraSequence, frames: list[Frame], tools: tuple[Hands, ObjectLibrary, Renderer]) -> None:
-    """InputError where the mask's chosen colour is nowhere in a sequence and another one is the rendered hand."""
+    """InputError where the mask's chosen colour is not the rendered hand in a sequence, and another one is."""
     files = mask_files(sequence)
     channels = [read_channels(Path(sequence.root) / files.path(frame.number)) for frame in frames]
     for channel, name in enumerate(CHANNELS):
         marked = [replace(frame, hand_mask=masks[channel]) for frame, masks in zip(frames, channels, strict=True)]
-        overlap = label_frames(marked, *tools, rules=("depth",)).mask_iou
-        overlap = overlap[np.isfinite(overlap)]
-        if len(overlap) and overlap.mean() >= SAME_HAND:
+        overlap = _mean(label_frames(marked, *tools, rules=("depth",)).mask_iou)
+        if channel != sequence.seg_channel and overlap >= SAME_HAND:
             raise InputError(
-                f"{sequence.root}: {sequence.key}: no mask has any {CHANNELS[sequence.seg_channel]}, and {name} is "
-                f"where the hand is (overlap {overlap.mean():.2f}): give --seg-channel {name}, or another --dataset: "
-                "HO3D v2 marks hands red, v3 blue"
+                f"{sequence.root}: {sequence.key}: {CHANNELS[sequence.seg_channel]} is nowhere in the masks or not "
+                f"where the hand is, and {name} is (overlap {overlap:.2f}): give --seg-channel {name}, or another "
+                "--dataset: HO3D v2 marks hands red, v3 blue"
             )
+
+
+def _mean(overlap: np.ndarray) -> float:
+    """The mean of what is known; 0 where nothing is."""
+    known = overlap[np.isfinite(overlap)]
+    return float(known.mean()) if len(known) else 0.0
 
 
 def _attributes(sequence: CameraSequence, rows: Rows, report: _Report) -> dict[str, Any]:
@@ -193,8 +197,7 @@ def _label_batch(
     for i, frame in enumerate(frames):
         if given[i] and frame.hand_mask is not None:
             report.masked += 1
-            report.with_hand += bool(frame.hand_mask.any())
-            if not report.with_hand and len(report.samples) < CHANNEL_SAMPLES:
+            if len(report.samples) < CHANNEL_SAMPLES:
                 report.samples.append(frame)
         if masked[i] and not given[i]:
             report.rendered_masks += 1

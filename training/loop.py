@@ -89,4 +89,7 @@ def train(
         )
         if state is not None:
             run.restore(state)
-        return run.run(signals)
+        try:
+            return run.run(signals)
+        finally:
+            folder.release()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..durable import remove, room_to_write, sweep, write_text
 from ..errors import InputError
+from ..locks import Lock
 from ..network.checkpoints.folder import find_folder
 from .recipe import Recipe, differences, load_recipe, to_toml
 
@@ -28,6 +29,7 @@ class RunFolder:
         self.metrics, self.skipped = self.path / "metrics.jsonl", self.path / "skipped.jsonl"
         self.config, self.samples = self.path / "config.toml", self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
+        self._lock = Lock(self.path / ".lock")
 
     def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> bool:
         """Whether there is a checkpoint to resume from. InputError for a used folder, or another recipe on resuming."""
@@ -52,17 +54,25 @@ class RunFolder:
         return True
 
     def start(self, recipe: Recipe, *, resume_step: int | None) -> None:
-        """Make the folder ready: without an earlier run, or, to resume, without lines after the checkpoint's step."""
+        """Make the folder ready: without an earlier run, or, to resume, without lines after the checkpoint's step.
+
+        It is this run's own until `release`: InputError where another one is writing it.
+        """
         with room_to_write(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
             if resume_step is None:
                 for name in OWN:
                     remove(self.path / name)
-            self.path.mkdir(parents=True, exist_ok=True)
             sweep(self.path)
             write_text(self.config, to_toml(recipe))
             if resume_step is not None:
                 for file in (self.metrics, self.skipped):
                     _cut_after(file, resume_step)
+
+    def release(self) -> None:
+        """Let others write the folder; harmless where `start` was not called."""
+        self._lock.release()
 
 
 def _cut_after(path: Path, step: int) -> None:

@@ -126,12 +126,17 @@ def test_without_object_meshes_nothing_is_guessed(tmp_path):
     assert labels.attrs["missing_objects"] == {"003_cracker_box": 4}
 
 
-@pytest.mark.parametrize(("version", "channel", "other"), [("v2", "blue", "red"), ("v3", "red", "blue")])
-def test_a_colour_that_no_mask_has_is_refused_where_another_is_the_hand(tmp_path, version, channel, other):
+@pytest.mark.parametrize(
+    ("version", "channel", "other"),
+    [("v2", "blue", "red"), ("v3", "red", "blue"), ("v3", "green", "blue")],  # green is the object's: not empty
+)
+def test_a_colour_that_is_not_the_hand_is_refused_where_another_is_the_hand(tmp_path, version, channel, other):
     root = trees.write_ho3d(tmp_path / "ho3d", version)
     with pytest.raises(InputError, match=f"give --seg-channel {other}") as caught:
         run(root, tmp_path / "l.zarr", f"ho3d-{version}", seg_channel=channel)
-    assert "no mask has any " + channel in str(caught.value) and "\n" not in str(caught.value)
+    assert f"{channel} is nowhere in the masks or not where the hand is" in str(caught.value) and "\n" not in str(
+        caught.value
+    )
     assert run(root, tmp_path / "m.zarr", f"ho3d-{version}").labelled == 4
 
 

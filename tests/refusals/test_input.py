@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -202,3 +203,43 @@ def test_a_bad_label_archive_is_a_failure(damage: Callable[[Path], None], dexycb
     assert done.code == 1 and "2 frames, 2 labelled, 1 failed" in done.out and "Traceback" not in done.err
     [row] = [json.loads(line) for line in (tmp_path / "o" / "failures.jsonl").read_text().splitlines()]
     assert row["file"] == name and not list(tmp_path.rglob("marker"))
+
+
+@pytest.mark.parametrize("inside", ["dexycb", "ho3d", "store"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "--checkpoint", "x", "--clips", "x", "--out"),
+        ("clips", "sheet", "x", "--out"),
+        ("clips", "export", "x", "--out"),
+        ("predict", "--checkpoint", "x", "--images", "x", "--out"),
+        ("export", "--checkpoint", "x", "--out"),
+        ("train", "demo-single-stage1", "--clips", "x", "--out"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_results_never_lie_inside_a_dataset_or_a_store(command, inside, dexycb, ho3d, stores):
+    place = {"dexycb": dexycb / raw.SUBJECT, "ho3d": ho3d / "train", "store": stores / "clips.zarr"}[inside]
+    with trees.untouched(place):
+        error = h2o(*command, place / "out").error
+    assert f"--out {place / 'out'}: lies inside the {'store' if inside == 'store' else 'dataset'}" in error
+
+
+def test_stores_lie_inside_no_other_store(dexycb, stores):
+    error = h2o(*prepare(stores / "clips.zarr" / "labels.zarr", dexycb)).error
+    assert f"lies inside the store {stores / 'clips.zarr'}" in error
+
+
+def test_paths_that_are_no_text_are_refused(dexycb, tmp_path):
+    out = tmp_path / os.fsdecode(b"by\xe9te") / "labels.zarr"
+    assert "--out" in (error := h2o(*prepare(out, dexycb)).error) and "no text in UTF-8" in error
+    moved = tmp_path / os.fsdecode(b"mo\xf6ved")
+    moved.mkdir()
+    assert "--root" in (error := h2o(*prepare(tmp_path / "labels.zarr", moved)).error) and "no text in UTF-8" in error
+    assert not (tmp_path / "labels.zarr").exists()
+
+
+def test_a_closed_standard_output_is_no_error(stores):
+    program = Path(sys.executable).with_name("h2o")
+    done = subprocess.run(["sh", "-c", f'"{program}" clips info "{stores / "clips.zarr"}" >&-'], capture_output=True)
+    assert done.returncode == 0 and not done.stderr, done

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numba import njit
 
 from ....hand.zbuffer import MULTISAMPLE_4, rasterize
+from ....jit import njit
 from .room import HEIGHT, WIDTH, Backdrop, Camera, Geometry, Look
 from .shadows import SCALE, ShadowMap, light_share
 
@@ -58,7 +58,7 @@ class _Ground(NamedTuple):
     share: np.ndarray  # (H, W) float32, of the first light
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _paint_of(f, wa, wb, wc, mesh, out):
     """Paint of face f, without light, where its corners weigh wa, wb, wc: its texture or its corners' colours."""
     textures, uv, colours = mesh.textures, mesh.uv, mesh.colours
@@ -79,7 +79,7 @@ def _paint_of(f, wa, wb, wc, mesh, out):
         out[k] = top * (1 - fv) + bottom * fv
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _surface(px, py, f, mesh, light, out):
     """Colour of face f seen through the image point (px, py), into out (3,)."""
     points, vertices, normals, iz = mesh.points, mesh.vertices, mesh.normals, mesh.inverse_depth
@@ -134,14 +134,14 @@ def _surface(px, py, f, mesh, light, out):
     out[2] = out[2] * bl + gloss
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _display_value(value):
     """Light as a display value: the usual gamma of 2.2 as a square root with a correction, a tenth of its cost."""
     root = np.sqrt(value)
     return root * (0.955 + 0.045 * root)
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _paint(face, depth, mesh, light, ground, samples, gain, picture, seg, metres):
     height, width = ground.depth.shape
     identity = mesh.identity
@@ -186,7 +186,7 @@ def _paint(face, depth, mesh, light, ground, samples, gain, picture, seg, metres
             picture[y, x, 2] = _display_value(0.25 * t2 * gain[2])
 
 
-@njit(cache=True)
+@njit()
 def develop(picture, grain, strength, photo):
     """Display values (H, W, 3) float32 0..1 and unit noise of the same shape to `photo` (H, W, 3) uint8."""
     height, width, _ = picture.shape

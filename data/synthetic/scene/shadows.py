@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 
 from ....hand.zbuffer import rasterize
+from ....jit import njit
 from .room import Backdrop, Geometry, Look
 
 _SIZE = 320
@@ -65,7 +65,7 @@ def table_shadow_places(look: Look, backdrop: Backdrop, centre: np.ndarray) -> t
     return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def light_share(x, y, z, light):
     """Share of the first light that reaches a point: 12 taps of the shadow map."""
     axes, nearest, scale = light.axes, light.nearest, light.scale
