@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from h2onet.errors import InputError
 from h2onet.training import machine
 from h2onet.training.logs import Stopwatch
 from h2onet.training.recipe import load_recipe
@@ -46,3 +47,17 @@ def test_machine_choices_follow_the_device() -> None:
     assert machine.worker_count(recipe, cpu) == 0
     assert machine.worker_count(load_recipe("demo-single-stage1", ["num_workers=3"]), cpu) == 3
     assert machine.worker_count(recipe, torch.device("cuda")) >= 1
+
+
+def test_one_run_at_a_time_writes_a_folder(tmp_path) -> None:
+    recipe = load_recipe("demo-single-stage1")
+    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    first.start(recipe, resume_step=None)
+    (tmp_path / "run" / "metrics.jsonl").write_text("the first run's")
+    with pytest.raises(InputError, match="run: another run is writing here"):
+        second.start(recipe, resume_step=None)
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
+    first.release()
+    assert not (tmp_path / "run" / ".lock").exists()
+    second.start(recipe, resume_step=None)
+    second.release()
