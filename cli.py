@@ -163,7 +163,7 @@ def prepare_labels(
     dashboard: Dashboard = False,
     json: Annotated[Path | None, typer.Option(help="Also write one JSON per frame in the authors' format.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet (PNG), worst frames first.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after about this many frames.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Label only the first so many listed frames.")] = None,
     seg_channel: Annotated[
         str, typer.Option(help="HO3D: the hand's colour in seg: red, green, blue (auto: v2 red, v3 blue).")
     ] = "auto",
