@@ -1,6 +1,6 @@
 # make demo   everything on a synthesized sample, ending in runs/demo/report.html
 # make test   the whole test suite
-# make fuzz   10,000 changed files, and the table of them in build/fuzz.md (docs/robustness.md)
+# make fuzz   10,000 changed files, and the table of them in runs/benchmarks/fuzz.md (docs/robustness.md)
 # make soak   20,000 frames and 60 interruptions, in runs/benchmarks/soak.json (docs/robustness.md)
 # make docs   the pages and the API reference as HTML, site/index.html
 # Both set up .venv on a fresh machine with Python 3.11 or newer.
@@ -19,7 +19,7 @@ test: setup gl
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 fuzz: setup
-	H2O_FUZZ_CASES=10000 H2O_FUZZ_TABLE=build/fuzz.md OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/fuzz
+	H2O_FUZZ_CASES=10000 H2O_FUZZ_TABLE=runs/benchmarks/fuzz.md OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/fuzz
 
 soak: setup
 	$(BIN)/python benchmarks/soak.py
