@@ -31,7 +31,8 @@ CHUNK = 512
 DIGITS = 6  # the official scores.txt prints "%f"
 CM = 100.0
 MM = 1000.0
-A_POINT = 1e-3  # m: no hand is smaller, no camera nearer
+A_POINT = 1e-6  # m: no hand is smaller, an untrained network's neither
+NEAR = 1e-3  # m: nothing is nearer to a camera
 F_COLUMNS = {5: metrics.F_CURVE.index(0.005), 15: metrics.F_CURVE.index(0.015)}
 NAMED = 5  # how many missing frames the log names; missing.txt names them all
 
@@ -141,7 +142,7 @@ def warn_of_nonsense(path: Path, predicted: Meshes, names: NDArray[np.str_]) -> 
             "without a prediction",
             path, points.sum(), len(points), ", ".join(names[points][:NAMED]), " ..." if points.sum() > NAMED else "",
         )  # fmt: skip
-    origin = np.flatnonzero((np.abs(predicted.joints[~points]) < A_POINT).all(axis=(0, 2)))
+    origin = np.flatnonzero((np.abs(predicted.joints[~points]) < NEAR).all(axis=(0, 2)))
     if len(origin):
         log.warning(
             "%s: joint %d is at the origin in every frame: these hands are relative to it, and the absolute errors "

@@ -325,7 +325,8 @@ def test_a_flipped_bit_in_a_sequence_is_found(copy, array):
     data[len(data) // 2] ^= 4
     file.write_bytes(data)
     problems = verify(copy)
-    assert len(problems) == 1 and KEY in problems[0] and "checksum" in problems[0]
+    assert KEY in problems[0] and "checksum" in problems[0]
+    assert all("is not that of sequence" in problem and array == "rows" for problem in problems[1:])
 
 
 def test_a_flipped_bit_in_the_index_is_found(copy):
@@ -348,7 +349,9 @@ def test_a_frame_that_is_there_twice_is_named(copy):
     group["attributes"]["columns"]["frame"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     meta.write_text(json.dumps(group))
     assert clip_info(copy).duplicates == 1
-    assert verify(copy) == [f"sequence {KEY}: frame 5 is there more than once"]
+    twice, other = verify(copy)
+    assert twice == f"sequence {KEY}: frame 5 is there more than once"
+    assert other.startswith(f"index column frame: is not that of sequence {KEY}")
 
 
 def test_a_missing_sequence_is_named(copy):
