@@ -155,7 +155,7 @@ class Tally:
 
     done: Counter[str] = field(default_factory=Counter)
     exits: Counter[str] = field(default_factory=Counter)
-    tracebacks: int = 0
+    tracebacks: list[str] = field(default_factory=list)
     stores: int = 0
     different: list[str] = field(default_factory=list)
 
@@ -166,22 +166,22 @@ def interrupt_runs(root: Path, place: Path, interruptions: int, seed: int) -> di
     small = multiply(root, place / "SMALL", 16 * 96)
     whole = place / "whole"
     whole.mkdir()
-    seconds = {}
-    for store, command in commands(small, whole).items():
-        started = time.monotonic()
+    for command in commands(small, whole).values():
         run(command)
-        seconds[store] = time.monotonic() - started
-    expected = {store: digest(whole / store) for store in seconds}
+    expected = {store: digest(whole / store) for store in commands(small, whole)}
+    sequences = finished(whole / "labels.zarr")
     plan = [KINDS[number % len(KINDS)] for number in range(interruptions)]
     rng.shuffle(plan)
     while plan:
-        for store in seconds:
+        for store in expected:
             out = place / f"run-{tally.stores}"
             out.mkdir()
             if store == "clips.zarr":
                 os.symlink(whole / "labels.zarr", out / "labels.zarr")
-            for _ in range(min(PER_STORE, len(plan))):
-                interrupt(small, out, store, plan.pop(), rng.uniform(0.15, 0.95) * seconds[store], tally)
+            for turn in range(min(PER_STORE, len(plan))):
+                # Each time at some moment of what is left: from the start, of another third, or of the last one.
+                share = (turn + rng.uniform(-0.3, 0.9)) / PER_STORE
+                interrupt(small, out, store, plan.pop(), round(share * sequences), rng.uniform(0, 0.3), tally)
             run(commands(small, out)[store])
             found = digest(out / store)
             wrong = sorted(
@@ -195,10 +195,11 @@ def interrupt_runs(root: Path, place: Path, interruptions: int, seed: int) -> di
             )
             shutil.rmtree(out)
     return {
-        "interruptions": sum(tally.done.values()),
+        "interruptions": sum(tally.done.values()) - tally.done["ended before"],
         "by_kind": dict(sorted(tally.done.items())),
         "exits": dict(sorted(tally.exits.items())),
         "tracebacks": tally.tracebacks,
+        "ended_before": tally.done["ended before"],
         "stores": tally.stores,
         "different": tally.different,
     }
@@ -211,12 +212,22 @@ def run(command: list[str]) -> None:
         raise SystemExit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr[-2000:]}")
 
 
-def interrupt(root: Path, out: Path, store: str, kind: str, after: float, tally: Tally) -> None:
-    """Start the command and interrupt it once; it ends by itself, by the interruption, or is killed after it hangs."""
+def finished(store: Path) -> int:
+    """How many sequences of a store are there."""
+    return len(list((store / "sequences").glob("[0-9]*")))
+
+
+def interrupt(root: Path, out: Path, store: str, kind: str, done: int, after: float, tally: Tally) -> None:
+    """Start the command and interrupt it once, `after` seconds after it has finished `done` sequences.
+
+    It ends by itself, by the interruption, or is killed after it hangs.
+    """
     with cluster(kind == "kill the scheduler", out) as (address, scheduler):
         command = commands(root, out, scheduler=address)[store]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         reader = Reader(process)
+        while finished(out / store) < done and process.poll() is None:
+            time.sleep(0.01)
         time.sleep(after)
         workers = [child for child in children_of(process) if "spawn_main" in " ".join(command_line(child))]
         if process.poll() is not None:
@@ -235,7 +246,8 @@ def interrupt(root: Path, out: Path, store: str, kind: str, after: float, tally:
                 orphan.wait(60)
     tally.done[kind] += 1
     tally.exits[f"{kind}: exit {code}"] += 1
-    tally.tracebacks += "Traceback" in reader.text and kind != "kill the command"
+    if "Traceback" in reader.text:
+        tally.tracebacks.append(f"{kind}, {store}: {reader.text[-1500:]}")
     if code == "hung":
         tally.different.append(f"{out.name}/{store}: hung after: {kind}")
 
@@ -271,7 +283,7 @@ def report(result: dict) -> None:
         print(f"| {kind} | {count} |")
     print(
         f"\n{found['interruptions']} interruptions, {found['stores']} stores finished afterwards, "
-        f"{len(found['different'])} files differ from the undisturbed run's, {found['tracebacks']} tracebacks"
+        f"{len(found['different'])} files differ from the undisturbed run's, {len(found['tracebacks'])} tracebacks"
     )
     for line, count in found["exits"].items():
         print(f"  {line}: {count} times")
