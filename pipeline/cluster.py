@@ -130,14 +130,14 @@ def _dask_silenced() -> Iterator[None]:
     """Dask's loggers say nothing in this process: what its users should know, this module says.
 
     `LocalCluster(silence_logs=...)` does not reach them: `distributed` sets its logger's level when it is imported.
+    After an error they stay silent.
     """
     logger = logging.getLogger("distributed")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+    yield
+    # Not after an error: the client of a lost scheduler goes on trying, and complaining, in a thread of its own.
+    logger.setLevel(before)
 
 
 @contextmanager
