@@ -114,7 +114,7 @@ def _array(file: IO[bytes], name: str, size: int, wanted: Wanted, kinds: str, la
             raise ValueError(f"{name} ends after {position} of {len(data)} bytes")
         view[position : position + len(piece)] = piece
         position += len(piece)
-    if not file.read(1) == b"":  # read to the end, so that a zip's checksum is compared
+    if file.read(1):  # read to the end, so that a zip's checksum is compared
         raise ValueError(f"{name} is followed by more bytes than its shape has")
     return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
 

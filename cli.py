@@ -299,9 +299,10 @@ def doctor(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the sample, the stores, the runs and the page.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the sample, the stores, the runs and the page.", callback=refuse_foreign_place),
+    ] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     workers: Workers = None,
     overwrite: Overwrite = False,

@@ -134,9 +134,14 @@ def train_all(
 CLIPS_PANEL, PREDICTIONS_PANEL = "Scoring a checkpoint on clips", "Scoring a HO3D pred.json"
 
 
-def panel(title: str, help_text: str, name: str | None = None) -> Any:
+def panel(title: str, help_text: str, name: str | None = None, **options: Any) -> Any:
     """An option of `h2o evaluate` that its help lists under `title`."""
-    return typer.Option(*([name] if name else []), help=help_text, rich_help_panel=title)
+    return typer.Option(*([name] if name else []), help=help_text, rich_help_panel=title, **options)
+
+
+def export_file(help_text: str) -> Any:
+    """An option that names a file which `h2o evaluate` writes beside its results."""
+    return panel(CLIPS_PANEL, help_text, callback=refuse_foreign_place)
 
 
 @app.command()
@@ -148,10 +153,10 @@ def evaluate(
     checkpoint: Annotated[Path | None, panel(CLIPS_PANEL, "Checkpoint folder, or an official .pth file.")] = None,
     clips: Annotated[str | None, panel(CLIPS_PANEL, "clips.zarr to score on.")] = None,
     hierarchy: Annotated[Path | None, panel(CLIPS_PANEL, "transform.pkl, for the authors' .pth files.")] = None,
-    ho3d_json: Annotated[Path | None, panel(CLIPS_PANEL, "Also write HO3D's pred.json.")] = None,
-    dexycb_txt: Annotated[Path | None, panel(CLIPS_PANEL, "Also write dex-ycb-toolkit's result text.")] = None,
+    ho3d_json: Annotated[Path | None, export_file("Also write HO3D's pred.json.")] = None,
+    dexycb_txt: Annotated[Path | None, export_file("Also write dex-ycb-toolkit's result text.")] = None,
     predictions_out: Annotated[
-        Path | None, panel(CLIPS_PANEL, "Also write joints and meshes of all frames: FILE.npz or FILE.parquet.")
+        Path | None, export_file("Also write joints and meshes of all frames: FILE.npz or FILE.parquet.")
     ] = None,
     meshes: Annotated[str | None, panel(CLIPS_PANEL, "Also write OUT/meshes, predicted and true: obj or ply.")] = None,
     mesh_frames: Annotated[

@@ -4,6 +4,7 @@ Read this first; each part it calls is a module of its own: the run folder is tr
 given and what is refused training/inputs.py, the loop training/run.py, one step training/steps.py.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..data.clips import ClipStore
@@ -71,9 +72,10 @@ def train(
         network, provenance = load_checkpoint(folder.last), state["provenance"]
     if recipe.as_released:
         network.learn_joints()
-    with process_group(processes, chosen), StopSignals() as signals:
+    with process_group(processes, chosen), StopSignals() as signals, ExitStack() as ending:
         barrier(processes, chosen)  # all have looked at the folder before the first changes it
         if processes.first:
+            ending.callback(folder.release)
             folder.start(recipe, resume_step=state["step"] if state else None)
         run = Run(
             recipe=recipe,
@@ -89,7 +91,4 @@ def train(
         )
         if state is not None:
             run.restore(state)
-        try:
-            return run.run(signals)
-        finally:
-            folder.release()
+        return run.run(signals)

@@ -326,7 +326,8 @@ def test_a_flipped_bit_in_a_sequence_is_found(copy, array):
     file.write_bytes(data)
     problems = verify(copy)
     assert KEY in problems[0] and "checksum" in problems[0]
-    assert all("is not that of sequence" in problem and array == "rows" for problem in problems[1:])
+    assert len(problems) == (2 if array == "rows" else 1)
+    assert all("is not that of sequence" in problem for problem in problems[1:])
 
 
 def test_a_flipped_bit_in_the_index_is_found(copy):

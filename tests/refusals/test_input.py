@@ -210,6 +210,8 @@ def test_a_bad_label_archive_is_a_failure(damage: Callable[[Path], None], dexycb
     "command",
     [
         ("evaluate", "--checkpoint", "x", "--clips", "x", "--out"),
+        ("evaluate", "--out", "results", "--checkpoint", "x", "--clips", "x", "--predictions-out"),
+        ("demo", "--out"),
         ("clips", "sheet", "x", "--out"),
         ("clips", "export", "x", "--out"),
         ("predict", "--checkpoint", "x", "--images", "x", "--out"),
@@ -222,7 +224,7 @@ def test_results_never_lie_inside_a_dataset_or_a_store(command, inside, dexycb, 
     place = {"dexycb": dexycb / raw.SUBJECT, "ho3d": ho3d / "train", "store": stores / "clips.zarr"}[inside]
     with trees.untouched(place):
         error = h2o(*command, place / "out").error
-    assert f"--out {place / 'out'}: lies inside the {'store' if inside == 'store' else 'dataset'}" in error
+    assert f"{command[-1]} {place / 'out'}: lies inside the {'store' if inside == 'store' else 'dataset'}" in error
 
 
 def test_stores_lie_inside_no_other_store(dexycb, stores):
