@@ -5,7 +5,9 @@ input. Progress and log lines go to stderr, results to stdout. Rooms are importe
 `h2o --help` stays quick.
 """
 
+import atexit
 import errno
+import gc
 import io
 import logging
 import os
@@ -16,7 +18,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import __version__, cli_model
+from . import __version__, cli_model, cli_stores
 from .cli_options import (
     Dashboard,
     Dataset,
@@ -43,13 +45,16 @@ app = typer.Typer(
 )
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for unknown options, commands and values; older versions take it from click, newer ones have it."""
-clips_app = typer.Typer(help="Look into a clips.zarr store.", no_args_is_help=True)
-app.add_typer(clips_app, name="clips")
+app.add_typer(cli_stores.clips, name="clips")
 app.add_typer(cli_model.app)
 
 
 def main() -> None:
     """Entry point of the `h2o` command: wrong usage and bad input become one line on stderr and exit code 2."""
+    # Libraries bring half a million objects that live as long as the process. To look through them again and again
+    # while they are loaded, and once more at the end, takes a quarter of a short command's time.
+    gc.set_threshold(50_000, 20, 50)
+    atexit.register(gc.freeze)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started the command: nobody wants to read
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 for the rest of the process
@@ -235,52 +240,6 @@ def build_clips(
     )
     print(summary)
     finish(summary.failures, summary.failures_file)
-
-
-@clips_app.command("info")
-def clips_info(store: Annotated[str, typer.Argument(help="clips.zarr")]) -> None:
-    """Counts, sizes, label balance, missing frames."""
-    from .data.clips import clip_info
-
-    print(clip_info(store))
-
-
-@clips_app.command("verify")
-def clips_verify(store: Annotated[str, typer.Argument(help="clips.zarr")]) -> None:
-    """Check every sequence's checksum and the index; name what is damaged."""
-    from .data.clips import verify
-
-    problems = verify(store)
-    for problem in problems:
-        print(problem)
-    print("no problems found" if not problems else f"{len(problems)} problems")
-    finish(len(problems))
-
-
-@clips_app.command("sheet")
-def clips_sheet(
-    store: Annotated[str, typer.Argument(help="clips.zarr")],
-    out: Annotated[Path, typer.Option(help="PNG to write.", callback=refuse_foreign_place)] = Path("clips.png"),
-    seed: Annotated[int, typer.Option(help="Chooses the windows.")] = 0,
-) -> None:
-    """Draw random windows with joints and labels."""
-    from .data.clips import contact_sheet
-
-    print(contact_sheet(store, out, seed=seed))
-
-
-@clips_app.command("export")
-def clips_export(
-    store: Annotated[str, typer.Argument(help="clips.zarr")],
-    out: Annotated[Path, typer.Option(help="Folder for the shards.", callback=refuse_foreign_place)],
-    to: Annotated[str, typer.Option(help="Format: webdataset.")] = "webdataset",
-) -> None:
-    """Write the crops and labels for other trainers."""
-    from .pipeline.export_clips import export_webdataset
-
-    if to != "webdataset":
-        raise InputError(f"--to: expected webdataset, found {to!r}")
-    print(export_webdataset(store, out))
 
 
 @app.command()

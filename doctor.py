@@ -19,7 +19,7 @@ from .data.datasets import list_sequences
 from .data.frame import DATASETS, PHOTO_SUFFIX
 from .data.readers.ho3d_masks import mask_files
 from .errors import InputError
-from .hand.mano import load_arrays
+from .hand.arrays import load_arrays
 
 PACKAGES = ("torch", "numpy", "numba", "smplx", "dask", "zarr", "opencv-python-headless", "trimesh", "pyrender")
 OPTIONAL = {"PyTurboJPEG": "lossless JPEG crops", "onnxruntime": "ONNX inference", "s3fs": "stores on S3"}

@@ -31,6 +31,7 @@ from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.frame import CameraSequence, Frame
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
 from h2onet.errors import InputError
+from h2onet.hand.mano import load_hand
 from h2onet.hand.zbuffer import viewport_of
 from h2onet.labeling.label import label_frames
 from h2onet.labeling.objects import ObjectLibrary
@@ -117,7 +118,7 @@ def one_core(root: Path, mano: Path, folder: Path, options: argparse.Namespace) 
     objects = fine_objects(root / "models", {o.name for f in frames for o in f.objects}, folder / "fine")
     ours = label_frames(frames, hands, objects, renderer)
     assert not ours.failures and not ours.missing_objects
-    original, files = original_loop(root, hands, folder), npz_files(root, frames)
+    original, files = original_loop(root, mano, folder), npz_files(root, frames)
 
     def end_to_end(rules: tuple[str, ...]) -> None:
         label_frames(frames_of(sequences), hands, objects, renderer, rules)
@@ -150,7 +151,7 @@ def npz_files(root: Path, frames: list[Frame]) -> list[Path]:
     return [root / f"{frame.image.replace('color_', 'labels_').removesuffix('.jpg')}.npz" for frame in frames]
 
 
-def original_loop(root: Path, hands: Hands, folder: Path) -> OriginalLoop | None:
+def original_loop(root: Path, mano: Path, folder: Path) -> OriginalLoop | None:
     """The baseline, or None with a word why where OpenGL is missing."""
     try:
         make_renderer("pyrender").close()
@@ -158,7 +159,7 @@ def original_loop(root: Path, hands: Hands, folder: Path) -> OriginalLoop | None
         print(f"skipped: the original loop ({error})")
         return None
     (folder / "original").mkdir()
-    return OriginalLoop(root, hands.right, folder / "original")
+    return OriginalLoop(root, load_hand(mano, "right", torch.float64), folder / "original")
 
 
 def steps(

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import torch
 from tqdm import tqdm
 
 from .. import durable
@@ -121,7 +120,7 @@ def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
             for task in tasks:
                 yield task()
         return
-    # Spawned, not forked: the parent may hold threads (torch, OpenCV) that do not survive a fork.
+    # Spawned, not forked: the parent may hold threads (OpenCV, NumPy) that do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_thread) as pool:
         futures = [pool.submit(task) for task in tasks]
@@ -134,19 +133,17 @@ def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
 
 def _use_one_thread() -> None:
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """One thread while in here, as in the workers: sums must run in the same order for the same bytes."""
-    before = cv2.getNumThreads(), torch.get_num_threads()
+    before = cv2.getNumThreads()
     _use_one_thread()
     try:
         yield
     finally:
-        cv2.setNumThreads(before[0])
-        torch.set_num_threads(before[1])
+        cv2.setNumThreads(before)
 
 
 def _write_marker(root: Path, settings: SynthesizeSettings) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..data.frame import Failure, Frame
 from ..errors import InputError
-from ..hand.mano import HandModel
 from ..hand.parts import CAUSES, LABELS, PARTS, UNKNOWN
+from ..hand.skinning import SkinnedHand
 from ..hand.zbuffer import viewport_of
 from .objects import ObjectLibrary, place
 from .occlusion import (
@@ -178,7 +178,7 @@ def label_depth(
 
 
 @lru_cache(maxsize=8)
-def _sense(model: HandModel) -> float:
+def _sense(model: SkinnedHand) -> float:
     return outward_sense(model.arrays.v_template, model.faces)
 
 

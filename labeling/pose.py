@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ..data.frame import Frame
 from ..errors import InputError
+from ..hand.arrays import load_arrays
 from ..hand.camera import project
-from ..hand.mano import HandModel, load_hand
 from ..hand.rotations import mirror_pose
+from ..hand.skinning import SkinnedHand
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 FARTHEST = 50.0
@@ -26,12 +26,12 @@ _FLATTEST = 1e-6  # the least that an intrinsics matrix's determinant may be of 
 
 @dataclass(frozen=True, eq=False)
 class Hands:
-    """The hand models of both sides, float64 (`load_hands`); left is None where a dataset has right hands only."""
+    """The hands of both sides (`load_hands`); left is None where a dataset has right hands only."""
 
-    right: HandModel
-    left: HandModel | None = None
+    right: SkinnedHand
+    left: SkinnedHand | None = None
 
-    def own(self, side: str) -> HandModel:
+    def own(self, side: str) -> SkinnedHand:
         """The model of one side; raises InputError when there is none."""
         if side == "right":
             return self.right
@@ -41,8 +41,8 @@ class Hands:
 
 
 def load_hands(mano: str | Path, sides: Sequence[str] = ("right", "left")) -> Hands:
-    """Load the models from `mano` (a folder with MANO's pickles, or "standin") in float64, as exact labels need."""
-    models = {side: load_hand(mano, side, dtype=torch.float64) for side in sides}
+    """Load the hands from `mano`: a folder with MANO's pickles, or "standin"."""
+    models = {side: SkinnedHand(load_arrays(mano, side)) for side in sides}
     return Hands(models["right"], models.get("left"))
 
 
@@ -111,24 +111,18 @@ def _distance(joints: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(joints - expected, axis=-1).mean())
 
 
-def _centred(model: HandModel, pose: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _centred(model: SkinnedHand, pose: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (B, 778, 3) and joints (B, 21, 3) relative to the wrist."""
-    with torch.inference_mode():
-        posed = model(_tensor(pose, model), _tensor(shape, model))
-    vertices, joints = posed.vertices.numpy().astype(np.float64), posed.joints.numpy().astype(np.float64)
+    vertices, joints = model.pose(pose, shape)
     return vertices - joints[:, :1], joints - joints[:, :1]
 
 
-def _tensor(array: np.ndarray, model: HandModel) -> torch.Tensor:
-    return torch.as_tensor(array, dtype=next(model.buffers()).dtype)
-
-
-def _wrists(frames: Sequence[Frame], model: HandModel, shape: np.ndarray, root: np.ndarray) -> np.ndarray:
+def _wrists(frames: Sequence[Frame], model: SkinnedHand, shape: np.ndarray, root: np.ndarray) -> np.ndarray:
     """(B, 1, 3) m: J0(shape) + translation where the dataset gives a translation, else its wrist joint."""
     wrists = root.copy()
     rows = [i for i, frame in enumerate(frames) if frame.translation is not None]
     if rows and model.side == frames[0].side:
-        rest = model.root(_tensor(shape[rows], model)).numpy()
+        rest = model.root(shape[rows])
         translation = np.stack([np.asarray(frames[i].translation, np.float64) for i in rows])
         wrists[rows] = (rest + translation)[:, None]
     return wrists

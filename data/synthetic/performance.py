@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-import torch
 
-from ...hand.mano import HandModel, load_hand
+from ...hand.arrays import load_arrays
 from ...hand.rotations import matrix_from_axis_angle, move_hand
+from ...hand.skinning import SkinnedHand
 from .motion.gestures import make_gestures
 from .motion.reach import Recording, make_recording
 from .motion.skeleton import skeleton_of
@@ -40,9 +40,9 @@ class Performance:
 
 
 @cache
-def hand_model(side: str) -> HandModel:
-    """The stand-in hand in float64, once per process."""
-    return load_hand(STANDIN, side, torch.float64)
+def hand_model(side: str) -> SkinnedHand:
+    """The stand-in hand, once per process."""
+    return SkinnedHand(load_arrays(STANDIN, side))
 
 
 def subject_betas(seed: int, subject: int) -> np.ndarray:
@@ -54,11 +54,10 @@ def subject_betas(seed: int, subject: int) -> np.ndarray:
 def perform(recording: Recording) -> Performance:
     """Pose the stand-in hand for every frame of a recording."""
     model = hand_model(recording.side)
-    betas = torch.as_tensor(np.tile(recording.betas, (len(recording.pose), 1)))
-    root = model.root(betas[:1]).numpy()[0]
-    coefficients = model.coefficients(recording.pose[:, 3:])
-    mesh = model(torch.as_tensor(recording.pose), betas, torch.as_tensor(recording.wrist - root))
-    return Performance(recording, mesh.vertices.numpy(), mesh.joints.numpy(), root, coefficients)
+    root = model.root(recording.betas)
+    coefficients = model.basis.coefficients(recording.pose[:, 3:])
+    vertices, joints = model.pose(recording.pose, recording.betas[None], recording.wrist - root)
+    return Performance(recording, vertices, joints, root, coefficients)
 
 
 def joints_in_view(joints: np.ndarray, camera: Camera) -> np.ndarray:

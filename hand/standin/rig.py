@@ -128,10 +128,11 @@ def _convex_weights(points: np.ndarray, target: np.ndarray, wanted: np.ndarray) 
     raise RuntimeError("a joint of the stand-in hand lies outside the skin round it")
 
 
-def rotation(axis: np.ndarray, angle: float) -> np.ndarray:
-    """The matrix (3, 3) of a turn by `angle` about the unit `axis`."""
+def rotation(axis: np.ndarray, angle: float | np.ndarray) -> np.ndarray:
+    """The matrices (..., 3, 3) of turns by `angle` (...) about the unit `axis` (3,)."""
     x, y, z = axis
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.asarray(angle)[..., None, None]
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
@@ -173,6 +174,6 @@ def _sample_turns(finger: Finger, bone: int) -> list[tuple[np.ndarray, float]]:
 
 def _lost_by_blending(arm: np.ndarray, share: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
     """Rest-pose offsets (N, 3) that bring linearly blended skin to a turn by `share` times the angle."""
-    wanted = np.stack([rotation(axis, angle * s) @ a for a, s in zip(arm, share, strict=True)])
+    wanted = (rotation(axis, angle * share) @ arm[..., None])[..., 0]
     blended = (1 - share)[:, None, None] * np.eye(3) + share[:, None, None] * rotation(axis, angle)
     return np.linalg.solve(blended, wanted[..., None])[..., 0] - arm

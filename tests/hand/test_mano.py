@@ -9,6 +9,7 @@ from h2onet.hand.camera import opencv_from_opengl, opencv_pose_from_opengl
 from h2onet.hand.mano import HandModel, load_arrays, load_hand
 from h2onet.hand.parts import JOINTS_FROM_MANO, TIPS
 from h2onet.hand.rotations import matrix_from_axis_angle, mirror_pose, move_hand
+from h2onet.hand.skinning import SkinnedHand
 from scipy.linalg import expm
 
 
@@ -65,6 +66,23 @@ def test_equals_an_independent_skinning(arrays, batch, dtype, tolerance):
         tips = vertices[list(TIPS["ho3d"][arrays.side])]
         expected = np.concatenate([joints, tips])[list(JOINTS_FROM_MANO)]
         assert np.abs(mesh.joints[i].numpy() - expected).max() < tolerance
+
+
+def test_the_hand_without_torch_is_the_same_and_its_bits_know_no_batch(arrays, batch):
+    pose, shape, translation = batch
+    hand, layer = SkinnedHand(arrays), HandModel(arrays, torch.float64)
+    found = hand.pose(pose, shape, translation, tips="ho3d")
+    expected = layer(*(torch.tensor(x) for x in batch), tips="ho3d")
+    assert np.abs(found[0] - expected.vertices.numpy()).max() < 1e-14
+    assert np.abs(found[1] - expected.joints.numpy()).max() < 1e-14
+    assert np.abs(hand.root(shape) - layer.root(torch.tensor(shape)).numpy()).max() < 1e-16
+    many = hand.pose(np.tile(pose, (3, 1)), np.tile(shape, (3, 1)), np.tile(translation, (3, 1)))
+    alone = [hand.pose(pose[i : i + 1], shape[i : i + 1], translation[i : i + 1]) for i in range(len(pose))]
+    for k in range(2):
+        assert np.array_equal(many[k], np.tile(np.concatenate([mesh[k] for mesh in alone]), (3, 1, 1)))
+    one_shape = hand.pose(pose, shape[:1])
+    assert np.array_equal(one_shape[0], hand.pose(pose, np.repeat(shape[:1], 6, axis=0))[0])
+    assert [part.shape for part in hand.pose(pose[:0], shape[:0])] == [(0, 778, 3), (0, 21, 3)]
 
 
 def test_the_wrist_is_the_rest_wrist_plus_translation(arrays, batch):

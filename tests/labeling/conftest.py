@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import trimesh
 from h2onet.data.frame import Frame, ObjectPose
 from h2onet.hand.camera import project
@@ -39,9 +38,8 @@ class Stage:
         """Vertices (778, 3) and joints (21, 3) of the frame's own-side hand, m."""
         model = self.hands.own(frame.side)
         assert frame.mano_pose is not None and frame.mano_shape is not None
-        posed = model(torch.as_tensor(frame.mano_pose)[None], torch.as_tensor(frame.mano_shape)[None])
-        joints = posed.joints[0].numpy()
-        return posed.vertices[0].numpy() - joints[0] + frame.root, joints - joints[0] + frame.root
+        vertices, joints = model.pose(frame.mano_pose[None], frame.mano_shape[None])
+        return vertices[0] - joints[0, 0] + frame.root, joints[0] - joints[0, 0] + frame.root
 
     def frame(self, pose, middle=(0.0, 0.0, 0.7), side="right", objects=(), mask="rendered", **fields) -> Frame:
         """A frame with the hand's middle at `middle` m; mask: "rendered" hand, None, or an array."""

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from ....hand.mano import HandArrays
+from ....hand.array_record import HandArrays
 from .reach import Recording, place_others
 from .recorded import Motion
 from .skeleton import TIP_ROWS, Skeleton, joints_21, pose_of, skeleton_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ....hand.mano import HandArrays
+from ....hand.array_record import HandArrays
 from ....hand.parts import JOINTS_FROM_MANO, tip_vertices
 from ....hand.standin.surface import FINGER_ORDER, fingers
 
