@@ -1,10 +1,11 @@
-"""How many cores a batch system, a container or `taskset` grants this process, whatever the machine has."""
+"""How many cores a batch system, a container or `taskset` grants this process, and how busy others keep them."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_CGROUPS, _MINE = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_CGROUPS, _MINE, _STAT = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"), Path("/proc/stat")
 
 
 def granted_cores() -> int:
@@ -47,3 +48,46 @@ def _words(path: Path) -> list[str]:
         return path.read_text().split()
     except OSError:
         return []
+
+
+class CoreUse:
+    """How much of the granted cores other processes take away, from the moment that this is made."""
+
+    def __init__(self) -> None:
+        self._begun, self._busy, self._mine = time.monotonic(), _busy_seconds(), _own_seconds()
+
+    def taken(self) -> float:
+        """Granted cores that other processes kept busy on average since then; 0 where the system does not tell.
+
+        A control group may grant 4 of 64 cores: others take some of the four only where they leave fewer than four.
+        """
+        wall = time.monotonic() - self._begun
+        if self._busy is None or wall <= 0:
+            return 0.0
+        busy = (_busy_seconds() or self._busy) - self._busy
+        others = (busy - (_own_seconds() - self._mine)) / wall
+        free = len(os.sched_getaffinity(0)) - max(0.0, others)
+        granted = granted_cores()
+        return granted - min(max(free, 0.0), granted)
+
+
+def _own_seconds() -> float:
+    spent = os.times()
+    return spent.user + spent.system
+
+
+def _busy_seconds() -> float | None:
+    """Seconds for which the cores of this process's affinity have computed anything since the machine's start."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    busy = 0
+    try:
+        for line in _STAT.read_text().splitlines():
+            name, *ticks = line.split()
+            if name in mine:
+                user, nice, system, _idle, _iowait, irq, softirq = map(int, ticks[:7])
+                busy += user + nice + system + irq + softirq
+    except (OSError, ValueError):
+        return None
+    return busy / os.sysconf("SC_CLK_TCK")

@@ -5,6 +5,7 @@ scripts read. All are written at the end, each whole. HO3D's own protocol on a p
 """
 
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..hand.mano import HandModel
 from ..network.checkpoint import load_checkpoint
 from ..network.device import choose_device
 from ..network.h2onet import H2ONet
+from ..network.threads import piece_timer
 from .exports import check_predictions_path, count_missing_recordings, write_dexycb, write_predictions
 from .frames_npz import write_frames
 from .ho3d import files as ho3d
@@ -190,8 +192,10 @@ def score_clips(
     given = store.index.get("vertices")
     parts, meshes, points = [], [], 0
     with torch.inference_mode(), tqdm(total=len(batches.dataset), unit="frame", desc="evaluate") as bar:
+        timed = piece_timer(device, lambda text: tqdm.write(text, file=sys.stderr))
         for batch in batches:
-            prediction = network(batch["images"].to(device))
+            with timed():
+                prediction = network(batch["images"].to(device))
             rows = np.asarray(batch["frame_index"]).reshape(len(batch["is_left"]), -1)[:, 0]
             check_finite(prediction.vertices, store, rows)
             points += count_points(prediction.vertices)

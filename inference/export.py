@@ -187,7 +187,9 @@ def _compare(graph: _Graph, content: bytes, target: Path) -> None:
     """Raise RuntimeError where onnxruntime and PyTorch disagree at any of several batch sizes."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # its threads would spin beside torch's
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     for batch in _BATCHES:
         inputs = graph.inputs(batch)
         with torch.no_grad():

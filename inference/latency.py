@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..network.checkpoint import load_checkpoint
 from ..network.device import choose_device
 from ..network.h2onet import H2ONet
+from ..network.threads import pinned, use_granted_cores
 from .predictor import Predictor, crop
 
 PICTURE = (480, 640, 3)
@@ -63,6 +64,8 @@ def measure(
     if not seconds > 0:
         raise InputError(f"--seconds: expected more than 0, found {seconds}")
     where = choose_device(device)
+    if not pinned():
+        use_granted_cores()
     network = load_checkpoint(checkpoint, hierarchy)
     wait = torch.cuda.synchronize if where.type == "cuda" else lambda: None
     picture = np.random.default_rng(0).integers(0, 256, PICTURE, dtype=np.uint8)

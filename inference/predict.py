@@ -7,6 +7,7 @@ earlier run. Metres, OpenCV camera frame; 2D in pixels.
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from ..errors import InputError, one_line
 from ..hand.mesh_files import FORMATS
 from ..hand.parts import OUTPUTS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
+from ..network.device import choose_device
+from ..network.threads import piece_timer
 from .following import number_hands
 from .outputs import RUN, Outputs, check_output_folder, whole_run
 from .placement import assumed_intrinsics
@@ -96,9 +99,11 @@ def predict(
     facts = {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)}
     with whole_run(out) as unfinished:
         rate, total = (source.rate, source.frames) if isinstance(source, Video) else (None, len(source.paths))
+        timed = piece_timer(choose_device(device), lambda text: tqdm.write(text, file=sys.stderr))
         with Outputs(unfinished, meshes, rate) as outputs:
             for frame in tqdm(source.read(), total=total, unit="frame", desc="predict"):
-                hands = run.predict_frame(frame)
+                with timed():
+                    hands = run.predict_frame(frame)
                 if frame.picture is not None:
                     outputs.add(frame, hands, run.predictor(0))
         write_lists(unfinished, run, facts)

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from h2onet import cores
-from h2onet.cores import granted_cores
+from h2onet import cores as cores_module
+from h2onet.cores import CoreUse, granted_cores
 
 SCOPE = "kubepods/pod1/box"
 
@@ -13,8 +13,8 @@ SCOPE = "kubepods/pod1/box"
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty /sys/fs/cgroup, on a machine that grants 16 cores by affinity."""
-    monkeypatch.setattr(cores, "_CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(cores, "_MINE", tmp_path / "self")
+    monkeypatch.setattr(cores_module, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(cores_module, "_MINE", tmp_path / "self")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
     return tmp_path
 
@@ -61,3 +61,38 @@ def test_this_process_stays_within_its_affinity():
         assert granted_cores() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(
+    ("granted", "cores", "busy", "mine", "taken"),
+    [
+        (2, 2, 20.0, 10.0, 1.0),
+        (2, 2, 10.0, 10.0, 0.0),
+        (2, 2, 20.0, 2.0, 1.8),
+        (4, 16, 100.0, 20.0, 0.0),  # a quota of 4 on a machine with 8 cores left
+        (4, 16, 150.0, 10.0, 2.0),
+        (2, 2, 9.9, 10.0, 0.0),  # clocks of different grain
+    ],
+)
+def test_cores_that_others_take(monkeypatch, granted, cores, busy, mine, taken):
+    clock = [0.0]
+    spent = {"busy": 1000.0, "mine": 5.0}
+    monkeypatch.setattr(cores_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(cores_module, "_busy_seconds", lambda: spent["busy"])
+    monkeypatch.setattr(cores_module, "_own_seconds", lambda: spent["mine"])
+    monkeypatch.setattr(cores_module, "granted_cores", lambda: granted)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    use = CoreUse()
+    clock[0], spent["busy"], spent["mine"] = 10.0, 1000.0 + busy, 5.0 + mine
+    assert use.taken() == pytest.approx(taken)
+
+
+def test_busy_time_is_that_of_the_granted_cores(monkeypatch, tmp_path):
+    (tmp_path / "stat").write_text(
+        "cpu 9 9 9 9 9 9 9 0 0 0\ncpu0 100 50 50 900 7 1 1 0 0 0\ncpu1 7 7 7 7 7 7 7 0 0 0\nintr 5\n"
+    )
+    monkeypatch.setattr(cores_module, "_STAT", tmp_path / "stat")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    assert cores_module._busy_seconds() == pytest.approx(202 / os.sysconf("SC_CLK_TCK"))
+    (tmp_path / "stat").unlink()
+    assert CoreUse().taken() == 0.0

@@ -3,7 +3,8 @@
 import logging
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..cores import granted_cores
 from ..errors import InputError
 from ..network.allocator import keep_freed_memory
 from ..network.device import choose_device
+from ..network.threads import piece_timer, pinned, use_granted_cores
 from .recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ def prepare(recipe: Recipe, device: torch.device, rank: int = 0) -> None:
     """Set threads, allocator, determinism and seeds for a run. Process-wide: call once, from `train`."""
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
+    elif not pinned():
+        use_granted_cores(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if device.type == "cpu":
         keep_freed_memory()
     if recipe.deterministic:
@@ -50,6 +54,17 @@ def prepare(recipe: Recipe, device: torch.device, rank: int = 0) -> None:
     random.seed(recipe.seed + rank)
     np.random.seed(recipe.seed + rank)  # noqa: NPY002  (third-party code draws from the global generator)
     torch.manual_seed(recipe.seed)
+
+
+def step_timer(
+    recipe: Recipe, device: torch.device, processes: int, say: Callable[[str], None]
+) -> Callable[[], AbstractContextManager[None]]:
+    """What to run each step in, so that torch's threads are found by timing, where the recipe leaves them open.
+
+    Not where it asks for determinism, nor in one of several processes, which wait for each other in every step.
+    """
+    fixed = recipe.threads or recipe.deterministic or processes > 1
+    return nullcontext if fixed else piece_timer(device, say)
 
 
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:

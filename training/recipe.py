@@ -73,7 +73,7 @@ class Recipe:
     ] = "auto"
     deterministic: Annotated[bool, "use torch's deterministic algorithms where there are any"] = False
     channels_last: Annotated[bool, "keep feature maps in channels-last layout, which is faster"] = True
-    threads: Annotated[int, "CPU threads of torch; 0: as many as torch chooses"] = 0
+    threads: Annotated[int, "CPU threads of torch; 0: found by timing; a number keeps results equal to the bit"] = 0
     # keeping the run
     max_steps: Annotated[int, "stop after so many steps; 0: no limit"] = 0
     checkpoint_every: Annotated[int, "steps from one checkpoint to the next; the end of an epoch also writes one"] = 500
@@ -103,7 +103,7 @@ class Recipe:
             ("rotation_degrees", 0 <= self.rotation_degrees <= 180, "degrees from 0 to 180"),
             ("rotation_probability", 0 <= self.rotation_probability <= 1, "a share from 0 to 1"),
             ("colour_gain", 0 <= self.colour_gain <= 1, "a number from 0 to 1"),
-            ("threads", self.threads >= 0, "0 (torch's choice) or a count"),
+            ("threads", self.threads >= 0, "0 (found by timing) or a count"),
             ("max_steps", self.max_steps >= 0, "0 (no limit) or a count"),
             ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
             ("pictures", self.pictures >= 0, "0 (none) or a count"),

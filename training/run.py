@@ -5,8 +5,8 @@ continues bit for bit where data, recipe and machine are the same.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ class Run:
     guard: Guard = field(init=False)
     stepper: Stepper = field(init=False)
     log: RunLog = field(init=False)  # open while `run` is at work
+    timed_step: Callable[[], AbstractContextManager[None]] = nullcontext  # what finds the number of threads
 
     def __post_init__(self) -> None:
         self.network.train().to(self.device)
@@ -123,6 +124,7 @@ class Run:
         """Train to the end, or to a signal that reaches any of the processes."""
         with self._open_log() as self.log:
             begun = time.perf_counter()
+            self.timed_step = machine.step_timer(self.recipe, self.device, self.processes.world, self.log.say)
             stopped = self._run_epochs(signals)
         names = all_gather(signals.name, self.processes) if stopped else []
         barrier(self.processes, self.device)  # the next stage of a chain reads what this one wrote
@@ -175,10 +177,11 @@ class Run:
         if self.step >= self.last_step:  # Resumed after being interrupted during the final validation.
             return False
         self.stepper.set_rate(learning_rate(self.recipe, self.epoch, self.processes.world))
-        for batch, waited in self._timed(iter(self.batches), signals):
+        for batch, waited in self._waited(iter(self.batches), signals):
             self.step += 1
             begun = time.perf_counter()
-            result = self.stepper.step(batch, self.step, self.epoch)
+            with self.timed_step():
+                result = self.stepper.step(batch, self.step, self.epoch)
             self._count(result, waited, time.perf_counter() - begun)
             if self.step % self.recipe.log_every == 0 or self.step == self.last_step:
                 self._log_step(result)
@@ -273,7 +276,7 @@ class Run:
         }
         save_checkpoint(folder, self.network, state, metadata)
 
-    def _timed(
+    def _waited(
         self, batches: Iterator[dict[str, Tensor]], signals: StopSignals
     ) -> Iterator[tuple[dict[str, Tensor], float]]:
         """Batches with the seconds that each was waited for; Stopped where a signal comes meanwhile."""
@@ -305,6 +308,7 @@ class Run:
             "lr": self.stepper.optimiser.param_groups[0]["lr"],
             "samples_per_s": self.since_log.rate,
             "wait_share": self.since_log.wait_share,
+            "threads": torch.get_num_threads(),
             "skipped": self.guard.skipped,
         }
         self.log.write("train", self.step, values)

@@ -1,11 +1,15 @@
 """`train` from clips to checkpoints: both stages, resuming, signals, refusals."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from h2onet.cores import granted_cores
 from h2onet.network.checkpoint import load_checkpoint, read_metadata
+from h2onet.network.threads import PINNED_BY
+from h2onet.training import machine
 from h2onet.training.loop import train
 
 
@@ -52,3 +56,34 @@ def test_a_warning_says_when_a_stage_lacks_its_start(clips, tiny, tmp_path, capl
     train(tiny("demo-single-stage2", "max_steps=1"), clips, tmp_path / "run", val_clips=clips, device="cpu")
     assert "starts from random weights; demo-single-stage2 is meant to start from" in caplog.text
     assert "validation clips are also trained on" in caplog.text
+
+
+def test_open_threads_are_found_by_timing_and_pinned_ones_kept(clips, tiny, tmp_path, capsys, monkeypatch) -> None:
+    for name in PINNED_BY:
+        monkeypatch.delenv(name, raising=False)
+    asked = ("max_steps=6", "epochs=2", "batch_size=4")
+    train(tiny("demo-single-stage1", *asked, "threads=0"), clips, tmp_path / "open", device="cpu")
+    told = [line for line in capsys.readouterr().err.splitlines() if "granted cores" in line]
+    assert told and "torch computes with" in told[0]
+    used = {line["threads"] for line in _lines(tmp_path / "open") if line["kind"] == "train"}
+    assert used <= set(range(1, granted_cores() + 1))
+    train(tiny("demo-single-stage1", *asked), clips, tmp_path / "one", device="cpu")
+    assert "torch computes with" not in capsys.readouterr().err
+    assert {line["threads"] for line in _lines(tmp_path / "one") if line["kind"] == "train"} == {1}
+
+
+def test_what_leaves_threads_alone(tiny, monkeypatch, one_thread) -> None:
+    for name in PINNED_BY:
+        monkeypatch.delenv(name, raising=False)
+    cpu, said = torch.device("cpu"), []
+    free = tiny("demo-single-stage1", "threads=0")
+    assert machine.step_timer(free, cpu, 1, said.append) is not nullcontext
+    assert machine.step_timer(tiny(), cpu, 1, said.append) is nullcontext
+    assert (
+        machine.step_timer(tiny("demo-single-stage1", "threads=0", "deterministic=true"), cpu, 1, said.append)
+        is nullcontext
+    )
+    assert machine.step_timer(free, cpu, 2, said.append) is nullcontext
+    assert machine.step_timer(free, torch.device("cuda"), 1, said.append) is nullcontext
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert machine.step_timer(free, cpu, 1, said.append) is nullcontext
