@@ -129,15 +129,17 @@ def _check_workers(workers: int | None, scheduler: str | None, dashboard: bool) 
 def _dask_silenced() -> Iterator[None]:
     """Dask's loggers say nothing in this process: what its users should know, this module says.
 
-    `LocalCluster(silence_logs=...)` does not reach them: `distributed` sets its logger's level when it is imported.
-    After an error they stay silent.
+    `LocalCluster(silence_logs=...)` does not reach them: `distributed` sets levels, of some of its modules too, when
+    it is imported. After an error they stay silent.
     """
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("distributed", *logging.root.manager.loggerDict)]
+    before = [(logger, logger.level) for logger in loggers if logger.name.split(".")[0] == "distributed"]
+    for logger, _ in before:
+        logger.setLevel(logging.CRITICAL)
     yield
     # Not after an error: the client of a lost scheduler goes on trying, and complaining, in a thread of its own.
-    logger.setLevel(before)
+    for logger, level in before:
+        logger.setLevel(level)
 
 
 @contextmanager

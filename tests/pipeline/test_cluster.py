@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -165,6 +166,23 @@ def test_a_cluster_without_workers_is_waited_for_and_said(tmp_path, monkeypatch,
         rest = list(results)
     assert sorted(task for task, _ in [first, *rest]) == list(range(6))
     assert caplog.text.count("the scheduler has no workers any more") == 1
+
+
+def test_dask_says_nothing_of_its_own_and_stays_silent_after_an_error():
+    """Some of its modules have levels of their own, which the level of `distributed` does not reach."""
+    names = ("distributed", "distributed.client", "distributed.scheduler")
+    before = [logging.getLogger(name).level for name in names]
+    assert logging.getLogger("distributed.client").level not in (0, logging.CRITICAL)
+    try:
+        with cluster._dask_silenced():
+            assert not any(logging.getLogger(name).isEnabledFor(logging.ERROR) for name in names)
+        assert [logging.getLogger(name).level for name in names] == before
+        with contextlib.suppress(InputError), cluster._dask_silenced():
+            raise InputError("--scheduler: lost")
+        assert not any(logging.getLogger(name).isEnabledFor(logging.ERROR) for name in names)
+    finally:
+        for name, level in zip(names, before, strict=True):
+            logging.getLogger(name).setLevel(level)
 
 
 def test_a_scheduler_that_goes_away_is_one_line(tmp_path):
