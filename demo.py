@@ -159,7 +159,7 @@ def score(out: Path) -> dict:
         ),
         Section(
             "Labels",
-            "The parts of the hand over the photograph, what is hidden, and why; the frames that hide most come first.",
+            "The parts of the hand over the photograph, what is hidden, and why: by an object, by the hand itself, both.",
             pictures=[("test frames with part overlay, labels and causes", picture(out / "test" / "labels.png", 0.42))],
         ),
         Section(

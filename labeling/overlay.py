@@ -25,6 +25,11 @@ PART_COLOURS = np.array(
 )
 """(6, 3) RGB, thumb to palm: Okabe and Ito's palette, told apart also by the colour-blind."""
 
+BAD_AGREEMENT = 0.75
+"""Overlap of the rendered hand with the dataset's mask below which a frame is looked at first."""
+MOSTLY_OUTSIDE = 0.5
+"""Mean share of the parts beyond the image's border from which a hand tells little."""
+
 _PANEL, _MARGIN, _CHIP, _CAPTION = 384, 8, 80, 30
 _PAPER, _INK, _QUIET = (250, 250, 248), (34, 36, 40), (128, 132, 138)
 _HIDDEN, _SEEN, _OUTLINE = (201, 56, 48), (38, 132, 78), (255, 255, 255)
@@ -66,16 +71,24 @@ def draw_label(
     return card
 
 
-def worst_first(labels: FrameLabels) -> list[int]:
-    """Rows to look at first: the worst agreement with the mask, then the most occluded parts.
+def most_telling_first(labels: FrameLabels) -> list[int]:
+    """Rows to look at first: a bad agreement with the mask, then in turns what objects, the hand and the image hide.
 
-    Rows without a label are left out. Agreements count in steps of 0.05, so that near-equal ones are ordered by what
-    is hidden.
+    An agreement is bad below 0.75, where a wrong calibration or side shows. Hands that lie mostly outside the image
+    tell little and come last. Rows without a label are left out.
     """
     rows = np.flatnonzero(labels.labelled | (labels.cause[:, 0] != UNKNOWN))
-    agreement = np.round(np.nan_to_num(labels.mask_iou[rows], nan=1.0) * 20)
+    hidden = np.nan_to_num(labels.hidden_fraction[rows]).mean(axis=1)  # by object, own hand, image border
+    outside = hidden[:, 2] > MOSTLY_OUTSIDE
+    agreement = np.nan_to_num(labels.mask_iou[rows], nan=1.0)
     occluded = (labels.occluded[rows] == 1).sum(axis=1)
-    return [int(row) for row in rows[np.lexsort((rows, -occluded, agreement))]]
+    bad = (agreement < BAD_AGREEMENT) & ~outside
+    taken = [int(i) for i in np.lexsort((rows, agreement)) if bad[i]]
+    rankings = [np.lexsort((rows, -share)) for share in (hidden[:, 0], hidden[:, 1], occluded)]
+    for turn in zip(*([int(i) for i in ranking if not (bad[i] or outside[i])] for ranking in rankings), strict=True):
+        taken += turn
+    taken += [int(i) for i in np.lexsort((rows, agreement)) if outside[i]]
+    return [int(rows[i]) for i in dict.fromkeys(taken)]
 
 
 def contact_sheet(cards: Sequence[np.ndarray], columns: int = 2) -> np.ndarray:

@@ -14,7 +14,7 @@ from ..data.frame import CameraSequence, Frame
 from ..data.labels import LabelStore
 from ..labeling.label import FrameLabels
 from ..labeling.objects import ObjectLibrary
-from ..labeling.overlay import contact_sheet, draw_label, worst_first, write_picture
+from ..labeling.overlay import contact_sheet, draw_label, most_telling_first, write_picture
 from ..labeling.pose import load_hands
 from .label_sequence import LABEL_COLUMNS, Job
 
@@ -24,12 +24,12 @@ _PER_SEQUENCE = 1
 
 
 def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequence], job: Job) -> None:
-    """Draw up to 24 labelled frames, worst first, one of a camera sequence before more of it; a warning if none."""
+    """Draw up to 24 labelled frames, the most telling first, one of each sequence before more; a warning if none."""
     columns = _columns(labels, slice(None))
     hands, objects = load_hands(job.mano, job.sides), ObjectLibrary(job.objects)
     by_key = {sequence.key: sequence for sequence in sequences}
     cards = []
-    for row in _chosen(worst_first(columns), labels["sequence_id"]):
+    for row in _chosen(most_telling_first(columns), labels["sequence_id"]):
         key = labels.sequences[int(labels["sequence_id"][row])]
         frame = _frame(by_key[key], int(labels["frame"][row]))
         photo = cv2.imread(str(Path(by_key[key].root) / labels.image(row)), cv2.IMREAD_COLOR)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...data.clips import ClipDataset, ClipStore
 from ...hand.draw import BLUE, ORANGE, Picture, from_the_back, overlay_mesh
 from ...hand.mano import HandModel
-from ...hand.parts import FINGERS
+from ...hand.parts import CAUSES, FINGERS, UNKNOWN
 from ...network.h2onet import H2ONet
 from ..scoring.scores import CROP, FrameScores, current_frame, predict_again, predicted_hands
 from .pictures import data_uri, enlarge, heat_colours, to_picture
@@ -99,25 +99,28 @@ def occlusion_bars(scores: FrameScores, position: int) -> list[tuple[str, int | 
     return bars
 
 
-def choose_frames(error: NDArray, hidden: NDArray | None = None, each: int = 3) -> dict[str, list[int]]:
-    """Positions of frames to show: typical, best and worst by error (N,), and those with most `hidden` fingers (N,).
+def choose_frames(error: NDArray, cause: NDArray | None = None, each: int = 3) -> dict[str, list[int]]:
+    """Positions of frames to show: typical ones, those with most hidden by each cause, then the worst by error (N,).
 
-    Frames whose error is NaN are in no group; where all are NaN, the first frames are shown.
+    cause (N, 6): why each part is hidden, codes of `hand.parts.CAUSES`; None or 255 where nobody knows. But for the
+    worst, only hands are shown of which at most one part is hidden by the image's border. Frames whose error is NaN are
+    in no group; where all are NaN, the first frames are shown.
     """
     order = [int(i) for i in np.argsort(error) if np.isfinite(error[i])]
     if not order:
         return {"frames": list(range(min(each, len(error))))}
-    # Neighbouring frames look alike: spread each group over a tenth of the ranking.
-    span = max(len(order) // 10, each)
-    middle = max(len(order) // 2 - span // 2, 0)
-    groups = {
-        "typical": spread_evenly(order[middle : middle + span], each),
-        "best": spread_evenly(order[:span], each),
-        "worst": spread_evenly(order[-span:][::-1], each),
-    }
-    ranked = [] if hidden is None else [int(i) for i in np.argsort(-hidden, kind="stable") if hidden[i] >= 2]
-    if ranked:
-        groups["most hidden fingers"] = spread_evenly(ranked[: max(len(ranked) // 3, each)], each)
+    codes = np.full((len(error), 6), UNKNOWN) if cause is None else cause
+    in_view = [i for i in order if (codes[i] == CAUSES.index("outside the image")).sum() <= 1] or order
+    # Neighbouring frames look alike: spread each group over a part of its ranking.
+    span = max(len(in_view) // 10, each)
+    middle = max(len(in_view) // 2 - span // 2, 0)
+    groups = {"typical": spread_evenly(in_view[middle : middle + span], each)}
+    for title, name in (("hidden by an object", "object"), ("hidden by the hand itself", "own hand")):
+        parts = (codes == CAUSES.index(name)).sum(axis=1)
+        ranked = sorted((i for i in in_view if parts[i] >= 2), key=lambda i: -parts[i])
+        if ranked:
+            groups[title] = spread_evenly(ranked[: max(len(ranked) // 3, each)], each)
+    groups["worst"] = spread_evenly(order[-max(len(order) // 10, each) :][::-1], each)
     return groups
 
 

@@ -73,8 +73,8 @@ def write_report(
         for group, keys in choose_sequences(scores, result.facts).items()
     }
     error = scores.joint_errors_pa.mean(1)
-    hidden = np.where(scores.occluded[:, :5] == 1, 1, 0).sum(1)
-    cards = {group: [drawer.card(p) for p in places] for group, places in choose_frames(error, hidden).items()}
+    chosen = choose_frames(error, result.facts.cause)
+    cards = {group: [drawer.card(p) for p in places] for group, places in chosen.items()}
     known, intervals = result.metrics, breakdown.get("confidence_95", {})
     recordings = len(np.unique(result.facts.recording))
     page = Page(

@@ -6,7 +6,7 @@ import pytest
 from h2onet.errors import InputError
 from h2onet.hand.parts import PARTS
 from h2onet.labeling.objects import ObjectLibrary
-from h2onet.labeling.overlay import PART_COLOURS, contact_sheet, draw_label, worst_first, write_picture
+from h2onet.labeling.overlay import PART_COLOURS, contact_sheet, draw_label, most_telling_first, write_picture
 
 PHOTO = np.full((480, 640, 3), 100, np.uint8)
 
@@ -65,16 +65,19 @@ def test_wrong_photos_and_frames_without_a_hand_are_refused(stage):
         card_of(stage, blank)
 
 
-def test_worst_frames_come_first(stage):
+def test_bad_agreement_comes_first_then_what_is_hidden_and_hands_outside_last(stage):
     good = stage.frame(stage.pose())
     assert good.hand_mask is not None
     half = stage.frame(stage.pose(), mask=np.roll(good.hand_mask, 30, axis=1))
     tip = stage.mesh(good)[1][8]
     hidden = stage.frame(stage.pose(), mask=good.hand_mask, objects=[stage.sphere("ball", tip * 0.9, 0.004)])
     failed = type(good)(**vars(good) | {"root": np.full(3, np.nan)})
-    assert worst_first(stage.label(good, failed, half, hidden)) == [2, 0, 3]
+    outside = stage.frame(stage.pose(), middle=(-0.37, 0.0, 0.7))
+    labels = stage.label(good, failed, outside, half, hidden)
+    assert labels.hidden_fraction[2, :, 2].mean() > 0.5 and labels.hidden_fraction[4, :, 0].sum() > 0
+    assert most_telling_first(labels) == [3, 4, 0, 2]
     none = stage.frame(stage.pose(), mask=good.hand_mask & False)
-    assert worst_first(stage.label(good, none))[0] == 1
+    assert most_telling_first(stage.label(good, none))[0] == 1
 
 
 def test_sheets_and_files(tmp_path):
