@@ -159,7 +159,7 @@ def score(out: Path) -> dict:
         ),
         Section(
             "Labels",
-            "The parts of the hand over the photograph, what is hidden, and why: by an object, by the hand itself, both.",
+            "The parts of the hand over the photograph, what is hidden, and why: an object, the hand itself, or both.",
             pictures=[("test frames with part overlay, labels and causes", picture(out / "test" / "labels.png", 0.42))],
         ),
         Section(
