@@ -124,9 +124,9 @@ def h2o(
 def synthesize(
     out: Annotated[Path, typer.Argument(help="Folder to create: the dataset's root itself.")],
     layout: Annotated[str, typer.Option(help="dexycb, ho3d-v2 or ho3d-v3.")],
-    sequences: Annotated[int | None, typer.Option(min=1, help="Number of sequences (recordings).")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames per sequence.")] = None,
-    cameras: Annotated[int | None, typer.Option(min=1, max=8, help="Cameras per sequence.")] = None,
+    sequences: Annotated[int | None, typer.Option(min=1, help="Number of sequences (recordings); default 8.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames per sequence; default 36.")] = None,
+    cameras: Annotated[int | None, typer.Option(min=1, max=8, help="Cameras per sequence; default 3.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     handling: Annotated[str, typer.Option(help="lift: reach, grasp, lift. gestures: behind a stack.")] = "lift",
     motion: Annotated[Path | None, typer.Option(help="Replay real trajectories from this npz file.")] = None,

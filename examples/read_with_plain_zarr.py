@@ -49,6 +49,9 @@ def main() -> None:
     parser.add_argument("--row", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/examples/plain"))
     options = parser.parse_args()
+    for store in (options.labels, options.clips):
+        if not store.is_dir():
+            parser.error(f"{store}: no such store; `python examples/train_and_score.py` makes both")
 
     options.out.mkdir(parents=True, exist_ok=True)
     frames = write_labels(options.labels, options.out / "labels.csv")

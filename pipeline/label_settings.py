@@ -54,7 +54,7 @@ def resolve_settings(settings: LabelSettings) -> LabelSettings:
     objects = settings.objects
     if objects is None and next((root / "models").glob("*/"), None) is not None:
         objects = root / "models"
-    if objects is None:
+    if objects is None and root.is_dir():
         log.warning(
             "no object models (no %s, no --objects): the depth rule stays unknown where objects are", root / "models"
         )

@@ -58,6 +58,16 @@ def test_train_score_and_read(root, tmp_path, monkeypatch, capsys) -> None:
     assert clip["sequence"] == store.key(3) and clip["frame"] == store.index["frame"][3]
 
 
+def test_the_plain_reader_says_where_its_stores_come_from(tmp_path, monkeypatch, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "read_with_plain_zarr.py", "--labels", tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert (
+        ended.value.code == 2
+        and "nowhere: no such store; `python examples/train_and_score.py`" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_plain_reader_needs_nothing_of_this_project() -> None:
     tree = ast.parse((EXAMPLES / "read_with_plain_zarr.py").read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

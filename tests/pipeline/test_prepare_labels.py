@@ -361,3 +361,13 @@ def test_the_authors_labels_are_reproduced(golden, tmp_path, annotations):
     assert np.abs(labels["visible_vertices"][rows] - counts).max() <= 2
     assert (labels["visible_vertices"][rows] == counts).all(axis=1).sum() >= 18
     assert labels.attrs["mask_iou_median"] > 0.99
+
+
+def test_a_missing_root_is_all_that_is_said(tmp_path, caplog):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        prepare_labels(
+            LabelSettings(
+                dataset="dexycb", root=tmp_path / "nowhere", mano="standin", out=tmp_path / "labels.zarr", split="train"
+            )
+        )
+    assert not caplog.records and list(tmp_path.iterdir()) == []
