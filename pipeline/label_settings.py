@@ -54,17 +54,17 @@ def resolve_settings(settings: LabelSettings) -> LabelSettings:
     objects = settings.objects
     if objects is None and next((root / "models").glob("*/"), None) is not None:
         objects = root / "models"
-    if objects is None and root.is_dir():
-        log.warning(
-            "no object models (no %s, no --objects): the depth rule stays unknown where objects are", root / "models"
-        )
-    else:
+    if objects is not None:
         found = find_models(Path(objects).expanduser())
         if found is None:
             raise InputError(
                 f"--objects {objects}: holds no object model; expected NAME/{MESH_FILES[0]} in it or in its models/"
             )
         objects = found[0]
+    elif root.is_dir():
+        log.warning(
+            "no object models (no %s, no --objects): the depth rule stays unknown where objects are", root / "models"
+        )
     mano = settings.mano if str(settings.mano) == "standin" else Path(settings.mano).expanduser().resolve()
     return replace(
         settings,

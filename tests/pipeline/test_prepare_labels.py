@@ -365,9 +365,5 @@ def test_the_authors_labels_are_reproduced(golden, tmp_path, annotations):
 
 def test_a_missing_root_is_all_that_is_said(tmp_path, caplog):
     with pytest.raises(InputError, match="nowhere: no such folder"):
-        prepare_labels(
-            LabelSettings(
-                dataset="dexycb", root=tmp_path / "nowhere", mano="standin", out=tmp_path / "labels.zarr", split="train"
-            )
-        )
+        run(tmp_path / "nowhere", tmp_path / "labels.zarr")
     assert not caplog.records and list(tmp_path.iterdir()) == []
