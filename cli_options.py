@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from .data.frame import DATASETS
 from .errors import InputError
 
 PATIENCE = 10.0  # s
@@ -40,6 +39,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 def dataset_root(dataset: str, root: Path | None) -> Path:
     """The dataset's folder from --root or its environment variable; InputError names both where neither is set."""
+    from .data.frame import DATASETS
+
     if dataset not in DATASETS:
         raise InputError(f"--dataset: expected one of {', '.join(DATASETS)}, found {dataset!r}")
     variable = ROOT_VARIABLES[dataset]

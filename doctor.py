@@ -1,25 +1,23 @@
 """`h2o doctor`: what is installed, what a dataset root or a MANO folder lacks, and what to do about it.
 
 Looks only: nothing is written, no file's code is run. A finding is `ok`, `note` (works, but something optional is
-absent) or `missing` (a command would fail).
+absent) or `missing` (a command would fail). What takes long to load is loaded where it is needed.
 """
 
+import ctypes
 import importlib.metadata
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from .cli_options import dataset_root
 from .cores import granted_cores
-from .data.datasets import list_sequences
-from .data.frame import DATASETS, PHOTO_SUFFIX
-from .data.readers.ho3d_masks import mask_files
 from .errors import InputError
-from .hand.arrays import load_arrays
 
 PACKAGES = ("torch", "numpy", "numba", "smplx", "dask", "zarr", "opencv-python-headless", "trimesh", "pyrender")
 OPTIONAL = {"PyTurboJPEG": "lossless JPEG crops", "onnxruntime": "ONNX inference", "s3fs": "stores on S3"}
@@ -64,13 +62,24 @@ def examine(dataset: str | None = None, root: Path | None = None, mano: str | No
         folder = dataset_root(dataset, root)
         findings += [*(dexycb(folder) if dataset == "dexycb" else ho3d(folder, dataset))]
     elif root is not None:
+        from .data.frame import DATASETS
+
         raise InputError(f"--root: say which dataset {root} holds with --dataset {'|'.join(DATASETS)}")
     return Report(tuple(findings))
 
 
 def installation() -> Iterator[Finding]:
     """This program, Python, packages, accelerator, OpenGL."""
-    yield Finding("ok", f"h2onet {installed('h2onet')}")
+    with ThreadPoolExecutor(1) as beside:
+        drawing = beside.submit(opengl)  # it takes longer than all the rest
+        yield Finding("ok", f"h2onet {installed('h2onet')}")
+        yield from _packages()
+        names = gpus()
+        yield Finding("ok", "GPU: " + ", ".join(names)) if names else Finding("note", "no GPU: training runs on the CPU")
+        yield drawing.result()
+
+
+def _packages() -> Iterator[Finding]:
     yield Finding(
         "ok", f"Python {platform.python_version()}, {granted_cores()} of {os.cpu_count()} cores, {platform.machine()}"
     )
@@ -84,11 +93,26 @@ def installation() -> Iterator[Finding]:
             if version
             else Finding("note", f"{name} is not installed ({use})", f"pip install {name}")
         )
+
+
+def gpus() -> list[str]:
+    """The GPUs that torch sees, by name. It is loaded, which takes seconds, only where it could see one."""
+    if installed("torch") is None or not _may_see_gpus():
+        return []
     import torch
 
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    yield Finding("ok", "GPU: " + ", ".join(gpus)) if gpus else Finding("note", "no GPU: training runs on the CPU")
-    yield opengl()
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def _may_see_gpus() -> bool:
+    """Whether there is what torch reaches GPUs through: the library of NVIDIA's driver, or the device of AMD's."""
+    if any(os.path.exists(device) for device in ("/dev/kfd", "/dev/dxg")):
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def installed(package: str) -> str | None:
@@ -101,8 +125,11 @@ def installed(package: str) -> str | None:
 
 def opengl() -> Finding:
     """Whether pyrender can draw off-screen, tried in a process of its own because a bad driver may take it down."""
-    code = "from h2onet.labeling.gl import GlRenderer; GlRenderer().close()"
-    tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    code = "from h2onet.labeling.egl import open_offscreen; open_offscreen(256, 256)[1].delete()"
+    try:
+        tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return Finding("note", "no OpenGL (no answer after 120 s); --renderer cpu needs none", DEBIAN_GL)
     if tried.returncode == 0:
         return Finding("ok", "OpenGL through EGL (--renderer pyrender)")
     reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -114,6 +141,8 @@ def hand_model(mano: str | None) -> Iterator[Finding]:
     if not mano:
         yield Finding("missing", "MANO: no folder given", "register at https://mano.is.tue.mpg.de, set MANO_DIR")
         return
+    from .hand.arrays import load_arrays
+
     for side in ("right", "left"):
         try:
             arrays = load_arrays(mano, side)
@@ -159,6 +188,9 @@ def count_files(folder: str, kind: str, listed: int, absent: list[str], needed: 
 
 def absent_masks(dataset: str, root: Path) -> Iterator[str]:
     """The masks of training frames that lie neither with their sequence nor in the archive's own folder."""
+    from .data.datasets import list_sequences
+    from .data.readers.ho3d_masks import mask_files
+
     for split in ("train", "val"):
         for sequence in list_sequences(dataset, root, split):
             files = mask_files(sequence)
@@ -167,6 +199,8 @@ def absent_masks(dataset: str, root: Path) -> Iterator[str]:
 
 def ho3d(root: Path, dataset: str) -> Iterator[Finding]:
     """Lists, sequences, masks and released ground truth of a HO3D tree."""
+    from .data.frame import PHOTO_SUFFIX
+
     source = "download from https://www.tugraz.at/index.php?id=40231 and unpack into this folder"
     if not root.is_dir():
         yield Finding("missing", f"HO3D root {root}", source)

@@ -9,15 +9,14 @@ Same questions, same units as `labeling.raster`. Nothing of OpenGL is imported b
   the pixel's centre is wanted, the principal point moves by the difference.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
 from ..hand.parts import NOTHING, PALM, PARTS
 from ..hand.zbuffer import MULTISAMPLE_4, PIXEL_CENTRE
+from .egl import open_offscreen
 from .raster import NEAR, Mesh, PartImage, View
 
 FAR = 100.0
@@ -26,11 +25,6 @@ FAR = 100.0
 _SMALL = 256
 _CODES = (40, 200)
 _TO_OPENGL = np.array([1.0, -1.0, -1.0])
-_FAILURES = (ImportError, AttributeError, TypeError, ValueError, IndexError, OSError, AssertionError, RuntimeError)
-_NO_GL = (
-    "renderer pyrender: OpenGL through EGL does not work here ({reason}); install the Debian packages libegl1 libgl1 "
-    "libgl1-mesa-dri libxrender1, or use --renderer cpu (same labels, no system libraries)"
-)
 
 
 class GlRenderer:
@@ -42,21 +36,10 @@ class GlRenderer:
     name = "pyrender"
 
     def __init__(self) -> None:
-        """Open an EGL context; PYOPENGL_PLATFORM is set here because PyOpenGL reads it when it is first imported."""
-        os.environ["PYOPENGL_PLATFORM"] = "egl"
-        # Without its libraries PyOpenGL fails in many ways, an AttributeError on None among them.
-        failures: tuple[type[Exception], ...] = _FAILURES
-        try:
-            from OpenGL.error import Error
-
-            failures = (*_FAILURES, Error)
-            import pyrender
-
-            self._pyrender: Any = pyrender
-            self._size = (_SMALL, _SMALL)
-            self._offscreen = pyrender.OffscreenRenderer(*self._size)
-        except failures as error:
-            raise InputError(_NO_GL.format(reason=f"{type(error).__name__}: {error}".splitlines()[0])) from error
+        """Open an EGL context."""
+        self._size = (_SMALL, _SMALL)
+        pyrender, self._offscreen = open_offscreen(*self._size)
+        self._pyrender = pyrender
         self._scene = pyrender.Scene(bg_color=(0.0, 0.0, 0.0, 0.0), ambient_light=(1.0, 1.0, 1.0))
         self._camera = pyrender.IntrinsicsCamera(1.0, 1.0, 0.0, 0.0, znear=NEAR, zfar=FAR)
         self._scene.add(self._camera, pose=np.eye(4))

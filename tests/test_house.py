@@ -55,8 +55,8 @@ ONLY_IN = {
         "doctor.py",
     ),
     "smplx": ("hand/mano.py",),
-    "pyrender": ("labeling/gl.py",),
-    "OpenGL": ("labeling/gl.py",),
+    "pyrender": ("labeling/egl.py",),
+    "OpenGL": ("labeling/egl.py",),
     "typer": ("cli.py", "cli_options.py", "cli_model.py", "cli_stores.py"),
 }
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).glob("**/*.py")) + sorted(ROOT.glob("*.py"))

@@ -14,8 +14,7 @@ import pytest
 from distributed import LocalCluster
 from h2onet.data.frame import Failure
 from h2onet.errors import InputError
-from h2onet.pipeline import cluster
-from h2onet.pipeline import tasks as tasks_module
+from h2onet.pipeline import cluster, dask_tasks, dask_workers
 from h2onet.pipeline.cluster import InProcess, check_cluster, connect
 from h2onet.pipeline.tasks import run_tasks
 
@@ -85,7 +84,7 @@ def test_no_more_workers_start_than_there_are_tasks(monkeypatch):
         started.append(count)
         yield
 
-    monkeypatch.setattr(cluster, "_local", local)
+    monkeypatch.setattr(dask_workers, "local", local)
     for workers, tasks in ((7, 3), (7, 1), (None, 5), (3, 9)):
         with connect(workers, tasks=tasks):
             pass
@@ -144,7 +143,7 @@ def make_count(folder):
 
 
 def test_workers_that_come_later_get_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(tasks_module, "_RECOUNT_S", 0.2)
+    monkeypatch.setattr(dask_tasks, "_RECOUNT_S", 0.2)
     options: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with LocalCluster(n_workers=1, **options) as cluster, connect(scheduler=cluster.scheduler_address) as client:
         results = run_tasks(client, make_count(str(tmp_path)), list(range(60)), label="test", frames_of=lambda _: 1)
@@ -155,8 +154,8 @@ def test_workers_that_come_later_get_work(tmp_path, monkeypatch):
 
 
 def test_a_cluster_without_workers_is_waited_for_and_said(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(tasks_module, "_RECOUNT_S", 0.2)
-    monkeypatch.setattr(tasks_module, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(dask_tasks, "_RECOUNT_S", 0.2)
+    monkeypatch.setattr(dask_tasks, "_PATIENCE_S", 0.5)
     options: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with LocalCluster(n_workers=1, **options) as cluster, connect(scheduler=cluster.scheduler_address) as client:
         results = run_tasks(client, make_count(str(tmp_path)), list(range(6)), label="test", frames_of=lambda _: 1)
@@ -174,10 +173,10 @@ def test_dask_says_nothing_of_its_own_and_stays_silent_after_an_error():
     before = [logging.getLogger(name).level for name in names]
     assert logging.getLogger("distributed.client").level not in (0, logging.CRITICAL)
     try:
-        with cluster._dask_silenced():
+        with dask_workers.silenced():
             assert not any(logging.getLogger(name).isEnabledFor(logging.ERROR) for name in names)
         assert [logging.getLogger(name).level for name in names] == before
-        with contextlib.suppress(InputError), cluster._dask_silenced():
+        with contextlib.suppress(InputError), dask_workers.silenced():
             raise InputError("--scheduler: lost")
         assert not any(logging.getLogger(name).isEnabledFor(logging.ERROR) for name in names)
     finally:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from distributed.security import Security
 from h2onet.errors import InputError
-from h2onet.pipeline import cluster
+from h2onet.pipeline import cluster, dask_workers
 from h2onet.pipeline.cluster import check_cluster, connect
 from h2onet.pipeline.tasks import run_tasks
 
@@ -174,12 +174,12 @@ def test_an_open_scheduler_is_warned_about_once(tmp_path, caplog):
     options: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with LocalCluster(n_workers=1, protocol="tcp://", **options) as made, connect(scheduler=made.scheduler_address):
         pass
-    warnings = [record.message for record in caplog.records if record.name == cluster.__name__]
+    warnings = [record.message for record in caplog.records if record.name == dask_workers.__name__]
     assert len(warnings) == 1 and "tls://" in warnings[0] and "not encrypted" in warnings[0]
 
 
 def test_a_scheduler_that_says_nothing_is_one_line(monkeypatch):
-    monkeypatch.setattr(cluster, "_ANSWER_S", 1.0)
+    monkeypatch.setattr(dask_workers, "_ANSWER_S", 1.0)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(1)
@@ -189,7 +189,7 @@ def test_a_scheduler_that_says_nothing_is_one_line(monkeypatch):
 
 
 def test_a_dashboard_is_asked_for_and_stays_on_this_machine(monkeypatch, caplog):
-    caplog.set_level("INFO", cluster.__name__)
+    caplog.set_level("INFO", dask_workers.__name__)
     monkeypatch.setattr(cluster, "find_spec", lambda name: name)  # without bokeh Dask serves a page that says so
     with connect(workers=2, dashboard=True) as client:
         [address] = [record.args[0] for record in caplog.records if record.message.startswith("dashboard: http://127")]
