@@ -75,7 +75,9 @@ def installation() -> Iterator[Finding]:
         yield Finding("ok", f"h2onet {installed('h2onet')}")
         yield from _packages()
         names = gpus()
-        yield Finding("ok", "GPU: " + ", ".join(names)) if names else Finding("note", "no GPU: training runs on the CPU")
+        yield (
+            Finding("ok", "GPU: " + ", ".join(names)) if names else Finding("note", "no GPU: training runs on the CPU")
+        )
         yield drawing.result()
 
 
@@ -93,6 +95,11 @@ def _packages() -> Iterator[Finding]:
             if version
             else Finding("note", f"{name} is not installed ({use})", f"pip install {name}")
         )
+
+
+def _gpu() -> Finding:
+    names = gpus()
+    return Finding("ok", "GPU: " + ", ".join(names)) if names else Finding("note", "no GPU: training runs on the CPU")
 
 
 def gpus() -> list[str]:

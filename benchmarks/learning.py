@@ -108,6 +108,7 @@ def argument_parser(description: str, recordings: int, frames: int, cameras: int
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--epochs-scale", type=float, default=1.0)
+    parser.add_argument("--workers", type=int, help="processes that make the data (default: one per core)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="few recordings, two steps a stage")
@@ -120,17 +121,23 @@ def make_data(options: argparse.Namespace, handling: str) -> dict[str, Path]:
     if not root.exists():
         synthesize(
             SynthesizeSettings(
-                root, "dexycb", options.recordings, options.frames, options.cameras, options.seed, handling
+                root,
+                "dexycb",
+                options.recordings,
+                options.frames,
+                options.cameras,
+                options.seed,
+                handling,
+                workers=options.workers,
             )
         )
     whole = {}
     for split in SPLITS:
         labels, whole[split] = options.out / f"{split}-labels.zarr", options.out / f"{split}-all.zarr"
         if not whole[split].exists():
-            prepare_labels(
-                LabelSettings(dataset="dexycb", root=root, split=split, setup="s1", mano=root / "mano", out=labels)
-            )
-            build_clips(labels, whole[split])
+            given = {"dataset": "dexycb", "root": root, "split": split, "setup": "s1", "mano": root / "mano"}
+            prepare_labels(LabelSettings(**given, out=labels, workers=options.workers))
+            build_clips(labels, whole[split], workers=options.workers)
     objects = sorted({thing for path in whole.values() for thing in grasped(ClipStore.open(path)).values()})
     unseen = set(objects[::HELD_OUT])
     clips = {split: options.out / f"{split}.zarr" for split in SPLITS}

@@ -33,7 +33,9 @@ def main() -> None:
     options = arguments()
     pythons = {"now": Path(sys.executable)}
     if options.baseline is not None:
-        pythons["before"] = options.baseline.absolute() / ".venv/bin/python"  # not resolved: its folder is the environment
+        pythons["before"] = (
+            options.baseline.absolute() / ".venv/bin/python"
+        )  # not resolved: its folder is the environment
     with tempfile.TemporaryDirectory(prefix="h2onet-startup-") as name:
         folder = Path(name)
         root = folder / "DEX_YCB"
@@ -106,7 +108,9 @@ def to_first_sequence(workers: int) -> Callable[[Path, dict[str, str], Path, Pat
             sample = time.perf_counter() - began, used(process)
             _, words_said = running.communicate()
         if running.returncode:
-            raise SystemExit(f"prepare-labels of {python} ended with {running.returncode}: {words_said.decode()[-2000:]}")
+            raise SystemExit(
+                f"prepare-labels of {python} ended with {running.returncode}: {words_said.decode()[-2000:]}"
+            )
         return sample
 
     return measure

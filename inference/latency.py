@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def measure(
     if not pinned():
         use_granted_cores()
     network = load_checkpoint(checkpoint, hierarchy)
-    wait = torch.cuda.synchronize if where.type == "cuda" else lambda: None
+    wait = partial(torch.cuda.synchronize, where) if where.type == "cuda" else lambda: None
     picture = np.random.default_rng(0).integers(0, 256, PICTURE, dtype=np.uint8)
     timings = [Timing("crop", "-", "-", median_ms(lambda: crop(picture, BOX, left=False), wait, seconds))]
     for name, prepared in (("as loaded", network), ("folded", network.for_inference())):
@@ -101,7 +102,7 @@ def stages(
         window = torch.rand(1, frames, 3, SIZE, SIZE, device=device)
         calls[f"all {frames} frames anew"] = within(lambda: network(window))
     if network.prepared:
-        predictor = Predictor(network, device=device.type, precision=precision, track=False)
+        predictor = Predictor(network, device=str(device), precision=precision, track=False)
         calls["Predictor, one frame"] = lambda: predictor(picture, BOX)
     return calls
 

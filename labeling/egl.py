@@ -1,6 +1,7 @@
-"""Opening pyrender's off-screen OpenGL context through EGL. Loads nothing else, so that `h2o doctor` can try it quickly.
+"""Opening pyrender's off-screen OpenGL context through EGL.
 
-Nothing of OpenGL is imported before a context is asked for.
+Loads nothing else, so that `h2o doctor` can try it quickly. Nothing of OpenGL is imported before a context is asked
+for.
 """
 
 import os

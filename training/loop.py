@@ -42,6 +42,8 @@ def train(
     fit, TrainingStopped by the guard; SIGTERM and Ctrl-C save a checkpoint and return.
     """
     processes = from_environment()
+    if processes.world > 1 and ":" in device:
+        raise InputError(f"--device {device}: torchrun gives every process a GPU of its own; use --device cuda")
     chosen = machine.pick_device(device, processes.local_rank)
     dtype = machine.autocast_dtype(recipe.amp, chosen)
     folder = RunFolder(out)

@@ -48,7 +48,8 @@ def prepare(recipe: Recipe, device: torch.device, rank: int = 0) -> None:
         keep_freed_memory()
     if recipe.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # warn_only: grid_sample has no deterministic backward on GPUs, and the decoder samples with it.
+    # warn_only: on GPUs neither grid_sample's backward, with which the decoder samples, nor the cross-entropy of
+    # several outputs, the occlusion loss, is deterministic.
     torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
     torch.backends.cudnn.benchmark = device.type == "cuda" and not recipe.deterministic
     random.seed(recipe.seed + rank)
@@ -70,7 +71,9 @@ def step_timer(
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     """The number format of autocast, None for plain float32: "auto" is bf16 on GPUs that compute in it."""
     if amp == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+        # Asked plainly, torch also says yes where it only emulates the format, slower than float32.
+        computes = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if computes else None
     if amp == "fp16" and device.type != "cuda":
         raise InputError("amp = fp16 needs a CUDA device (its gradients need a loss scaler); use amp=bf16 or amp=off")
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
@@ -137,7 +140,8 @@ def restore_random_states(states: dict[str, Any]) -> None:
     """Put `random_states` back."""
     torch.set_rng_state(states["torch"])
     if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
+        # The machine may have fewer GPUs than the one before.
+        torch.cuda.set_rng_state_all(states["cuda"][: torch.cuda.device_count()])
     name, keys, position, has_gauss, cached = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
     version, words, gauss = states["python"]

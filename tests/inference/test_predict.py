@@ -10,11 +10,11 @@ import pytest
 import torch
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
-from h2onet.inference.latency import measure
+from h2onet.inference import latency
 from h2onet.inference.places import read_boxes, read_intrinsics
 from h2onet.inference.predict import predict
 from h2onet.inference.predictor import Predictor, given_square, trained_window
-from h2onet.network.checkpoint import save_checkpoint
+from h2onet.network.checkpoint import load_checkpoint, save_checkpoint
 from h2onet.network.h2onet import NetworkConfig, build_network
 from mesh_reader import read_mesh
 
@@ -211,14 +211,14 @@ def test_intrinsics_from_every_form(tmp_path: Path) -> None:
 
 
 def test_benchmark_times_every_stage(checkpoint: Path) -> None:
-    latency = measure(checkpoint, device="cpu", seconds=0.01)
-    stages = {(timing.stage, timing.network, timing.precision) for timing in latency.timings}
+    measured = latency.measure(checkpoint, device="cpu", seconds=0.01)
+    stages = {(timing.stage, timing.network, timing.precision) for timing in measured.timings}
     assert ("crop", "-", "-") in stages and ("Predictor, one frame", "folded", "float32") in stages
     assert {("all 3 frames anew", name, "bfloat16") for name in ("as loaded", "folded")} <= stages
-    assert all(timing.milliseconds > 0 for timing in latency.timings)
-    assert "CPU" in str(latency)
+    assert all(timing.milliseconds > 0 for timing in measured.timings)
+    assert "CPU" in str(measured)
     with pytest.raises(InputError, match="--seconds"):
-        measure(checkpoint, seconds=0)
+        latency.measure(checkpoint, seconds=0)
 
 
 def test_outputs_never_mix_with_inputs(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
@@ -380,3 +380,12 @@ def test_frames_of_another_size_are_not_tracked_into(checkpoint: Path, tmp_path:
         cv2.imwrite(str(images / f"{n}.png"), rng.integers(0, 255, shape, np.uint8))
     predict(checkpoint, tmp_path / "out", images=images, sequence=True, meshes="none")
     assert rows(tmp_path / "out" / "predictions.jsonl")[2]["box_from"] == "whole picture"
+
+
+def test_benchmark_stays_on_the_gpu_that_is_asked_for(checkpoint: Path, monkeypatch) -> None:
+    ready, asked = load_checkpoint(checkpoint).for_inference(), []
+    rand = torch.rand
+    monkeypatch.setattr(torch, "rand", lambda *size, device: rand(*size))  # there is no such GPU here
+    monkeypatch.setattr(latency, "Predictor", lambda network, **options: asked.append(options["device"]))
+    latency.stages(ready, torch.device("cuda", 1), "float32", np.zeros(latency.PICTURE, np.uint8))
+    assert asked == ["cuda:1"]
