@@ -3,11 +3,11 @@
     python benchmarks/gpu.py [--device cuda|cpu] [--json runs/benchmarks/gpu.json] [--only PART ...]
     python benchmarks/gpu.py --device cpu --smoke        does the script run: tiny sizes, an eighth of the width
 
-Meant for one data-centre GPU beside 16 cores. Needs no dataset: clips are synthesized. The parts (`gpu_parts.py`), in
-this order, each in a process and a time of its own: machine, data, training, loader, inference, labels, learning,
-compiled. Whatever happens to one, the others run: its error stands beside its name in the JSON, which is written anew
-with every figure, so that a run that is killed leaves what it has measured. Exit code 0 means that all parts were done
-or said why they do not apply here, 1 that some failed.
+Meant for one data-centre GPU beside 16 cores. Needs no dataset: clips are synthesized. The parts, in this order, each
+in a process and a time of its own: machine, data (`gpu_bench.py`), training, loader (`gpu_training.py`), inference,
+labels (`gpu_inference.py`), learning, compiled. Whatever happens to one, the others run: its error stands beside its
+name in the JSON, which is written anew with every figure, so that a run that is killed leaves what it has measured.
+Exit code 0 means that all parts were done or said why they do not apply here, 1 that some failed.
 """
 
 import argparse
@@ -27,8 +27,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import gpu_parts
-from gpu_parts import Bench, NotHere
+import gpu_bench
+import gpu_inference
+import gpu_training
+from gpu_bench import Bench, NotHere
 
 TOTAL_S = 530.0
 SMOKE_SLACK = 10.0
@@ -36,14 +38,14 @@ SMOKE_SLACK = 10.0
 GRACE = 1.3
 """A part is asked to end within its time, and killed after this much of it."""
 PARTS: dict[str, tuple[Callable[[Bench], None], float]] = {
-    "machine": (gpu_parts.machine, 10),
-    "data": (gpu_parts.data, 120),
-    "training": (gpu_parts.training, 70),
-    "loader": (gpu_parts.loading, 40),
-    "inference": (gpu_parts.inference, 45),
-    "labels": (gpu_parts.labels, 25),
-    "learning": (gpu_parts.learning, 90),
-    "compiled": (gpu_parts.compiled, 100),
+    "machine": (gpu_bench.machine, 10),
+    "data": (gpu_bench.data, 120),
+    "training": (gpu_training.training, 70),
+    "loader": (gpu_training.loading, 40),
+    "inference": (gpu_inference.inference, 45),
+    "labels": (gpu_inference.labels, 25),
+    "learning": (gpu_training.learning, 90),
+    "compiled": (gpu_inference.compiled, 100),
 }
 
 
@@ -53,12 +55,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a part's process ends with this one
     began = time.monotonic()
     slack = SMOKE_SLACK if options.smoke else 1.0
-    gpu_parts.hierarchy()  # here, for all parts; nothing on the way touches the GPU
+    gpu_bench.hierarchy()  # here, for all parts
     report: dict[str, Any] = {
         "command": " ".join(["python", "benchmarks/gpu.py", *sys.argv[1:]]),
         "device": options.device,
         "smoke": options.smoke,
-        "width": gpu_parts.SMOKE_WIDTH if options.smoke else 1.0,
+        "width": gpu_bench.SMOKE_WIDTH if options.smoke else 1.0,
         "python": f"{platform.python_version()}, {platform.machine()}",
         "parts": {},
     }
