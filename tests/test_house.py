@@ -179,3 +179,14 @@ def test_workers_start_without_torch():
     commands = "h2onet.cli, h2onet.pipeline.prepare_labels, h2onet.pipeline.build_clips, h2onet.pipeline.export_clips"
     code = f"import sys; import {started}, {commands}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_commands_start_without_what_only_some_of_their_runs_need():
+    """Dask where tasks stay in the process, torch where doctor finds no driver of a GPU, NumPy for the help text."""
+    for modules, unwanted in (
+        ("h2onet.pipeline.prepare_labels, h2onet.pipeline.build_clips", {"dask", "distributed"}),
+        ("h2onet.doctor", {"torch", "numpy"}),
+        ("h2onet.cli", {"numpy"}),
+    ):
+        code = f"import sys; import {modules}; sys.exit(not {unwanted}.isdisjoint(sys.modules))"
+        assert subprocess.run([sys.executable, "-c", code]).returncode == 0, modules
