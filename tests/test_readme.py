@@ -17,7 +17,7 @@ import pytest
 import raw_trees as raw
 import typer
 from h2onet import cli
-from h2onet.cli_options import DATASETS
+from h2onet.data.frame import DATASETS
 from h2onet.data.readers.dexycb_splits import SUBJECTS
 from h2onet.data.synthetic.choice import choose_sequences
 
