@@ -74,10 +74,7 @@ def installation() -> Iterator[Finding]:
         drawing = beside.submit(opengl)  # it takes longer than all the rest
         yield Finding("ok", f"h2onet {installed('h2onet')}")
         yield from _packages()
-        names = gpus()
-        yield (
-            Finding("ok", "GPU: " + ", ".join(names)) if names else Finding("note", "no GPU: training runs on the CPU")
-        )
+        yield _gpu()
         yield drawing.result()
 
 

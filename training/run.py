@@ -5,14 +5,13 @@ continues bit for bit where data, recipe and machine are the same.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..data.clips import ClipDataset
 from ..data.loading.batches import ClipLoader, raise_lost_batch
@@ -27,7 +26,7 @@ from .logs import RunLog, Stopwatch
 from .pictures import draw_samples
 from .recipe import Recipe, learning_rate
 from .runfolder import RunFolder
-from .signals import Stopped, StopSignals
+from .signals import Stopped, StopSignals, timed_batches
 from .steps import Stepper, StepResult
 from .validation import SCORE, validate
 
@@ -177,7 +176,8 @@ class Run:
         if self.step >= self.last_step:  # Resumed after being interrupted during the final validation.
             return False
         self.stepper.set_rate(learning_rate(self.recipe, self.epoch, self.processes.world))
-        for batch, waited in self._waited(iter(self.batches), signals):
+        # Of several processes none may leave alone: the others would wait for it in their next exchange.
+        for batch, waited in timed_batches(self.batches, signals if self.processes.world == 1 else None):
             self.step += 1
             begun = time.perf_counter()
             with self.timed_step():
@@ -275,20 +275,6 @@ class Run:
             "provenance": self.provenance,
         }
         save_checkpoint(folder, self.network, state, metadata)
-
-    def _waited(
-        self, batches: Iterator[dict[str, Tensor]], signals: StopSignals
-    ) -> Iterator[tuple[dict[str, Tensor], float]]:
-        """Batches with the seconds that each was waited for; Stopped where a signal comes meanwhile."""
-        # Of several processes none may leave alone: the others would wait for it in their next exchange.
-        alone = self.processes.world == 1
-        while True:
-            begun = time.perf_counter()
-            with signals.waiting() if alone else nullcontext():
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch, time.perf_counter() - begun
 
     def _count(self, result: StepResult, waited: float, worked: float) -> None:
         size = self.recipe.batch_size * self.processes.world

@@ -3,10 +3,13 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from torch import Tensor
 
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """SIGUSR1 and SIGUSR2 are what Slurm (--signal) and submitit send before a job's time is over."""
@@ -61,3 +64,17 @@ class StopSignals:
         self.name = signal.Signals(number).name
         if self._waiting:
             raise Stopped
+
+
+def timed_batches(
+    batches: Iterable[dict[str, Tensor]], signals: StopSignals | None
+) -> Iterator[tuple[dict[str, Tensor], float]]:
+    """Batches with the seconds that each was waited for; Stopped where one of `signals` comes meanwhile."""
+    source = iter(batches)
+    while True:
+        begun = time.perf_counter()
+        with signals.waiting() if signals else nullcontext():
+            batch = next(source, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - begun
