@@ -6,23 +6,28 @@ numpy.load believes a header: it reserves what the header claims, and takes text
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from .errors import one_line
+from .zip_members import read_members
 
 LARGEST = 256 * 2**20
 """Bytes of all arrays that are read from one file."""
 _MOST_MEMBERS = 1000
 _LONGEST_HEADER = 4096
+_ALIGNED = 16  # bytes; numpy's own headers end so, and compiled code wants numbers there
+_LONGEST_START = _LONGEST_HEADER + 12
 _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[a-zA-Z]\d{0,6})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,20}L?, ?){0,31}(?:\d{1,20}L?)?)\), ?\}\s*"
@@ -43,6 +48,9 @@ def read_npz(
     ValueError for a file that is no .npz, lacks an array or holds another shape, type or size, and for a damaged one;
     OSError where it cannot be read.
     """
+    quick = _plain_npz(path, wanted, kinds or {}, largest)
+    if quick is not None:
+        return quick
     try:
         with path.open("rb") as file:
             if file.read(6) == b"\x93NUMPY":
@@ -57,6 +65,28 @@ def read_npz(
                 return found
     except _FAULTS as error:
         raise ValueError(f"is no whole .npz file ({one_line(error, 120) or type(error).__name__})") from None
+
+
+def _plain_npz(
+    path: Path, wanted: Mapping[str, Wanted], kinds: Mapping[str, str], largest: int
+) -> dict[str, np.ndarray] | None:
+    """What `read_npz` gives for a file without any peculiarity; None for all others, and wherever it would complain."""
+    most = largest + len(wanted) * _LONGEST_START
+    members = read_members(path, [f"{name}.npy" for name in wanted], most, _MOST_MEMBERS)
+    if members is None:
+        return None
+    found: dict[str, np.ndarray] = {}
+    try:
+        for (name, shape), data in zip(wanted.items(), members.values(), strict=True):
+            start = io.BytesIO(data[:_LONGEST_START])
+            layout = _layout(start, name, len(data), shape, kinds.get(name, NUMBERS), largest)
+            if start.tell() % _ALIGNED or start.tell() + layout.size != len(data):
+                return None
+            found[name] = layout.array(data, start.tell())
+            largest -= layout.size
+    except ValueError:
+        return None
+    return found
 
 
 def names_of(path: Path) -> list[str]:
@@ -90,8 +120,22 @@ def _member(archive: zipfile.ZipFile, name: str, wanted: Wanted, kinds: str, lar
         return _array(file, name, info.file_size, wanted, kinds, largest)
 
 
-def _array(file: IO[bytes], name: str, size: int, wanted: Wanted, kinds: str, largest: int) -> np.ndarray:
-    """One array from the start of a .npy stream of `size` bytes."""
+@dataclass(frozen=True)
+class _Layout:
+    """What the start of a .npy stream says, believed: `size` bytes of an array follow."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+    size: int
+
+    def array(self, data: bytearray, offset: int = 0) -> np.ndarray:
+        flat = np.frombuffer(data, self.dtype, math.prod(self.shape), offset)
+        return flat.reshape(self.shape, order="F" if self.fortran else "C")
+
+
+def _layout(file: IO[bytes], name: str, size: int, wanted: Wanted, kinds: str, largest: int) -> _Layout:
+    """The layout of the array in a .npy stream of `size` bytes, whose start is read."""
     shape, fortran, dtype = _header(file, name)
     if dtype.kind not in kinds:
         raise ValueError(f"{name} holds {one_line(dtype, 40)}, expected {_words(kinds)}")
@@ -101,12 +145,18 @@ def _array(file: IO[bytes], name: str, size: int, wanted: Wanted, kinds: str, la
     if not fits:
         expected = tuple("N" if each is None else each for each in wanted or ())
         raise ValueError(f"{name} has shape {one_line(shape, 60)}, expected {expected}".replace("'", ""))
-    count = math.prod(shape)
-    if count * dtype.itemsize > largest:
-        raise ValueError(f"{name} claims {count * dtype.itemsize} bytes, expected at most {largest}")
-    if count * dtype.itemsize > (there := size - file.tell()):
-        raise ValueError(f"{name} claims {count * dtype.itemsize} bytes, the file has {there}")
-    data = bytearray(count * dtype.itemsize)
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed > largest:
+        raise ValueError(f"{name} claims {claimed} bytes, expected at most {largest}")
+    if claimed > (there := size - file.tell()):
+        raise ValueError(f"{name} claims {claimed} bytes, the file has {there}")
+    return _Layout(shape, fortran, dtype, claimed)
+
+
+def _array(file: IO[bytes], name: str, size: int, wanted: Wanted, kinds: str, largest: int) -> np.ndarray:
+    """One array from the start of a .npy stream of `size` bytes."""
+    layout = _layout(file, name, size, wanted, kinds, largest)
+    data = bytearray(layout.size)
     view, position = memoryview(data), 0
     while position < len(data):
         piece = file.read(min(2**20, len(data) - position))
@@ -116,7 +166,7 @@ def _array(file: IO[bytes], name: str, size: int, wanted: Wanted, kinds: str, la
         position += len(piece)
     if file.read(1):  # read to the end, so that a zip's checksum is compared
         raise ValueError(f"{name} is followed by more bytes than its shape has")
-    return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
+    return layout.array(data)
 
 
 def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
