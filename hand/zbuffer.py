@@ -9,10 +9,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import float32, float64, int32, int64, types
+from numba import float64, types
 
 from ..errors import InputError
 from ..jit import njit
+from .triangles import draw
 
 PIXEL_CENTRE = np.array([[0.5, 0.5]])
 """One sample in the middle of the pixel."""
@@ -20,7 +21,8 @@ PIXEL_CENTRE = np.array([[0.5, 0.5]])
 MULTISAMPLE_4 = np.array([[0.375, 0.875], [0.875, 0.625], [0.125, 0.375], [0.625, 0.125]])
 """The four sample positions (x, y) of OpenGL's 4x multi-sampling, in image space; the first one decides coverage."""
 
-_CULL = {"none": 0, "clockwise": 1, "counterclockwise": -1}
+CULL = {"none": 0, "clockwise": 1, "counterclockwise": -1}
+"""The turning senses of `rasterize` as numbers."""
 
 
 @dataclass(frozen=True)
@@ -35,80 +37,6 @@ class Raster:
     face: np.ndarray
     inverse_depth: np.ndarray
     origin: tuple[int, int]
-
-
-@njit(inline="always")
-def _cut(x0, x1, end, e):
-    """Narrow the span x0..x1 of columns by an edge that ends at column `end`, up to 0.001 px of rounding."""
-    if e > 0.0 and end + 0.001 < x1:
-        x1 = end + 0.001
-    elif e < 0.0 and end - 0.001 > x0:
-        x0 = end - 0.001
-    return x0, x1
-
-
-_inputs = [
-    types.Array(float64, 2, "C", readonly=True),
-    types.Array(float64, 1, "C", readonly=True),
-    types.Array(int32, 2, "C", readonly=True),
-    types.Array(float64, 2, "C", readonly=True),
-    int64,
-    int64,
-    int64,
-    float64,
-    int64,
-]
-
-
-@njit(types.void(*_inputs, int32[:, :, ::1], float32[:, :, ::1]), error_model="numpy")
-def _draw(points, z, faces, samples, left, top, cull, near, first_face, out_face, out_depth):
-    """Draw all faces; see `rasterize`. Coordinates run in 1/256 px: edge values are exact integers held in float64."""
-    n_samples, height, width = out_face.shape
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        za, zb, zc = z[a], z[b], z[c]
-        if not (za > near and zb > near and zc > near):  # NaN fails too
-            continue
-        ax, ay = np.floor(256.0 * points[a, 0] + 0.5), np.floor(256.0 * points[a, 1] + 0.5)
-        bx, by = np.floor(256.0 * points[b, 0] + 0.5), np.floor(256.0 * points[b, 1] + 0.5)
-        cx, cy = np.floor(256.0 * points[c, 0] + 0.5), np.floor(256.0 * points[c, 1] + 0.5)
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if not (0.0 < abs(area) < np.inf) or area * cull > 0.0:  # degenerate, NaN, infinite, or turned away
-            continue
-        if area < 0.0:  # one orientation from here on
-            bx, by, zb, cx, cy, zc = cx, cy, zc, bx, by, zb
-            area = -area
-        x_low, x_high = min(ax, bx, cx) / 256.0 - left, max(ax, bx, cx) / 256.0 - left
-        y_low, y_high = min(ay, by, cy) / 256.0 - top, max(ay, by, cy) / 256.0 - top
-        if not (x_high >= 0.0 and y_high >= 0.0 and x_low <= width and y_low <= height):
-            continue
-        ia, ib, ic = 1.0 / (za * area), 1.0 / (zb * area), 1.0 / (zc * area)
-        # Edge i holds where t_i - e_i * px >= 0, so each row is a span: ends by division, then the exact test inside.
-        ea, eb, ec = cy - by, ay - cy, by - ay
-        ra, rb, rc = 1.0 / (256.0 * ea), 1.0 / (256.0 * eb), 1.0 / (256.0 * ec)
-        for s in range(n_samples):
-            sx, sy = samples[s, 0], samples[s, 1]
-            # Clamped as floats, cast afterwards: huge coordinates must never reach an integer.
-            x_first, x_last = max(0.0, x_low - sx), min(width - 1.0, x_high - sx)
-            y_first, y_last = max(0.0, np.ceil(y_low - sy)), min(height - 1.0, np.floor(y_high - sy))
-            shift = left + sx
-            for y in range(int(y_first), int(y_last) + 1):
-                py = 256.0 * (y + top + sy)
-                ta, tb, tc = (cx - bx) * (py - by), (ax - cx) * (py - cy), (bx - ax) * (py - ay)
-                x0, x1 = x_first, x_last
-                x0, x1 = _cut(x0, x1, bx / 256.0 - shift + ta * ra, ea)
-                x0, x1 = _cut(x0, x1, cx / 256.0 - shift + tb * rb, eb)
-                x0, x1 = _cut(x0, x1, ax / 256.0 - shift + tc * rc, ec)
-                if not x0 <= x1:
-                    continue
-                for x in range(int(np.ceil(x0)), int(np.floor(x1)) + 1):
-                    px = 256.0 * (x + shift)
-                    wa, wb, wc = ta - ea * (px - bx), tb - eb * (px - cx), tc - ec * (px - ax)
-                    if wa >= 0.0 and wb >= 0.0 and wc >= 0.0:
-                        depth = np.float32(wa * ia + wb * ib + wc * ic)
-                        if depth > out_depth[s, y, x]:
-                            out_depth[s, y, x] = depth
-                            out_face[s, y, x] = first_face + f
 
 
 def rasterize(
@@ -152,8 +80,8 @@ def rasterize(
     raster = onto or Raster(np.full(shape, -1, np.int32), np.zeros(shape, np.float32), (x0, y0))
     if raster.face.shape != shape or raster.origin != (x0, y0):
         raise InputError(f"rasterize: onto has samples x rows x columns {raster.face.shape}, this viewport {shape}")
-    sense, out = _CULL[cull], (raster.face, raster.inverse_depth)
-    _draw(points, depths, triangles, offsets, x0, y0, sense, near, first_face, *out)
+    sense, out = CULL[cull], (raster.face, raster.inverse_depth)
+    draw(points, depths, triangles, offsets, x0, y0, sense, near, first_face, *out)
     return raster
 
 
@@ -164,8 +92,8 @@ def _check(points: np.ndarray, depths: np.ndarray, faces: np.ndarray, samples: n
         raise InputError(f"rasterize: expected faces (F,3) and samples (S,2), found {faces.shape} and {samples.shape}")
     if faces.size and (faces.min() < 0 or faces.max() >= len(points)):
         raise InputError(f"rasterize: faces name vertices {faces.min()}..{faces.max()}, but there are {len(points)}")
-    if cull not in _CULL:
-        raise InputError(f"rasterize: cull is {cull!r}, expected one of {', '.join(_CULL)}")
+    if cull not in CULL:
+        raise InputError(f"rasterize: cull is {cull!r}, expected one of {', '.join(CULL)}")
 
 
 def clip_viewport(viewport: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:

@@ -34,6 +34,7 @@ class GlRenderer:
     """
 
     name = "pyrender"
+    sparing = False
 
     def __init__(self) -> None:
         """Open an EGL context."""
@@ -45,8 +46,8 @@ class GlRenderer:
         self._scene.add(self._camera, pose=np.eye(4))
         self._material = pyrender.MetallicRoughnessMaterial(baseColorFactor=(1.0, 1.0, 1.0, 1.0), doubleSided=False)
 
-    def parts(self, hand: Mesh, face_parts: np.ndarray, view: View) -> PartImage:
-        """See `labeling.raster.Renderer.parts`."""
+    def parts(self, hand: Mesh, face_parts: np.ndarray, view: View, wanted: np.ndarray | None = None) -> PartImage:
+        """See `labeling.raster.Renderer.parts`; draws all pixels."""
         x0, y0, x1, y1 = view.viewport
         shape = (y1 - y0, x1 - x0)
         if 0 in shape:

@@ -16,7 +16,8 @@ from ..errors import InputError
 from ..hand.parts import CAUSES, LABELS, PARTS, UNKNOWN
 from ..hand.skinning import SkinnedHand
 from ..hand.zbuffer import viewport_of
-from .objects import ObjectLibrary, place
+from .hiding import depth_of_objects, objects_at
+from .objects import ObjectLibrary
 from .occlusion import (
     DEPTH_TOLERANCE,
     JOINT_SKIN,
@@ -28,6 +29,7 @@ from .occlusion import (
     depth_rule,
     look,
     outward_sense,
+    pixels_that_count,
     silhouette_iou,
 )
 from .pose import Hands, Posed, pose_frames, problem_of
@@ -151,7 +153,8 @@ def label_authors(frame: Frame, posed: Posed, i: int, hands: Hands, renderer: Re
     points = posed.authors_2d[i]
     view = View(frame.intrinsics, frame.width, frame.height, viewport_of(points, frame.width, frame.height))
     parts = hands.right.parts
-    image = renderer.parts(Mesh(posed.authors[i], hands.right.faces, points), parts.face, view)
+    wanted = pixels_that_count(points, view, frame.hand_mask)
+    image = renderer.parts(Mesh(posed.authors[i], hands.right.faces, points), parts.face, view, wanted)
     return authors_rule(points, parts.vertex, image, frame.hand_mask)
 
 
@@ -166,11 +169,12 @@ def label_depth(
     points, vertices, joints = posed.own_2d[i], posed.own[i], posed.joints[i]
     all_points = np.concatenate([points, posed.joints_2d[i]])
     view = View(frame.intrinsics, frame.width, frame.height, viewport_of(all_points, frame.width, frame.height))
-    meshes, absent = _objects_before(frame, view, objects, float(vertices[:, 2].max()))
+    placed, absent = objects_at(frame, view, objects, float(vertices[:, 2].max()))
     hand = renderer.inverse_depth([Mesh(vertices, model.faces, points)], view)
-    front = renderer.inverse_depth(meshes, view)
+    both = np.concatenate([vertices, joints])
+    front = depth_of_objects(renderer, placed, view, hand, both, all_points, DEPTH_TOLERANCE)
     below = np.concatenate([np.full(len(vertices), DEPTH_TOLERANCE), JOINT_SKIN])
-    state = look(np.concatenate([vertices, joints]), all_points, below, hand, front, view)
+    state = look(both, all_points, below, hand, front, view)
     facing = camera_facing(vertices, model.faces, _sense(model))
     label = depth_rule(state[: len(vertices)], facing, model.parts.vertex, state[len(vertices) :])
     iou = float("nan") if frame.hand_mask is None else silhouette_iou(hand, front, view, frame.hand_mask)
@@ -180,39 +184,3 @@ def label_depth(
 @lru_cache(maxsize=8)
 def _sense(model: SkinnedHand) -> float:
     return outward_sense(model.arrays.v_template, model.faces)
-
-
-def _objects_before(frame: Frame, view: View, objects: ObjectLibrary, far: float) -> tuple[list[Mesh], list[str]]:
-    """The frame's objects that can hide something of the view nearer than `far` m, and the names without a mesh.
-
-    All-zero poses are DexYCB's "absent". Objects whose bounding sphere lies behind the hand or beside the view are left
-    out: they cannot change a label.
-    """
-    meshes, absent = [], []
-    for item in frame.objects:
-        mesh = objects.get(item.name)
-        rotation, offset = item.pose[:, :3], item.pose[:, 3]
-        if not np.any(rotation):
-            continue
-        if mesh is None:
-            absent.append(item.name)
-            continue
-        centre = rotation @ mesh.centre + offset
-        if centre[2] - mesh.radius > far or _beside(centre, mesh.radius, view):
-            continue
-        meshes.append(place(mesh, item.pose, frame.intrinsics))
-    return meshes, absent
-
-
-def _beside(centre: np.ndarray, radius: float, view: View) -> bool:
-    """Whether a sphere (m) surely projects outside the viewport: it lies beyond one of the four planes of its sides."""
-    k, (x0, y0, x1, y1) = np.asarray(view.intrinsics), view.viewport
-    x, y, z = centre
-    u, v = k[0, 0] * x + k[0, 1] * y + k[0, 2] * z, k[1, 1] * y + k[1, 2] * z
-    sides = (
-        (x0 * z - u, np.hypot(np.hypot(k[0, 0], k[0, 1]), k[0, 2] - x0)),
-        (u - x1 * z, np.hypot(np.hypot(k[0, 0], k[0, 1]), k[0, 2] - x1)),
-        (y0 * z - v, np.hypot(k[1, 1], k[1, 2] - y0)),
-        (v - y1 * z, np.hypot(k[1, 1], k[1, 2] - y1)),
-    )
-    return any(distance > radius * norm for distance, norm in sides)

@@ -21,15 +21,52 @@ LARGEST_FILE = 64 * 2**20
 SMALLEST, LARGEST = 0.0005, 2.5
 """The radius of what a hand may hold, m: a bead, and furniture. A YCB object in centimetres is 3 to 16."""
 
+GROUP = 64
+"""Faces that are left out together where they cannot hide anything."""
+_BOUNDS = ((np.minimum, np.min), (np.maximum, np.max))
+
 
 @dataclass(frozen=True, eq=False)
 class ObjectMesh:
-    """vertices (V, 3) float64 m, faces (F, 3) int32, and the sphere (centre (3,) m, radius m) that holds them all."""
+    """vertices (V, 3) float64 m, faces (F, 3) int32, and the sphere (centre (3,) m, radius m) that holds them all.
+
+    The same faces in groups of neighbours: `grouped` (F, 3) int32, and the spheres centres (G, 3) m, radii (G,) m, that
+    hold each GROUP of them in a row.
+    """
 
     vertices: np.ndarray
     faces: np.ndarray
     centre: np.ndarray
     radius: float
+    grouped: np.ndarray
+    centres: np.ndarray
+    radii: np.ndarray
+
+    @classmethod
+    def of(cls, vertices: np.ndarray, faces: np.ndarray) -> "ObjectMesh":
+        """The mesh of finite vertices (V, 3) and at least one face (F, 3)."""
+        vertices, faces = np.ascontiguousarray(vertices, np.float64), np.ascontiguousarray(faces, np.int32)
+        centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+        with np.errstate(over="ignore"):
+            radius = float(np.linalg.norm(vertices - centre, axis=1).max())
+        return cls(vertices, faces, centre, radius, *_groups(vertices, faces))
+
+
+def _groups(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Faces sorted along a curve that keeps neighbours together (Morton's), and a sphere round every GROUP of them."""
+    middle = vertices[faces].mean(axis=1)
+    low, high = middle.min(axis=0), middle.max(axis=0)
+    cells = ((middle - low) / np.maximum(high - low, np.finfo(float).tiny) * 1023).astype(np.int64)
+    code = np.zeros(len(faces), np.int64)
+    for bit in range(10):
+        for axis in range(3):
+            code |= (cells[:, axis] >> bit & 1) << (3 * bit + axis)
+    grouped = np.ascontiguousarray(faces[np.argsort(code, kind="stable")])
+    corners, starts = vertices[grouped], np.arange(0, len(faces), GROUP)
+    least, most = (bound.reduceat(pick(corners, axis=1), starts) for bound, pick in _BOUNDS)
+    centres = (least + most) / 2
+    reach = np.linalg.norm(corners - np.repeat(centres, GROUP, axis=0)[: len(faces), None], axis=2).max(axis=1)
+    return grouped, centres, np.maximum.reduceat(reach, starts)
 
 
 _matrix = types.Array(float64, 2, "C", readonly=True)
@@ -82,17 +119,15 @@ def _load(path: Path) -> ObjectMesh:
             f"{path}: expected faces of its {len(vertices)} vertices, found one of vertex {faces.max() + 1}; copy the"
             " file again"
         )
-    faces = np.ascontiguousarray(faces, np.int32)
-    centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
     with np.errstate(over="ignore"):
-        radius = float(np.linalg.norm(vertices - centre, axis=1).max())
+        radius = float(np.linalg.norm(vertices - (vertices.min(axis=0) + vertices.max(axis=0)) / 2, axis=1).max())
     if not SMALLEST < radius < LARGEST:
         size = 2 * radius
         raise InputError(
             f"{path}: expected an object in metres, {2 * SMALLEST:g} to {2 * LARGEST:g} across, found {size:.3g}"
             + (": millimetres? divide its vertices by 1000" if radius >= LARGEST else "")
         )
-    return ObjectMesh(vertices, faces, centre, radius)
+    return ObjectMesh.of(vertices, faces)
 
 
 def find_models(folder: Path) -> tuple[Path, str] | None:

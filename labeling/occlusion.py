@@ -68,23 +68,46 @@ _image = types.Array(uint8, 2, "C", readonly=True)
 _depth_image = types.Array(float32, 2, "C", readonly=True)
 
 
+@njit(inline="always")
+def _pixel(u, v, width, height):
+    """Column and row of a projected vertex, indexed as the original does; -1, -1 for one that does not count."""
+    if u >= width or v >= height:
+        return 0, 0
+    if u > -width - 1.0 and v > -height - 1.0:  # NaN ends below and does not count
+        x, y = int(u), int(v)  # truncates towards zero
+        return (x + width if x < 0 else x), (y + height if y < 0 else y)
+    return -1, -1
+
+
 @njit(types.void(_vertices, _ids, _image, int64, int64, _image, int64[::1]))
 def _count_shown(points, parts, shown, left, top, mask, counts):
     """Count, per part, the vertices whose pixel is in the mask and shows that part; the original's pixel indices."""
     height, width = mask.shape
     for i in range(points.shape[0]):
-        u, v = points[i, 0], points[i, 1]
-        if u >= width or v >= height:
-            x, y = 0, 0
-        elif u > -width - 1.0 and v > -height - 1.0:  # NaN ends here and does not count
-            x, y = int(u), int(v)  # truncates towards zero
-            x, y = (x + width if x < 0 else x), (y + height if y < 0 else y)
-        else:
-            continue
+        x, y = _pixel(points[i, 0], points[i, 1], width, height)
         row, column = y - top, x - left
-        inside = 0 <= row < shown.shape[0] and 0 <= column < shown.shape[1]
+        inside = x >= 0 and 0 <= row < shown.shape[0] and 0 <= column < shown.shape[1]
         if inside and mask[y, x] and shown[row, column] == parts[i]:
             counts[parts[i]] += 1
+
+
+@njit(types.void(_vertices, int64, int64, _image, uint8[:, ::1]))
+def _mark(points, left, top, mask, out):
+    """Mark the pixels of the viewport whose part `_count_shown` asks for."""
+    height, width = mask.shape
+    for i in range(points.shape[0]):
+        x, y = _pixel(points[i, 0], points[i, 1], width, height)
+        row, column = y - top, x - left
+        if x >= 0 and 0 <= row < out.shape[0] and 0 <= column < out.shape[1] and mask[y, x]:
+            out[row, column] = 1
+
+
+def pixels_that_count(points_2d: np.ndarray, view: View, hand_mask: np.ndarray) -> np.ndarray:
+    """(h, w) uint8, 1 at the pixels of the viewport whose part the rule "h2onet" looks at (`authors_rule`)."""
+    x0, y0, x1, y1 = view.viewport
+    out = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    _mark(points_2d, x0, y0, np.ascontiguousarray(hand_mask).view(np.uint8), out)
+    return out
 
 
 def authors_rule(

@@ -14,7 +14,8 @@ import numpy as np
 from numba import int32, types, uint8
 
 from ..hand.parts import NOTHING, PALM
-from ..hand.zbuffer import MULTISAMPLE_4, rasterize
+from ..hand.triangles import parts_at
+from ..hand.zbuffer import CULL, MULTISAMPLE_4, rasterize
 from ..jit import njit
 
 NEAR = 0.05
@@ -59,9 +60,14 @@ class Renderer(Protocol):
     """Draws meshes; one is kept per process."""
 
     name: str
+    sparing: bool
+    """Whether it may leave out what cannot change a label (`labeling.hiding`, `wanted`): depths are `hand.zbuffer`'s."""
 
-    def parts(self, hand: Mesh, face_parts: np.ndarray, view: View) -> PartImage:
-        """The hand's parts; face_parts: (F,) uint8. Faces that turn clockwise on the image are culled."""
+    def parts(self, hand: Mesh, face_parts: np.ndarray, view: View, wanted: np.ndarray | None = None) -> PartImage:
+        """The hand's parts; face_parts: (F,) uint8. Faces that turn clockwise on the image are culled.
+
+        wanted: (h, w) uint8, not 0 where `part` is needed: it may be 255 at all other pixels. None: everywhere.
+        """
         ...
 
     def inverse_depth(self, meshes: Sequence[Mesh], view: View) -> np.ndarray:
@@ -92,13 +98,32 @@ def _parts_of_samples(face, face_parts, palm, out):
                 out[y, x] = part
 
 
+def _parts_where(hand: Mesh, face_parts: np.ndarray, view: View, wanted: np.ndarray) -> PartImage | None:
+    """The parts at wanted pixels only, several times faster; None for a hand that is too large in the image for it."""
+    part, covered = np.full(wanted.shape, NOTHING, np.uint8), np.zeros(wanted.shape, np.uint8)
+    x0, y0 = view.viewport[:2]
+    depths, culled = np.ascontiguousarray(hand.vertices[:, 2]), CULL["clockwise"]
+    arrays = (hand.points_2d, depths, hand.faces, face_parts, MULTISAMPLE_4)
+    if not parts_at(*arrays, x0, y0, culled, NEAR, PALM, wanted, part, covered):
+        return None
+    return PartImage(part, covered.view(bool), (x0, y0))
+
+
 class CpuRenderer:
     """The numba z-buffer: the same labels on every machine, no system libraries."""
 
     name = "cpu"
 
-    def parts(self, hand: Mesh, face_parts: np.ndarray, view: View) -> PartImage:
+    def __init__(self, sparing: bool = True) -> None:
+        """Without `sparing` everything is drawn; labels are the same, tests hold the one against the other."""
+        self.sparing = sparing
+
+    def parts(self, hand: Mesh, face_parts: np.ndarray, view: View, wanted: np.ndarray | None = None) -> PartImage:
         """See `Renderer.parts`."""
+        if self.sparing and wanted is not None:
+            image = _parts_where(hand, face_parts, view, wanted)
+            if image is not None:
+                return image
         raster = rasterize(
             hand.points_2d,
             hand.vertices[:, 2],

@@ -1,0 +1,87 @@
+"""The objects of a frame that can hide something of the hand, and where they do.
+
+Metres in the OpenCV camera frame, pixels with pixel i covering [i, i+1). Most of what lies around a hand is beside or
+behind it: with a renderer that draws by the z-buffer's rules, only what can change a label is drawn.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numba import boolean, float64, int64, types
+
+from ..data.frame import Frame
+from ..hand.triangles import TILE, depth_to_beat, draw_before
+from ..jit import njit
+from .objects import GROUP, ObjectLibrary, ObjectMesh, place
+from .raster import NEAR, Renderer, View
+
+Placed = tuple[ObjectMesh, np.ndarray]
+"""An object and where it stands: (3, 4) float64 camera_from_object, m."""
+
+_matrix = types.Array(float64, 2, "C", readonly=True)
+
+
+def objects_at(frame: Frame, view: View, objects: ObjectLibrary, far: float) -> tuple[list[Placed], list[str]]:
+    """The frame's objects that can hide something of the view nearer than `far` m, and the names without a mesh.
+
+    All-zero poses are DexYCB's "absent". Objects whose bounding sphere lies behind the hand or beside the view are left
+    out: they cannot change a label.
+    """
+    found, absent = [], []
+    k = np.ascontiguousarray(view.intrinsics, np.float64)
+    for item in frame.objects:
+        mesh = objects.get(item.name)
+        pose = np.ascontiguousarray(item.pose, np.float64)
+        if not np.any(pose[:, :3]):
+            continue
+        if mesh is None:
+            absent.append(item.name)
+            continue
+        centre = pose[:, :3] @ mesh.centre + pose[:, 3]
+        if centre[2] - mesh.radius > far or _beside(*centre, mesh.radius, k, *view.viewport):
+            continue
+        found.append((mesh, pose))
+    return found, absent
+
+
+@njit(boolean(float64, float64, float64, float64, _matrix, int64, int64, int64, int64), error_model="numpy")
+def _beside(x, y, z, radius, k, x0, y0, x1, y1):
+    """Whether a sphere (m) surely projects outside the viewport: it lies beyond one of the four planes of its sides."""
+    u, v = k[0, 0] * x + k[0, 1] * y + k[0, 2] * z, k[1, 1] * y + k[1, 2] * z
+    across = np.hypot(k[0, 0], k[0, 1])
+    return (
+        x0 * z - u > radius * np.hypot(across, k[0, 2] - x0)
+        or u - x1 * z > radius * np.hypot(across, k[0, 2] - x1)
+        or y0 * z - v > radius * np.hypot(k[1, 1], k[1, 2] - y0)
+        or v - y1 * z > radius * np.hypot(k[1, 1], k[1, 2] - y1)
+    )
+
+
+def depth_of_objects(
+    renderer: Renderer,
+    placed: Sequence[Placed],
+    view: View,
+    hand: np.ndarray,
+    points: np.ndarray,
+    points_2d: np.ndarray,
+    tolerance: float,
+) -> np.ndarray:
+    """(h, w) float32, 1/z in 1/m of the objects' first surface, exact wherever it decides something.
+
+    It decides at pixels with a hand where it is nearer than `hand` (h, w), and at pixels without where it lies more
+    than `tolerance` m before one of the points (P, 3) m that project there (P, 2) px. A sparing renderer gives, at all
+    other pixels, a depth that does not decide; others draw everything.
+    """
+    if not renderer.sparing:
+        return renderer.inverse_depth([place(mesh, pose, view.intrinsics) for mesh, pose in placed], view)
+    if not placed or 0 in hand.shape:
+        return np.zeros_like(hand)
+    x0, y0 = view.viewport[:2]
+    k = np.ascontiguousarray(view.intrinsics, np.float64)
+    depths = np.ascontiguousarray(points[:, 2])
+    front, tiles = np.empty_like(hand), np.empty([-(-side // TILE) for side in hand.shape], np.float32)
+    depth_to_beat(hand, points_2d, depths, tolerance, x0, y0, NEAR, front, tiles)
+    for mesh, pose in placed:
+        groups = (mesh.vertices, mesh.grouped, mesh.centres, mesh.radii, GROUP)
+        draw_before(*groups, pose, k, x0, y0, NEAR, tiles, front)
+    return front
