@@ -7,10 +7,10 @@ behind it: with a renderer that draws by the z-buffer's rules, only what can cha
 from collections.abc import Sequence
 
 import numpy as np
-from numba import boolean, float64, int64, types
+from numba import boolean, float32, float64, int64, types
 
 from ..data.frame import Frame
-from ..hand.triangles import TILE, depth_to_beat, draw_before
+from ..hand.triangles import TILE, draw_before
 from ..jit import njit
 from .objects import GROUP, ObjectLibrary, ObjectMesh, place
 from .raster import NEAR, Renderer, View
@@ -19,6 +19,8 @@ Placed = tuple[ObjectMesh, np.ndarray]
 """An object and where it stands: (3, 4) float64 camera_from_object, m."""
 
 _matrix = types.Array(float64, 2, "C", readonly=True)
+_numbers = types.Array(float64, 1, "C", readonly=True)
+_depths = types.Array(float32, 2, "C", readonly=True)
 
 
 def objects_at(frame: Frame, view: View, objects: ObjectLibrary, far: float) -> tuple[list[Placed], list[str]]:
@@ -57,6 +59,33 @@ def _beside(x, y, z, radius, k, x0, y0, x1, y1):
     )
 
 
+@njit(
+    types.void(_depths, _matrix, _numbers, float64, int64, int64, float64, float32[:, ::1], float32[:, ::1]),
+    error_model="numpy",
+)
+def _depth_to_beat(hand, points, z, tolerance, left, top, near, out, tiles):
+    """Fill `out` (h, w) with the inverse depth above which a surface can matter, and `tiles` with its least values.
+
+    That is the hand's own where there is a hand; where there is none and points project, what would hide the nearest of
+    them by more than `tolerance` m; and infinity elsewhere.
+    """
+    height, width = hand.shape
+    for y in range(height):
+        for x in range(width):
+            out[y, x] = hand[y, x] if hand[y, x] > 0.0 else np.inf
+    for i in range(len(z)):
+        u, v = points[i, 0] - left, points[i, 1] - top
+        if not (z[i] > near and 0.0 <= u < width and 0.0 <= v < height):
+            continue
+        x, y = int(np.floor(points[i, 0])) - left, int(np.floor(points[i, 1])) - top
+        if not hand[y, x] > 0.0:
+            out[y, x] = min(out[y, x], np.float32((1.0 - 1e-5) / (z[i] - tolerance)))
+    tiles[:] = np.inf
+    for y in range(height):
+        for x in range(width):
+            tiles[y // TILE, x // TILE] = min(tiles[y // TILE, x // TILE], out[y, x])
+
+
 def depth_of_objects(
     renderer: Renderer,
     placed: Sequence[Placed],
@@ -80,7 +109,7 @@ def depth_of_objects(
     k = np.ascontiguousarray(view.intrinsics, np.float64)
     depths = np.ascontiguousarray(points[:, 2])
     front, tiles = np.empty_like(hand), np.empty([-(-side // TILE) for side in hand.shape], np.float32)
-    depth_to_beat(hand, points_2d, depths, tolerance, x0, y0, NEAR, front, tiles)
+    _depth_to_beat(hand, points_2d, depths, tolerance, x0, y0, NEAR, front, tiles)
     for mesh, pose in placed:
         groups = (mesh.vertices, mesh.grouped, mesh.centres, mesh.radii, GROUP)
         draw_before(*groups, pose, k, x0, y0, NEAR, tiles, front)

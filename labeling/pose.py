@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numba import boolean, float64, types
 
 from ..data.frame import Frame
 from ..errors import InputError
@@ -16,6 +17,7 @@ from ..hand.arrays import load_arrays
 from ..hand.camera import project
 from ..hand.rotations import mirror_pose
 from ..hand.skinning import SkinnedHand
+from ..jit import njit
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 FARTHEST = 50.0
@@ -165,8 +167,26 @@ def problem_of(frame: Frame, needs_mask: bool = True) -> str | None:
     return None
 
 
+@njit(boolean(types.Array(float64, 2, "C", readonly=True)))
+def _surely_possible(pose):
+    """Whether `_pose_problem` finds nothing wrong, by bounds a little tighter: it is asked about every object."""
+    far, worst = 0.0, 0.0
+    for i in range(3):
+        far += pose[i, 3] ** 2
+        for j in range(3):
+            product = pose[i, 0] * pose[j, 0] + pose[i, 1] * pose[j, 1] + pose[i, 2] * pose[j, 2]
+            worst = max(worst, abs(product - (1.0 if i == j else 0.0)))
+    a, b, c = pose[0], pose[1], pose[2]
+    turning = (
+        a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+    )
+    return far < 0.99 * FARTHEST**2 and worst < 0.99 * ROTATION_TOLERANCE and turning > 0.5
+
+
 def _pose_problem(pose: np.ndarray) -> str | None:
     """What makes a finite (3, 4) object pose impossible, None where nothing does; all zeros mean that it is absent."""
+    if _surely_possible(np.ascontiguousarray(pose, np.float64)):
+        return None
     rotation, offset = pose[:, :3], pose[:, 3]
     if not rotation.any():
         return None

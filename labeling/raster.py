@@ -14,8 +14,8 @@ import numpy as np
 from numba import int32, types, uint8
 
 from ..hand.parts import NOTHING, PALM
-from ..hand.triangles import parts_at
-from ..hand.zbuffer import CULL, MULTISAMPLE_4, rasterize
+from ..hand.samples import parts_at
+from ..hand.zbuffer import MULTISAMPLE_4, rasterize
 from ..jit import njit
 
 NEAR = 0.05
@@ -61,7 +61,7 @@ class Renderer(Protocol):
 
     name: str
     sparing: bool
-    """Whether it may leave out what cannot change a label (`labeling.hiding`, `wanted`): depths are `hand.zbuffer`'s."""
+    """Whether it may leave out what cannot change a label (`labeling.hiding`): depths are `hand.zbuffer`'s."""
 
     def parts(self, hand: Mesh, face_parts: np.ndarray, view: View, wanted: np.ndarray | None = None) -> PartImage:
         """The hand's parts; face_parts: (F,) uint8. Faces that turn clockwise on the image are culled.
@@ -100,13 +100,10 @@ def _parts_of_samples(face, face_parts, palm, out):
 
 def _parts_where(hand: Mesh, face_parts: np.ndarray, view: View, wanted: np.ndarray) -> PartImage | None:
     """The parts at wanted pixels only, several times faster; None for a hand that is too large in the image for it."""
-    part, covered = np.full(wanted.shape, NOTHING, np.uint8), np.zeros(wanted.shape, np.uint8)
-    x0, y0 = view.viewport[:2]
-    depths, culled = np.ascontiguousarray(hand.vertices[:, 2]), CULL["clockwise"]
-    arrays = (hand.points_2d, depths, hand.faces, face_parts, MULTISAMPLE_4)
-    if not parts_at(*arrays, x0, y0, culled, NEAR, PALM, wanted, part, covered):
-        return None
-    return PartImage(part, covered.view(bool), (x0, y0))
+    arrays = (hand.points_2d, np.ascontiguousarray(hand.vertices[:, 2]), hand.faces, face_parts)
+    origin = view.viewport[:2]
+    found = parts_at(*arrays, wanted, origin, PALM, NOTHING, NEAR)
+    return None if found is None else PartImage(*found, origin)
 
 
 class CpuRenderer:
