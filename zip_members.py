@@ -8,6 +8,7 @@ that fill the file without gap or overlap, and every size and checksum as the di
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,7 +32,8 @@ def read_members(path: Path, names: Iterable[str], largest: int, most: int) -> d
     OSError where it cannot be read.
     """
     with path.open("rb") as file:
-        data = file.read(LARGEST_FILE + 1)
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(LARGEST_FILE + 1) if size <= LARGEST_FILE else b""
     entries = _entries(data, most) if _END.size <= len(data) <= LARGEST_FILE else None
     found: dict[str, bytearray] = {}
     for name in names:
@@ -79,7 +81,9 @@ def _entries(data: bytes, most: int) -> dict[bytes, tuple[int, int, int, int, in
     return entries if position == end and place == start else None
 
 
-def _content(data: bytes, start: int, stored: int, length: int, checksum: int, method: int, largest: int):
+def _content(
+    data: bytes, start: int, stored: int, length: int, checksum: int, method: int, largest: int
+) -> bytearray | None:
     """The inflated bytes of one member, or None."""
     if length > largest:
         return None

@@ -1,6 +1,7 @@
 """What labels cost: ours against a loop written as the original works, step by step, and over two workers.
 
     python benchmarks/labels.py [--root DIR --mano DIR] [--rounds 5] [--json runs/benchmarks/labels.json]
+    python benchmarks/labels.py --baseline PATH ...   # instead, against another checkout with its own .venv
 
 Without --root a DexYCB-like dataset is synthesized. Everything but the workers' part runs on one core (the process is
 pinned), all variants see the same frames in the same run, in turn; figures are medians over the rounds. The ratios
@@ -14,17 +15,14 @@ import platform
 import shutil
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LP_NUM_THREADS", "0")
 
 import numpy as np
-import psutil
 import torch
 import trimesh
 from h2onet.data.datasets import iter_frames, list_sequences
@@ -41,7 +39,9 @@ from h2onet.labeling.raster import CpuRenderer, Mesh, View
 from h2onet.labeling.renderers import make_renderer
 from h2onet.pipeline.label_settings import LabelSettings
 from h2onet.pipeline.prepare_labels import prepare_labels
+from labels_baseline import print_sides, side_by_side
 from labels_original import OriginalLoop
+from labels_side import largest_child
 
 BASELINE_FRAMES = 8
 DEXYCB_FRAMES = 582_000
@@ -51,16 +51,39 @@ def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="h2onet-labels-") as folder:
         root, mano = dataset(options, Path(folder))
-        workers = two_workers(root, mano, Path(folder), options.copies)
-        cores = len(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        torch.set_num_threads(1)
-        result = one_core(root, mano, Path(folder), options) | {"workers": workers}
-    result["machine"] = f"{platform.machine()}, {cores} cores, Python {platform.python_version()}"
-    report(result)
+        measure = everything if options.baseline is None else against
+        result = measure(options, root, mano, Path(folder))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1))
     print(f"\nwritten: {options.json}")
+
+
+def everything(options: argparse.Namespace, root: Path, mano: Path, folder: Path) -> dict:
+    """Ours against the loop, and over two workers."""
+    workers = two_workers(root, mano, folder, options.copies)
+    here = machine()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    result = one_core(root, mano, folder, options) | {"workers": workers} | here
+    report(result)
+    return result
+
+
+def against(options: argparse.Namespace, root: Path, mano: Path, folder: Path) -> dict:
+    """The same steps in another checkout, in turn: `labels_baseline`."""
+    names = {item.name for frame in frames_of(sequences_of(root, mano)) for item in frame.objects}
+    objects = fine_objects(root / "models", names, folder / "fine").folder
+    assert objects is not None
+    many = cloned(root, folder, options.copies)
+    result = side_by_side(options.baseline, root, mano, objects, many, folder, options.rounds) | machine()
+    print_sides(result)
+    return result
+
+
+def machine() -> dict:
+    """What the figures are measured on."""
+    cores = len(os.sched_getaffinity(0))
+    return {"machine": f"{platform.machine()}, {cores} cores, Python {platform.python_version()}"}
 
 
 def arguments() -> argparse.Namespace:
@@ -69,6 +92,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mano", type=Path, help="MANO's folder; default: mano/ in the root")
     parser.add_argument("--frames", type=int, default=36, help="synthesized frames per recording and camera")
     parser.add_argument("--copies", type=int, default=24, help="of each recording for the workers' part; 1 skips it")
+    parser.add_argument("--baseline", type=Path, help="another checkout of h2onet, with its environment in .venv")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path("runs/benchmarks/labels.json"))
     return parser.parse_args()
@@ -209,24 +233,6 @@ def cloned(root: Path, folder: Path, copies: int) -> Path:
     return many
 
 
-@contextmanager
-def largest_child() -> Iterator[list[float]]:
-    """The largest resident memory of any child process, MB, sampled while the block runs."""
-    peak, done = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.05):
-            for child in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error):  # it may just have ended
-                    peak[0] = max(peak[0], child.memory_info().rss / 2**20)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    yield peak
-    done.set()
-    thread.join()
-
-
 def two_workers(root: Path, mano: Path, folder: Path, copies: int) -> dict:
     """`prepare_labels` with one and with two worker processes: frames/s once they run, and the peak memory.
 
@@ -250,9 +256,9 @@ def two_workers(root: Path, mano: Path, folder: Path, copies: int) -> dict:
                     rates[workers].append((total - total // 2) / (seconds[1] - seconds[0]))
     if not all(rates.values()):
         print("skipped: two workers (too little work, or the machine is too busy, to tell; try more --copies)")
-        return {"frames": total, "peak_worker_mb": peak[0]}
+        return {"frames": total, "peak_worker_mb": peak}
     one, two = (statistics.median(rates[workers]) for workers in rates)
-    return {"frames": total, "frames_per_s": {"1": one, "2": two}, "ratio": two / one, "peak_worker_mb": peak[0]}
+    return {"frames": total, "frames_per_s": {"1": one, "2": two}, "ratio": two / one, "peak_worker_mb": peak}
 
 
 def report(result: dict) -> None:
@@ -271,7 +277,8 @@ def report(result: dict) -> None:
     if "ratio" in result["workers"]:
         rates = result["workers"]["frames_per_s"]
         print(f"prepare_labels: {rates['1']:.0f} frames/s with 1 worker, {rates['2']:.0f} with 2", end="")
-        print(f" (x{result['workers']['ratio']:.2f}); peak {result['workers']['peak_worker_mb']:.0f} MB per worker")
+        peak = result["workers"]["peak_worker_mb"]
+        print(f" (x{result['workers']['ratio']:.2f}); peak per worker {peak['rss']:.0f} MB, {peak['uss']:.0f} its own")
 
 
 if __name__ == "__main__":

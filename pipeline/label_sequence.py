@@ -33,7 +33,7 @@ from ..labeling.raster import Mesh, Renderer, View
 from ..labeling.renderers import make_renderer
 from ..untrusted import fault
 
-BATCH = 128
+BATCH = 64
 CHANNEL_SAMPLES = 8
 SAME_HAND, OTHER_THING = 0.5, 0.2
 """Overlap (intersection over union) from which a mask's colour is taken for the rendered hand, and up to which not."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from h2onet import array_files
+from h2onet import array_files, zip_members
 from h2onet.array_files import NUMBERS, TEXT, WHOLE, names_of, read_npy, read_npz
+from h2onet.zip_members import read_members
 
 
 def header(shape: str, descr: str = "<f8", data: bytes = b"") -> bytes:
@@ -102,3 +103,78 @@ def test_the_number_of_members_is_bounded(path, monkeypatch):
     np.savez(path, a=np.zeros(1), b=np.zeros(1))
     with pytest.raises(ValueError, match="holds 2 arrays"):
         read_npz(path, {"a": None})
+
+
+def outcome(path: Path, **options) -> object:
+    """What `read_npz` gives or says."""
+    try:
+        arrays = read_npz(path, {"a": None, "b": (None, 3)}, {"a": WHOLE}, **options)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return {name: (array.dtype.str, array.shape, array.tobytes("A")) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_files_are_told_as_zipfile_tells_them(save, path, monkeypatch):
+    """Every byte changed in turn, and every length: the quick way gives what the slow one gives, or leaves it to it."""
+    save(path, a=np.arange(24, dtype=np.uint8).reshape(4, 6), b=np.ones((2, 3)), c=np.zeros(3))
+    whole = path.read_bytes()
+    files = [whole, b"PK\5\6" + bytes(18), whole + b"x", b"x" + whole, whole[:-22] * 2 + whole[-22:]]
+    files += [whole[:i] + bytes([whole[i] ^ flip]) + whole[i + 1 :] for i in range(len(whole)) for flip in (1, 0x5A)]
+    files += [whole[:i] for i in range(0, len(whole), 7)]
+    quick = read_members
+    taken = []
+
+    def counted(*arguments):
+        taken.append(quick(*arguments) is not None)
+        return quick(*arguments)
+
+    for content in files:
+        path.write_bytes(content)
+        monkeypatch.setattr(array_files, "read_members", counted)
+        found = outcome(path)
+        monkeypatch.setattr(array_files, "read_members", lambda *_: None)
+        assert found == outcome(path)
+    assert taken[0] and 0 < sum(taken) < len(taken) / 2
+
+
+def test_plain_files_are_read_at_once(path):
+    np.savez_compressed(path, a=np.arange(1000), b=np.ones((2, 3)))
+    members = read_members(path, ["a.npy", "b.npy"], 10_000, 2)
+    with zipfile.ZipFile(path) as archive:
+        assert members == {name: archive.read(name) for name in ("a.npy", "b.npy")}
+    assert read_members(path, ["a.npy", "b.npy"], 8_200, 2) is None  # more bytes than are allowed in all
+    assert read_members(path, ["a.npy"], 10_000, 1) is None  # more members
+    assert read_members(path, ["c.npy"], 10_000, 2) is None
+
+
+@pytest.mark.parametrize("peculiar", ["comment", "note", "gap", "twice", "folder entry", "bzip2", "large"])
+def test_peculiar_archives_are_left_to_zipfile(peculiar, path, monkeypatch):
+    kind = zipfile.ZIP_BZIP2 if peculiar == "bzip2" else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        info = zipfile.ZipInfo("a.npy")
+        info.comment = b"note" if peculiar == "note" else b""
+        archive.writestr(info, header("(4,)", "|u1", b"1234"), kind)
+        archive.writestr("b.npy", header("(1, 3)", data=bytes(24)), kind)
+        if peculiar == "comment":
+            archive.comment = b"hello"
+        if peculiar == "folder entry":
+            archive.writestr("ünï/", b"")
+        if peculiar == "twice":
+            with pytest.warns(UserWarning, match="Duplicate"):
+                archive.writestr("a.npy", header("(4,)", "|u1", b"5678"), kind)
+    if peculiar == "gap":
+        path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())
+    if peculiar == "large":
+        monkeypatch.setattr(zip_members, "LARGEST_FILE", 64)
+    assert read_members(path, ["a.npy", "b.npy"], 10_000, 9) is None
+    assert bytes(read_npz(path, {"a": (4,)})["a"]) == (b"5678" if peculiar == "twice" else b"1234")
+
+
+def test_arrays_that_start_at_odd_places_are_left_to_zipfile(path):
+    """Compiled code takes aligned arrays; a header of another length than numpy's own moves them."""
+    text = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + np.ones(2).tobytes())
+    array = read_npz(path, {"a": (2,)})["a"]
+    assert array.flags.aligned and (array == 1).all()
