@@ -17,6 +17,7 @@ class Side:
     def __init__(self, python: Path, *arguments: Path, package: str | None = None) -> None:
         # The baseline's own environment says which h2onet it imports; ours is inherited.
         environment = {name: value for name, value in os.environ.items() if package or name != "PYTHONPATH"}
+        self._python = python
         program = Path(__file__).with_name("labels_side.py")
         self._process = subprocess.Popen(
             [python, program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -34,7 +35,7 @@ class Side:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{' '.join(map(str, self._process.args))}: ended without an answer")
+            raise SystemExit(f"{self._python}: its process ended without an answer")
         return json.loads(line)
 
     def close(self) -> None:

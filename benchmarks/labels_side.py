@@ -60,9 +60,10 @@ def main() -> None:
     hands, library, renderer = load_hands(mano), ObjectLibrary(objects), CpuRenderer()
     total = sum(len(sequence) for sequence in list_sequences("dexycb", many, "train", mano=mano))
 
-    def run(workers: int) -> None:
+    def run(workers: int, limit: int | None = None) -> None:
         shutil.rmtree(out, ignore_errors=True)
-        prepare_labels(LabelSettings("dexycb", many, "train", mano, out, objects=objects, workers=workers))
+        settings = LabelSettings("dexycb", many, "train", mano, out, objects=objects, workers=workers, limit=limit)
+        prepare_labels(settings)
 
     actions: dict[str, tuple[Callable[[], object], int]] = {
         STEPS[0]: (lambda: [sum(1 for _ in iter_frames(sequence)) for sequence in listed], sum(map(len, listed))),
@@ -71,7 +72,7 @@ def main() -> None:
         STEPS[3]: (lambda: label_frames(frames, hands, library, renderer, ("depth",)), len(frames)),
         STEPS[4]: (lambda: run(1), total),
     }
-    run(1)  # compiled code and object meshes are loaded before anything is timed
+    run(1, limit=200)  # compiled code and object meshes are loaded before anything is timed
     print(json.dumps({"frames": len(frames), "frames_end_to_end": total}), flush=True)
     for line in sys.stdin:
         step = line.strip()

@@ -69,20 +69,20 @@ def _box(ax, ay, bx, by, cx, cy, left, top):
 
 
 @njit(inline="always")
-def _beside(x_low, x_high, y_low, y_high, width, height):
+def _beside(box, width, height):
+    x_low, x_high, y_low, y_high = box
     return not (x_high >= 0.0 and y_high >= 0.0 and x_low <= width and y_low <= height)
 
 
 @njit(inline="always")
-def _small(x_low, x_high, y_low, y_high):
-    return x_high - x_low <= _NARROW and y_high - y_low <= _LARGE
+def _small(box):
+    return box[1] - box[0] <= _NARROW and box[3] - box[2] <= _LARGE
 
 
 @njit(error_model="numpy")
-def _fill(
-    ax, ay, bx, by, cx, cy, ia, ib, ic, x_low, x_high, y_low, y_high, sx, sy, left, top, small, face, faces, depths, s
-):
-    """Draw one face into the sample sx, sy of every pixel."""
+def _fill(corners, inverses, box, sx, sy, left, top, small, face, faces, depths, s):
+    """Draw one face into the sample sx, sy of every pixel; inverses: 1 / (z * area) of its corners."""
+    (ax, ay, bx, by, cx, cy), (ia, ib, ic), (x_low, x_high, y_low, y_high) = corners, inverses, box
     _, height, width = depths.shape
     # Clamped as floats, cast afterwards: huge coordinates must never reach an integer.
     x_first, x_last = max(0.0, x_low - sx), min(width - 1.0, x_high - sx)
@@ -145,36 +145,14 @@ def draw(points, z, faces, samples, left, top, cull, near, first_face, out_face,
         area, bx, by, zb, cx, cy, zc = _oriented(ax, ay, bx, by, cx, cy, za, zb, zc, cull, near)
         if area == 0.0:
             continue
-        x_low, x_high, y_low, y_high = _box(ax, ay, bx, by, cx, cy, left, top)
-        if _beside(x_low, x_high, y_low, y_high, width, height):
+        corners, box = (ax, ay, bx, by, cx, cy), _box(ax, ay, bx, by, cx, cy, left, top)
+        if _beside(box, width, height):
             continue
-        ia, ib, ic = 1.0 / (za * area), 1.0 / (zb * area), 1.0 / (zc * area)
-        small = whole and _small(x_low, x_high, y_low, y_high)
+        inverses = (1.0 / (za * area), 1.0 / (zb * area), 1.0 / (zc * area))
+        small, face = whole and _small(box), first_face + f
         for s in range(n_samples):
-            _fill(
-                ax,
-                ay,
-                bx,
-                by,
-                cx,
-                cy,
-                ia,
-                ib,
-                ic,
-                x_low,
-                x_high,
-                y_low,
-                y_high,
-                samples[s, 0],
-                samples[s, 1],
-                left,
-                top,
-                small,
-                first_face + f,
-                out_face,
-                out_depth,
-                s,
-            )
+            sx, sy = samples[s, 0], samples[s, 1]
+            _fill(corners, inverses, box, sx, sy, left, top, small, face, out_face, out_depth, s)
 
 
 @njit(
@@ -195,8 +173,7 @@ def faces_in_view(points, z, faces, left, top, width, height, cull, near, corner
         area, bx, by, zb, cx, cy, zc = _oriented(ax, ay, bx, by, cx, cy, za, zb, zc, cull, near)
         if area == 0.0:
             continue
-        x_low, x_high, y_low, y_high = _box(ax, ay, bx, by, cx, cy, left, top)
-        if _beside(x_low, x_high, y_low, y_high, width, height):
+        if _beside(_box(ax, ay, bx, by, cx, cy, left, top), width, height):
             continue
         row = corners[count]
         row[0], row[1], row[2], row[3], row[4], row[5] = ax, ay, bx, by, cx, cy
@@ -293,37 +270,14 @@ def draw_before(vertices, faces, centres, radii, group, pose, k, left, top, near
             area, bx, by, zb, cx, cy, zc = _oriented(ax, ay, bx, by, cx, cy, za, zb, zc, 0, near)
             if area == 0.0:
                 continue
-            x_low, x_high, y_low, y_high = _box(ax, ay, bx, by, cx, cy, left, top)
-            if _beside(x_low, x_high, y_low, y_high, width, height):
+            corners, box = (ax, ay, bx, by, cx, cy), _box(ax, ay, bx, by, cx, cy, left, top)
+            if _beside(box, width, height):
                 continue
-            small = _small(x_low, x_high, y_low, y_high)
+            small = _small(box)
             if small:
-                x0, y0 = max(0, int(np.floor(x_low))), max(0, int(np.floor(y_low)))
-                x1, y1 = min(width - 1, int(np.floor(x_high))), min(height - 1, int(np.floor(y_high)))
+                x0, y0 = max(0, int(np.floor(box[0]))), max(0, int(np.floor(box[2])))
+                x1, y1 = min(width - 1, int(np.floor(box[1]))), min(height - 1, int(np.floor(box[3])))
                 if not _reaches(tiles, _SURELY / min(za, zb, zc), x0, y0, x1, y1):
                     continue
-            ia, ib, ic = 1.0 / (za * area), 1.0 / (zb * area), 1.0 / (zc * area)
-            _fill(
-                ax,
-                ay,
-                bx,
-                by,
-                cx,
-                cy,
-                ia,
-                ib,
-                ic,
-                x_low,
-                x_high,
-                y_low,
-                y_high,
-                0.5,
-                0.5,
-                left,
-                top,
-                small,
-                f,
-                first,
-                drawn,
-                0,
-            )
+            inverses = (1.0 / (za * area), 1.0 / (zb * area), 1.0 / (zc * area))
+            _fill(corners, inverses, box, 0.5, 0.5, left, top, small, f, first, drawn, 0)
