@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -176,16 +177,24 @@ def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype
         raise ValueError(f"{name} is no array")
     width = {1: 2, 2: 4, 3: 4}.get(magic[6], 0)
     length = int.from_bytes(file.read(width), "little") if width else 0
-    found = _HEADER.fullmatch(file.read(length)) if 0 < length <= _LONGEST_HEADER else None
+    try:
+        return _parsed(file.read(length) if 0 < length <= _LONGEST_HEADER else b"")
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
+
+
+@lru_cache(maxsize=64)  # the files of a dataset have few headers
+def _parsed(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    found = _HEADER.fullmatch(header)
     if found is None:
-        raise ValueError(f"{name} has another header than an array of numbers or text")
+        raise ValueError("has another header than an array of numbers or text")
     descr, fortran, shape = (part.decode() for part in found.groups())
     try:
         dtype = np.dtype(descr)
     except TypeError:
-        raise ValueError(f"{name} holds the unknown type {descr}") from None
+        raise ValueError(f"holds the unknown type {descr}") from None
     if dtype.hasobject or not dtype.itemsize:
-        raise ValueError(f"{name} holds {descr}, expected numbers")
+        raise ValueError(f"holds {descr}, expected numbers")
     return tuple(int(n.rstrip("L")) for n in shape.replace(",", " ").split()), fortran == "True", dtype
 
 

@@ -78,12 +78,11 @@ def _parts_at(corners, parts, samples, left, top, empty, wanted, part, covered):
     offsets = np.empty((n_samples, 2), np.int64)
     for s in range(n_samples):
         offsets[s, 0], offsets[s, 1] = 256.0 * samples[s, 0], 256.0 * samples[s, 1]
-    sx_low, sx_high, sy_low, sy_high = (
-        samples[:, 0].min(),
-        samples[:, 0].max(),
-        samples[:, 1].min(),
-        samples[:, 1].max(),
-    )
+    sx_low, sx_high, sy_low, sy_high = 1.0, 0.0, 1.0, 0.0
+    for s in range(n_samples):
+        sx_low, sx_high = min(sx_low, samples[s, 0]), max(sx_high, samples[s, 0])
+        sy_low, sy_high = min(sy_low, samples[s, 1]), max(sy_high, samples[s, 1])
+    shifts, most = np.empty((n_samples, 3), np.int64), np.empty(3, np.int64)
     for f in range(len(parts)):
         ax, ay, bx, by, cx, cy = (
             corners[f, 0],
@@ -104,6 +103,12 @@ def _parts_at(corners, parts, samples, left, top, empty, wanted, part, covered):
         y_first, y_last = max(0, int(np.ceil(y_low - sy_high))), min(height - 1, int(np.floor(y_high - sy_low)))
         # Whole numbers, exact in any order: edges (x, y), and the values of edges at sample 0.
         xa, xb, xc, ya, yb, yc = int(cx - bx), int(ax - cx), int(bx - ax), int(cy - by), int(ay - cy), int(by - ay)
+        most[:] = 0
+        for s in range(n_samples):  # what the edges' values are more at the other samples, and at most
+            dx, dy = offsets[s, 0] - offsets[0, 0], offsets[s, 1] - offsets[0, 1]
+            shifts[s, 0], shifts[s, 1], shifts[s, 2] = xa * dy - ya * dx, xb * dy - yb * dx, xc * dy - yc * dx
+            for i in range(3):
+                most[i] = max(most[i], shifts[s, i])
         px = 256 * (x_first + left) + offsets[0, 0]
         for y in range(y_first, y_last + 1):
             py = 256 * (y + top) + offsets[0, 1]
@@ -114,10 +119,9 @@ def _parts_at(corners, parts, samples, left, top, empty, wanted, part, covered):
                 if (wa | wb | wc) >= 0:
                     covered[y, x] = 1
                 place = slot[y, x]
-                if place >= 0:
+                if place >= 0 and ((wa + most[0]) | (wb + most[1]) | (wc + most[2])) >= 0:
                     for s in range(n_samples):
-                        dx, dy = offsets[s, 0] - offsets[0, 0], offsets[s, 1] - offsets[0, 1]
-                        va, vb, vc = wa + xa * dy - ya * dx, wb + xb * dy - yb * dx, wc + xc * dy - yc * dx
+                        va, vb, vc = wa + shifts[s, 0], wb + shifts[s, 1], wc + shifts[s, 2]
                         if (va | vb | vc) >= 0:
                             depth = np.float32(va * ia + vb * ib + vc * ic)
                             if depth > depths[place, s]:

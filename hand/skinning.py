@@ -93,8 +93,8 @@ def _deform(turns, shape, template, directions, coefficients, shaped):
     for k in range(0, len(directions), 5):
         d0, d1, d2, d3, d4 = directions[k], directions[k + 1], directions[k + 2], directions[k + 3], directions[k + 4]
         for b in range(len(turns)):
-            c0, c1, c2, c3, c4 = coefficients[b, k : k + 5]
-            row = shaped[b]
+            row, own = shaped[b], coefficients[b]
+            c0, c1, c2, c3, c4 = own[k], own[k + 1], own[k + 2], own[k + 3], own[k + 4]
             for i in range(len(row)):
                 row[i] += c0 * d0[i] + c1 * d1[i] + c2 * d2[i] + c3 * d3[i] + c4 * d4[i]
 
@@ -152,7 +152,7 @@ def _skin(turns, shape, template, directions, weights, rest_template, rest_direc
                 offset = place[b, joint, i]
                 for k in range(3):
                     offset -= orient[joint, i, k] * rest[joint, k]
-                x, y, z = orient[joint, i]
+                x, y, z = orient[joint, i, 0], orient[joint, i, 1], orient[joint, i, 2]
                 bx, by, bz, bt = blended[4 * i], blended[4 * i + 1], blended[4 * i + 2], blended[4 * i + 3]
                 for v in range(count):
                     bx[v] += x * weight[v]
