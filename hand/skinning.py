@@ -84,12 +84,14 @@ _TOGETHER = 8  # hands whose shapes are summed up side by side: the 2.7 MB of di
 def _deform(turns, shape, template, directions, coefficients, shaped):
     """Fill the first rows of shaped (8, 3V) with the unposed meshes of up to 8 hands."""
     for b in range(len(turns)):
-        coefficients[b, :10] = shape[b]
+        for k in range(10):
+            coefficients[b, k] = shape[b, k]
         for joint in range(1, 16):
             for i in range(3):
                 for k in range(3):
                     coefficients[b, 1 + 9 * joint + 3 * i + k] = turns[b, joint, i, k] - (1.0 if i == k else 0.0)
-        shaped[b] = template
+        for i in range(len(template)):
+            shaped[b, i] = template[i]
     for k in range(0, len(directions), 5):
         d0, d1, d2, d3, d4 = directions[k], directions[k + 1], directions[k + 2], directions[k + 3], directions[k + 4]
         for b in range(len(turns)):
@@ -132,10 +134,15 @@ def _skin(turns, shape, template, directions, weights, rest_template, rest_direc
         if b % _TOGETHER == 0:
             _deform(turns[b : b + _TOGETHER], shape[b : b + _TOGETHER], template, directions, coefficients, shaped)
         unposed = shaped[b % _TOGETHER]
-        rest[:] = rest_template
-        for k in range(10):
-            rest += shape[b, k] * rest_directions[k]
-        orient[0], place[b, 0] = turns[b, 0], rest[0]
+        for joint in range(16):
+            for i in range(3):
+                rest[joint, i] = rest_template[joint, i]
+                for k in range(10):
+                    rest[joint, i] += shape[b, k] * rest_directions[k, joint, i]
+        for i in range(3):
+            place[b, 0, i] = rest[0, i]
+            for k in range(3):
+                orient[0, i, k] = turns[b, 0, i, k]
         for joint in range(1, 16):
             parent = parents[joint]
             for i in range(3):

@@ -90,20 +90,23 @@ def _fill(corners, inverses, box, sx, sy, left, top, small, face, faces, depths,
     # Edge i holds where t_i - e_i * px >= 0.
     ea, eb, ec = cy - by, ay - cy, by - ay
     if small:  # every pixel, in whole numbers: one comparison tells of all three edges
-        first = int(np.ceil(x_first))
-        px, step_a, step_b, step_c = 256.0 * (first + left + sx), int(256.0 * ea), int(256.0 * eb), int(256.0 * ec)
+        first, last = int(np.ceil(x_first)), int(np.floor(x_last))
+        px, py = 256.0 * (first + left + sx), 256.0 * (y_first + top + sy)
+        row_a = int((cx - bx) * (py - by) - ea * (px - bx))
+        row_b = int((ax - cx) * (py - cy) - eb * (px - cx))
+        row_c = int((bx - ax) * (py - ay) - ec * (px - ax))
+        right_a, right_b, right_c = int(256.0 * ea), int(256.0 * eb), int(256.0 * ec)
+        down_a, down_b, down_c = int(256.0 * (cx - bx)), int(256.0 * (ax - cx)), int(256.0 * (bx - ax))
         for y in range(int(y_first), int(y_last) + 1):
-            py = 256.0 * (y + top + sy)
-            wa = int((cx - bx) * (py - by) - ea * (px - bx))
-            wb = int((ax - cx) * (py - cy) - eb * (px - cx))
-            wc = int((bx - ax) * (py - ay) - ec * (px - ax))
-            for x in range(first, int(np.floor(x_last)) + 1):
+            wa, wb, wc = row_a, row_b, row_c
+            for x in range(first, last + 1):
                 if (wa | wb | wc) >= 0:
                     depth = np.float32(wa * ia + wb * ib + wc * ic)
                     if depth > depths[s, y, x]:
                         depths[s, y, x] = depth
                         faces[s, y, x] = face
-                wa, wb, wc = wa - step_a, wb - step_b, wc - step_c
+                wa, wb, wc = wa - right_a, wb - right_b, wc - right_c
+            row_a, row_b, row_c = row_a + down_a, row_b + down_b, row_c + down_c
         return
     # Each row is a span: ends by division, then the exact test inside.
     ra, rb, rc = 1.0 / (256.0 * ea), 1.0 / (256.0 * eb), 1.0 / (256.0 * ec)

@@ -214,6 +214,14 @@ def look(
     return out
 
 
+@njit(types.void(_ids, _ids, _ids, int64[:, ::1]))
+def _tally(states, facing, parts, counts):
+    """Count the camera-facing vertices of each part by their state."""
+    for i in range(len(states)):
+        if facing[i]:
+            counts[parts[i], states[i]] += 1
+
+
 def depth_rule(
     vertex_state: np.ndarray, facing: np.ndarray, vertex_parts: np.ndarray, joint_state: np.ndarray
 ) -> DepthLabel:
@@ -221,13 +229,25 @@ def depth_rule(
 
     vertex_state: (V,) uint8; facing: (V,) bool; vertex_parts: (V,) uint8; joint_state: (21,) uint8.
     """
-    pairs = vertex_parts[facing].astype(np.int64) * len(CAUSES) + vertex_state[facing]
-    counts = np.bincount(pairs, minlength=len(PARTS) * len(CAUSES)).reshape(len(PARTS), len(CAUSES))
+    counts = np.zeros((len(PARTS), len(CAUSES)), np.int64)
+    _tally(vertex_state, facing.view(np.uint8), vertex_parts, counts)
     total = counts.sum(axis=1)
     fraction = (counts[:, 0] / np.maximum(total, 1)).astype(np.float32)
     hidden = counts[:, 1:]
     cause = np.where(hidden.any(axis=1), hidden.argmax(axis=1) + 1, 0).astype(np.uint8)
     return DepthLabel(counts, fraction, cause, (joint_state == 0).astype(np.uint8))
+
+
+@njit(types.UniTuple(int64, 2)(_depth_image, _depth_image, types.Array(types.boolean, 2, "A", readonly=True)))
+def _overlap(hand, objects, mask):
+    """How many pixels show the hand, and how many of them are in the mask."""
+    rendered, shared = 0, 0
+    for y in range(hand.shape[0]):
+        for x in range(hand.shape[1]):
+            seen = hand[y, x] > 0.0 and hand[y, x] >= objects[y, x]
+            rendered += seen
+            shared += seen and mask[y, x]
+    return rendered, shared
 
 
 def silhouette_iou(hand: np.ndarray, objects: np.ndarray, view: View, hand_mask: np.ndarray) -> float:
@@ -236,7 +256,6 @@ def silhouette_iou(hand: np.ndarray, objects: np.ndarray, view: View, hand_mask:
     hand, objects: (h, w) float32 inverse depths in the viewport; hand_mask: (H, W) bool. NaN when both are empty.
     """
     x0, y0, x1, y1 = view.viewport
-    rendered = (hand > 0) & (hand >= objects)
-    shared = np.count_nonzero(rendered & hand_mask[y0:y1, x0:x1])
-    union = np.count_nonzero(rendered) + np.count_nonzero(hand_mask) - shared
+    rendered, shared = _overlap(hand, objects, hand_mask[y0:y1, x0:x1])
+    union = rendered + np.count_nonzero(hand_mask) - shared
     return shared / union if union else float("nan")
