@@ -17,8 +17,9 @@ from ...hand.skinning import SkinnedHand
 from .motion.gestures import make_gestures
 from .motion.reach import Recording, make_recording
 from .motion.skeleton import skeleton_of
-from .scene.room import HEIGHT, WIDTH, Camera, Look, make_backdrop
-from .scene.shadows import cast_shadows, table_shadow_places
+from .scene.room import HEIGHT, WIDTH, Camera, Look
+from .scene.shading import view_of
+from .scene.shadows import cast_shadows
 from .scene.shot import Shot, geometry_of, skin_colours, take_shot, textures_of
 
 STANDIN = "standin"
@@ -126,9 +127,8 @@ def shoot(
     recording, model = performance.recording, hand_model(performance.recording.side)
     colours = skin_colours(model.arrays.v_template, model.faces, model.arrays.weights, look.skin)
     textures = textures_of(recording.objects)
-    backdrops = [make_backdrop(camera, look) for camera in cameras]
     middle = np.array([0.0, 0.0, 0.08])
-    places = [table_shadow_places(look, backdrop, middle) for backdrop in backdrops]
+    views = [view_of(camera, look, middle) for camera in cameras]
     generators = [np.random.default_rng([*seed, i]) for i in range(len(cameras))]
     backward = matrix_from_axis_angle(recording.pose[:, :3])[:, :, 0] * (1.0 if recording.side == "right" else -1.0)
     for frame in range(len(recording.pose)):
@@ -137,5 +137,5 @@ def shoot(
             hand, backward[frame], model.faces, colours, recording.objects, recording.object_poses[frame], look
         )
         shadows = cast_shadows(geometry, look.lights[0], middle)
-        for i, camera in enumerate(cameras):
-            yield frame, i, take_shot(geometry, textures, camera, look, backdrops[i], shadows, places[i], generators[i])
+        for i, view in enumerate(views):
+            yield frame, i, take_shot(geometry, textures, view, look, shadows, generators[i])

@@ -129,8 +129,7 @@ class _Annotations:
 
 
 def _write_frame(folder: Path, frame: int, shot: Shot, annotations: _Annotations) -> None:
-    photo = np.ascontiguousarray(shot.photo[:, :, ::-1])
-    (folder / f"color_{frame:06d}.jpg").write_bytes(encode(".jpg", photo, _JPEG))
+    (folder / f"color_{frame:06d}.jpg").write_bytes(encode(".jpg", shot.photo, _JPEG))
     depth = np.round(shot.depth * 1000.0).astype(np.uint16)
     (folder / f"aligned_depth_to_color_{frame:06d}.png").write_bytes(encode(".png", depth, _PNG))
     np.savez_compressed(

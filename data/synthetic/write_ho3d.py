@@ -91,8 +91,7 @@ def write_recording(place: HO3DPlace, performance: Performance, rig: tuple[Camer
     count = 0
     for frame, i, shot in shoot(performance, rig, look, (seed, 6, stamp)):
         folder, split = place.root / place.splits[i] / place.sequence(i), place.splits[i]
-        photo = np.ascontiguousarray(shot.photo[:, :, ::-1])
-        (folder / "rgb" / f"{frame:04d}{suffix}").write_bytes(encode(suffix, photo, quality))
+        (folder / "rgb" / f"{frame:04d}{suffix}").write_bytes(encode(suffix, shot.photo, quality))
         (folder / "depth" / f"{frame:04d}.png").write_bytes(encode(".png", _encode_depth(shot), _PNG))
         if split == "train":
             _write_mask(place, i, frame, _mask(shot, ident, place.version))

@@ -25,13 +25,15 @@ SCALE = _SIZE / _SPAN
 class ShadowMap:
     """The scene as seen by the first light.
 
-    `axes` (3, 3) rows right, down, away; nearest (S, S) float32, m along `away`; table (S, S) float32, the share of
-    light that reaches the table there.
+    `axes` (3, 3) rows right, down, away; nearest (S, S) float32, m along `away`; range (2, S, S), the least and the
+    greatest of it in the 5 x 5 pixels round each; table (S, S) float32, the share of light that reaches the table
+    there.
     """
 
     axes: np.ndarray
     centre: np.ndarray
     nearest: np.ndarray
+    range: np.ndarray
     table: np.ndarray
 
 
@@ -48,7 +50,9 @@ def cast_shadows(geometry: Geometry, light: np.ndarray, centre: np.ndarray) -> S
     at = (np.arange(_SIZE) + 0.5 - _SIZE / 2) * (_SPAN / _SIZE)
     table_depth = -(centre[2] + axes[0, 2] * at + (axes[1, 2] * at)[:, None]) / axes[2, 2]
     table = cv2.blur((nearest >= table_depth - _BIAS).astype(np.float32), (5, 5))
-    return ShadowMap(axes, centre, nearest, table)
+    box = np.ones((5, 5), np.uint8)
+    around = np.stack([cv2.erode(nearest, box), cv2.dilate(nearest, box)])
+    return ShadowMap(axes, centre, nearest, around, table)
 
 
 def light_axes(light: np.ndarray) -> np.ndarray:
@@ -65,24 +69,30 @@ def table_shadow_places(look: Look, backdrop: Backdrop, centre: np.ndarray) -> t
     return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
 
 
-@njit(fastmath=True)
-def light_share(x, y, z, light):
-    """Share of the first light that reaches a point: 12 taps of the shadow map."""
-    axes, nearest, scale = light.axes, light.nearest, light.scale
-    dx, dy, dz = x - light.centre[0], y - light.centre[1], z - light.centre[2]
-    size = nearest.shape[0]
-    u = (axes[0, 0] * dx + axes[0, 1] * dy + axes[0, 2] * dz) * scale + size * 0.5
-    v = (axes[1, 0] * dx + axes[1, 1] * dy + axes[1, 2] * dz) * scale + size * 0.5
-    d = axes[2, 0] * dx + axes[2, 1] * dy + axes[2, 2] * dz - _BIAS
-    if u < 6 or v < 6 or u >= size - 6 or v >= size - 6:
-        return 1.0
-    i, j = int(u), int(v)
-    fu, fv = u - i, v - j
-    total = 0.0
-    for b in range(-2, 3):  # a 5 x 5 box whose rim is weighted by the fraction: smooth as the point moves
-        wv = 1.0 - fv if b == -2 else (fv if b == 2 else 1.0)
-        for a in range(-2, 3):
-            wu = 1.0 - fu if a == -2 else (fu if a == 2 else 1.0)
-            if nearest[j + b, i + a] >= d:
-                total += wu * wv
-    return total / 16.0
+@njit(fastmath=True, inline="always")
+def share_of_light(x, y, z, light, at, nearest, range_of_nearest):
+    """Share of the first light that reaches a point: 25 taps of the shadow map where they do not all agree.
+
+    light[at:]: axes (9), centre (3) and scale of the map, one after the other.
+    """
+    dx, dy, dz = x - light[at + 9], y - light[at + 10], z - light[at + 11]
+    scale, size = light[at + 12], nearest.shape[0]
+    u = (light[at] * dx + light[at + 1] * dy + light[at + 2] * dz) * scale + size * 0.5
+    v = (light[at + 3] * dx + light[at + 4] * dy + light[at + 5] * dz) * scale + size * 0.5
+    d = light[at + 6] * dx + light[at + 7] * dy + light[at + 8] * dz - _BIAS
+    share = 1.0
+    if not (u < 6 or v < 6 or u >= size - 6 or v >= size - 6):
+        i, j = int(u), int(v)
+        if range_of_nearest[1, j, i] < d:
+            share = 0.0
+        elif range_of_nearest[0, j, i] < d:
+            fu, fv = u - i, v - j
+            total = 0.0
+            for b in range(-2, 3):  # a 5 x 5 box whose rim is weighted by the fraction: smooth as the point moves
+                wv = 1.0 - fv if b == -2 else (fv if b == 2 else 1.0)
+                for a in range(-2, 3):
+                    wu = 1.0 - fu if a == -2 else (fu if a == 2 else 1.0)
+                    if nearest[j + b, i + a] >= d:
+                        total += wu * wv
+            share = total / 16.0
+    return share

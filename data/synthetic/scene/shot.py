@@ -16,8 +16,8 @@ from ....hand.draw import vertex_normals
 from ....hand.parts import FINGERS, PARTS, parts_of
 from ....hand.standin.arrays import WRIST_LOOP
 from .objects import catalogue, object_mesh, object_texture
-from .room import HEIGHT, WIDTH, Backdrop, Camera, Geometry, Look, linear
-from .shading import develop, paint
+from .room import HEIGHT, WIDTH, Geometry, Look, linear
+from .shading import View, develop, paint
 from .shadows import ShadowMap
 
 HAND = 255
@@ -26,7 +26,10 @@ _RINGS = 13
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """photo (480, 640, 3) uint8 RGB; seg (480, 640) uint8, 0 / 1-21 / 255; depth (480, 640) float32 m."""
+    """photo (480, 640, 3) uint8 **BGR**, as encoders take it; seg (480, 640) uint8, 0 / 1-21 / 255; depth (480, 640)
+
+    float32 m.
+    """
 
     photo: np.ndarray
     seg: np.ndarray
@@ -152,15 +155,13 @@ def _grain() -> np.ndarray:
 def take_shot(
     geometry: Geometry,
     textures: np.ndarray,
-    camera: Camera,
+    view: View,
     look: Look,
-    backdrop: Backdrop,
     shadows: ShadowMap,
-    places: tuple[np.ndarray, np.ndarray],
     rng: np.random.Generator,
 ) -> Shot:
     """The camera's shot of this moment: shaded, slightly blurred, with exposure and sensor noise."""
-    picture, seg, depth = paint(geometry, textures, camera, look, backdrop, shadows, places)
+    picture, seg, depth = paint(geometry, textures, view, look, shadows)
     picture = cv2.GaussianBlur(picture, (3, 3), 0.55)
     x, y = int(rng.integers(900 - WIDTH)), int(rng.integers(700 - HEIGHT))
     photo = np.empty((HEIGHT, WIDTH, 3), np.uint8)
