@@ -137,8 +137,8 @@ def patch(part: np.ndarray, origin: tuple[int, int], affine: np.ndarray, draw: D
     # Only what is sampled becomes float: at scale 1 without rotation that is a third of what is stored.
     sampled = part[y0:y1, x0:x1].astype(np.float32)
     warped = cv2.warpAffine(sampled, shifted, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
-    for channel, gain in enumerate(draw.gain):
-        np.multiply(warped[:, :, 2 - channel], np.float32(gain / 255.0), out=out[channel])
+    gains = np.array([gain / 255.0 for gain in draw.gain], np.float32)
+    np.multiply(warped.transpose(2, 0, 1)[::-1], gains[:, None, None], out=out)
     if max(draw.gain) > 1.0:
         np.minimum(out, 1.0, out=out)
 

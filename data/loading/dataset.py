@@ -20,6 +20,8 @@ from .augment import NOTHING, Augmentation, HandLabels, mirror_left, patch, phot
 from .crops import SIZE, WHOLE_PHOTO
 from .windows import Window, window_positions
 
+_KEPT_BYTES = 24 << 20
+"""More than a batch of 32 windows or a decoded photo; only its size counts, it is never written to."""
 Item = dict[str, Any]
 Windows = Window | Mapping[str, Window] | None
 Key = int | tuple[int, int, int]
@@ -92,6 +94,7 @@ class ClipDataset(Dataset):
 
     def _open_parts(self) -> list[_Part]:
         if self._parts is None:
+            _keep_freed_memory()
             parts = [self._open(path) for path in self.paths]
             found = tuple(part.store.fingerprint for part in parts)
             for path, now, before in zip(self.paths, found, self.fingerprints or found, strict=True):
@@ -171,8 +174,9 @@ class ClipDataset(Dataset):
         for t, picture in enumerate(store.pictures(rows)):
             patch(picture, origins[t], stored_to_crop[t], draw, images[t])
 
-        root, joints = _zero_unknown(index["root"][rows]), _zero_unknown(index["joints"][rows])
-        has_joints = ~np.isnan(index["joints"][rows]).any(axis=(1, 2))
+        stored_joints = index["joints"][rows]
+        root, joints = _zero_unknown(index["root"][rows]), _zero_unknown(stored_joints)
+        has_joints = ~np.isnan(stored_joints).any(axis=(1, 2))
         hands = HandLabels(
             joints=np.where(has_joints.reshape(-1, 1, 1), joints - root[:, None], 0.0),
             root=root,
@@ -200,6 +204,16 @@ class ClipDataset(Dataset):
         }
 
 
+def _keep_freed_memory() -> None:
+    """Let the C library reuse the memory of pictures instead of fetching it from the system for every one.
+
+    glibc keeps blocks up to the size of the largest one that was given back so far, and twice that much in all.
+    """
+    np.empty(_KEPT_BYTES, np.uint8)
+
+
 def _zero_unknown(values: np.ndarray) -> np.ndarray:
     """A float64 copy with 0 where the dataset says nothing (NaN), so that masked losses stay finite."""
-    return np.where(np.isnan(values), 0.0, values).astype(np.float64)
+    known = values.astype(np.float64)
+    known[np.isnan(known)] = 0.0
+    return known
