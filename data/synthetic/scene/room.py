@@ -79,6 +79,9 @@ def linear(srgb: np.ndarray) -> np.ndarray:
     return (np.asarray(srgb, np.float32) / 255.0) ** 2.2
 
 
+_LINEAR = linear(np.arange(256))
+
+
 def look_at(position: np.ndarray, target: np.ndarray, roll: float = 0.0) -> np.ndarray:
     """camera_from_table (4, 4) of an OpenCV camera at `position` that looks at `target`, upright but for `roll` rad."""
     forward = (target - position) / np.linalg.norm(target - position)
@@ -186,36 +189,41 @@ def make_backdrop(camera: Camera, look: Look) -> Backdrop:
     rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones_like(u)], axis=-1)
     rotation = camera.camera_from_table[:3, :3]
     eye = -rotation.T @ camera.camera_from_table[:3, 3]
-    rays = rays @ rotation  # length such that the parameter is the camera's depth
-    with np.errstate(divide="ignore"):
-        reach = np.maximum((_ROOM[:, 0] - eye) / rays, (_ROOM[:, 1] - eye) / rays)  # leaving the room on each axis
-        down = -eye[2] / rays[..., 2]
-    wall, depth = reach.argmin(axis=-1), reach.min(axis=-1)
-    points = eye + depth[..., None] * rays
-    index = np.where(wall == 2, 4, 2 * wall + (np.take_along_axis(rays, wall[..., None], -1)[..., 0] > 0))
+    # Length such that the parameter is the camera's depth. One plane per axis from here on: (3, H, W).
+    rays = np.ascontiguousarray(np.moveaxis(rays @ rotation, -1, 0))
+    with np.errstate(divide="ignore"):  # leaving the room on each axis
+        reach = [np.maximum((low - e) / r, (high - e) / r) for (low, high), e, r in zip(_ROOM, eye, rays, strict=True)]
+        down = -eye[2] / rays[2]
+    depth = np.minimum(np.minimum(reach[0], reach[1]), reach[2])
+    points = [e + depth * r for e, r in zip(eye, rays, strict=True)]
+    on = [e + down * r for e, r in zip(eye, rays, strict=True)]
+    table = (down > 0) & (down < depth)
+    table &= (np.abs(on[0]) < look.table_half[0]) & (np.abs(on[1]) < look.table_half[1])
+    # The wall is the one that is left through; on a tie the first one. Walls are numbered by axis and side.
+    index = np.where(reach[2] == depth, 4, 0)
+    for axis in (1, 0):
+        index = np.where(reach[axis] == depth, 2 * axis + (rays[axis] > 0), index)
+    index[table] = -1
     colour = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     for i, image in enumerate(look.walls):
-        a, b = (1, 2) if i < 2 else (0, 2) if i < 4 else (0, 1)
-        s = (points[..., a] - _ROOM[a, 0]) / (_ROOM[a, 1] - _ROOM[a, 0])
-        t = (points[..., b] - _ROOM[b, 0]) / (_ROOM[b, 1] - _ROOM[b, 0])
-        seen = _sample(image, s, 1 - t)
-        colour = np.where((index == i)[..., None], seen * 0.8, colour)
-    on = eye + down[..., None] * rays
-    table = (down > 0) & (down < depth) & (np.abs(on[..., :2]) < look.table_half).all(axis=-1)
-    st = np.clip(on[..., :2] / 1.9 + 0.5, 0, 1)
-    colour = np.where(table[..., None], _sample(look.table, st[..., 0], st[..., 1]), colour)
+        here = index == i
+        if here.any():
+            a, b = (1, 2) if i < 2 else (0, 2) if i < 4 else (0, 1)
+            s = (points[a] - _ROOM[a, 0]) / (_ROOM[a, 1] - _ROOM[a, 0])
+            t = (points[b] - _ROOM[b, 0]) / (_ROOM[b, 1] - _ROOM[b, 0])
+            colour[here] = _sample(image, s, 1 - t, here) * 0.8
+    s, t = (np.clip(place / 1.9 + 0.5, 0, 1) for place in on[:2])
+    colour[table] = _sample(look.table, s, t, table)
     # One ray per pixel leaves stairs along the table's rim: soften the pixels next to it.
     rim = cv2.morphologyEx(table.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    colour = np.where(rim[..., None], cv2.GaussianBlur(colour.astype(np.float32), (5, 5), 1.0), colour)
-    points = np.where(table[..., None], on, points)
-    depth = np.where(table, down, depth)
-    return Backdrop(
-        np.ascontiguousarray(colour, np.float32), depth.astype(np.float32), table, points.astype(np.float32)
-    )
+    colour = np.where(rim[..., None], cv2.GaussianBlur(colour, (5, 5), 1.0), colour)
+    points = np.stack([np.where(table, *both) for both in zip(on, points, strict=True)], axis=-1, dtype=np.float32)
+    return Backdrop(colour, np.where(table, down, depth).astype(np.float32), table, points)
 
 
-def _sample(image: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Linear colours (H, W, 3) of an sRGB image at (s, t) in [0, 1] from its top left corner."""
+def _sample(image: np.ndarray, s: np.ndarray, t: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """Linear colours (N, 3) of an sRGB image at (s, t) in [0, 1] from its top left corner, where `here` (H, W) holds."""
     x = (s * (image.shape[1] - 1)).astype(np.float32)
     y = (t * (image.shape[0] - 1)).astype(np.float32)
-    return linear(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+    seen = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return _LINEAR[seen[here]]
