@@ -4,7 +4,8 @@
     table
 
 The photos are made here: 640 x 480 JPEGs of about 68 KB (DexYCB's mean size), hands of about 100 px. Both loaders run
-interleaved in this process, one thread each, with equal random numbers; ratios are medians over the rounds.
+interleaved in this process, one thread each, with equal random numbers; ratios are medians over the rounds. With
+`--baseline PATH` only another checkout is compared with this one (see `beside.py`), into clips_baseline.json.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 import zarr
 from authors_loader import AuthorsLoader
+from beside import compare
 from clip_photos import make_dataset
 from h2onet import durable
 from h2onet.data.clips import ClipDataset, ClipStore, clip_info, window_of
@@ -190,16 +192,38 @@ def stored_side(path: Path) -> float:
     return float(np.sqrt(np.prod(ClipStore.open(path).index["crop"][:, 2:].astype(float), axis=1).mean()))
 
 
+def against_baseline(options: argparse.Namespace) -> None:
+    """Processor time per window and bytes of this checkout and another one, on the same store."""
+    with tempfile.TemporaryDirectory() as name:
+        build_clips(make_dataset(Path(name), 8, options.frames), Path(name) / "clips.zarr", workers=1)
+        rng = np.random.default_rng(0)
+        rounds = [rng.integers(0, 1 << 30, options.windows).tolist() for _ in range(options.rounds + 1)]
+        store = str(Path(name) / "clips.zarr")
+        works = [{"store": store, "epoch": epoch, "indices": indices} for epoch, indices in enumerate(rounds)]
+        write_result(compare("clips", options.baseline, works), Path(__file__).with_name("clips_baseline.json"))
+
+
+def write_result(result: dict, path: Path) -> None:
+    text = json.dumps(result, indent=2) + "\n"
+    with durable.writing_file(path) as file:
+        file.write(text.encode())
+    print(text, end="")
+
+
 def main() -> None:
     """Run everything and write clips.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=40, help="frames per camera sequence")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--windows", type=int, default=60, help="windows per round and loader in one process")
+    parser.add_argument("--baseline", type=Path, default=None, help="only compare with this other checkout")
     parser.add_argument("--open", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.open:
         open_only(options.open)
+        return
+    if options.baseline:
+        against_baseline(options)
         return
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -228,9 +252,7 @@ def main() -> None:
         "files": SEQUENCES * 5 + result["opening"]["index_files"] + 2,
     }
     result["versions"] = {"opencv": cv2.__version__, "zarr": zarr.__version__, "torch": torch.__version__}
-    with durable.writing_file(Path(__file__).with_suffix(".json")) as file:
-        file.write((json.dumps(result, indent=2) + "\n").encode())
-    print(json.dumps(result, indent=2))
+    write_result(result, Path(__file__).with_suffix(".json"))
 
 
 if __name__ == "__main__":

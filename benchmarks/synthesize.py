@@ -1,8 +1,9 @@
 """How fast `h2o synthesize` writes photos with all labels, and where the time goes.
 
-Run: python benchmarks/synthesize.py [--layout dexycb] [--workers 2] [--json FILE]
+Run: python benchmarks/synthesize.py [--layout dexycb] [--workers 2] [--json FILE] [--baseline PATH [--rounds 5]]
 Prints photos per second of a whole run (processes, start-up and models included) and of its steady part, and the
-processor time of every step from a profiled run in one process: that figure also holds on a busy machine.
+processor time of every step from a profiled run in one process: that figure also holds on a busy machine. With
+`--baseline` only another checkout is compared with this one (see `beside.py`).
 """
 
 import argparse
@@ -15,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from beside import compare
 from h2onet.data.synthesize import LAYOUTS, SynthesizeSettings, synthesize
 
 STEPS = {  # step -> (file, function) whose cumulative time it is
@@ -50,6 +52,21 @@ def shares(settings: SynthesizeSettings) -> dict[str, float]:
     return {name: 1000.0 * seconds / summary.photos for name, seconds in spent.items()}
 
 
+def against_baseline(options: argparse.Namespace) -> None:
+    """Processor time per photo and bytes of this checkout and another one, every round with another seed."""
+    work = {name: getattr(options, name) for name in ("layout", "handling", "sequences", "frames", "cameras")}
+    found = compare("synthesize", options.baseline, [{**work, "seed": seed} for seed in range(options.rounds + 1)])
+    write_json({"dataset": work, **found}, options.json)
+
+
+def write_json(figures: dict[str, object], path: Path | None) -> None:
+    text = json.dumps(figures, indent=1) + "\n"
+    print(text, end="")
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layout", choices=LAYOUTS, default="dexycb")
@@ -59,7 +76,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--motion", type=Path, default=None, help="replay this motion file")
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
+    parser.add_argument("--handling", default="lift", help="of --baseline: lift or gestures")
+    parser.add_argument("--baseline", type=Path, default=None, help="only compare with this other checkout")
+    parser.add_argument("--rounds", type=int, default=5, help="of --baseline, one seed each")
     options = parser.parse_args()
+    if options.baseline:
+        against_baseline(options)
+        return
     common = {"layout": options.layout, "cameras": options.cameras, "motion": options.motion}
     with tempfile.TemporaryDirectory() as folder:
         # Compiled kernels are cached on the first run; what is measured is what a second run costs.

@@ -20,8 +20,6 @@ from .augment import NOTHING, Augmentation, HandLabels, mirror_left, patch, phot
 from .crops import SIZE, WHOLE_PHOTO
 from .windows import Window, window_positions
 
-_KEPT_BYTES = 24 << 20
-"""More than a batch of 32 windows or a decoded photo; only its size counts, it is never written to."""
 Item = dict[str, Any]
 Windows = Window | Mapping[str, Window] | None
 Key = int | tuple[int, int, int]
@@ -94,7 +92,6 @@ class ClipDataset(Dataset):
 
     def _open_parts(self) -> list[_Part]:
         if self._parts is None:
-            _keep_freed_memory()
             parts = [self._open(path) for path in self.paths]
             found = tuple(part.store.fingerprint for part in parts)
             for path, now, before in zip(self.paths, found, self.fingerprints or found, strict=True):
@@ -202,14 +199,6 @@ class ClipDataset(Dataset):
             "has_joints": has_joints,
             "frame_index": rows.astype(np.int64),
         }
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library reuse the memory of pictures instead of fetching it from the system for every one.
-
-    glibc keeps blocks up to the size of the largest one that was given back so far, and twice that much in all.
-    """
-    np.empty(_KEPT_BYTES, np.uint8)
 
 
 def _zero_unknown(values: np.ndarray) -> np.ndarray:

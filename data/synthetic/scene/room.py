@@ -222,7 +222,7 @@ def make_backdrop(camera: Camera, look: Look) -> Backdrop:
 
 
 def _sample(image: np.ndarray, s: np.ndarray, t: np.ndarray, here: np.ndarray) -> np.ndarray:
-    """Linear colours (N, 3) of an sRGB image at (s, t) in [0, 1] from its top left corner, where `here` (H, W) holds."""
+    """Linear colours (N, 3) of an sRGB image at (s, t) in [0, 1] from its top left corner, where `here` (H, W) is."""
     x = (s * (image.shape[1] - 1)).astype(np.float32)
     y = (t * (image.shape[0] - 1)).astype(np.float32)
     seen = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
