@@ -144,3 +144,20 @@ def test_a_stored_part_gives_the_picture_of_the_whole_photo(mirrored, corner):
         assert psnr(out, authors_crop(photo, box, draw, mirrored)) > 90
         if corner[0] < 0:
             assert (out == 0).any()  # black beyond the photo's edge
+
+
+@given(st.integers(0, 2**31), st.floats(0.0, 0.4))
+def test_gains_are_those_of_one_channel_after_the_other(seed, colour):
+    rng = np.random.default_rng(seed)
+    part = rng.integers(0, 256, (int(rng.integers(1, 200)), int(rng.integers(1, 200)), 3), np.uint8)
+    draw = Augmentation(colour=colour).draw(rng)
+    affine = crop_from_photo(np.array([10.0, 20.0, 150.0, 160.0]), draw.scale, draw.rotation)
+    out, expected = np.empty((2, 3, 128, 128), np.float32)
+    patch(part, (0, 0), affine, draw, out)
+    warped = cv2.warpAffine(part.astype(np.float32), affine, (128, 128), flags=cv2.INTER_LINEAR)
+    for channel, gain in enumerate(draw.gain):
+        expected[channel] = warped[:, :, 2 - channel] * np.float32(gain / 255.0)
+    np.testing.assert_allclose(out, np.minimum(expected, 1.0), atol=2e-4)  # only a part of it is warped
+    patch(part, (0, 0), affine, Draw(draw.scale, draw.rotation), expected)
+    at_most = np.array(draw.gain, np.float32)[:, None, None]
+    np.testing.assert_allclose(out, np.minimum(expected * at_most, 1.0), rtol=3e-7)
