@@ -226,4 +226,4 @@ def _sample(image: np.ndarray, s: np.ndarray, t: np.ndarray, here: np.ndarray) -
     x = (s * (image.shape[1] - 1)).astype(np.float32)
     y = (t * (image.shape[0] - 1)).astype(np.float32)
     seen = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return _LINEAR[seen[here]]
+    return _LINEAR[seen[here].astype(np.uint8, copy=False)]
