@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 SIDES = ("right", "left")
+STANDIN = "standin"
+"""Names the built-in hand where a folder with MANO's files could stand."""
 
 
 @dataclass(frozen=True)

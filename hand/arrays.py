@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .array_record import SIDES, HandArrays
+from .array_record import SIDES, STANDIN, HandArrays
 from .pickles import safe_load
 
 _GET_MANO = "get it from https://mano.is.tue.mpg.de (free after registration, research licence) and pass its folder"
@@ -55,7 +55,7 @@ def load_arrays(mano: str | Path, side: str = "right") -> HandArrays:
     """
     if side not in SIDES:
         raise InputError(f"side: expected right or left, found {side!r}")
-    if str(mano) == "standin":
+    if str(mano) == STANDIN:
         from .standin.arrays import standin_arrays
 
         return standin_arrays(side)

@@ -75,6 +75,7 @@ def train(
     if recipe.as_released:
         network.learn_joints()
     with process_group(processes, chosen), StopSignals() as signals, ExitStack() as ending:
+        ending.callback(batches.close)
         barrier(processes, chosen)  # all have looked at the folder before the first changes it
         if processes.first:
             ending.callback(folder.release)

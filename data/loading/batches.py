@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -194,6 +195,14 @@ class ClipLoader:
             self.batch += 1
             yield batch
         self.epoch, self.batch = self.epoch + 1, 0
+
+    def close(self) -> None:
+        """End the loader's processes: until then torch reports one that died whenever any other process ends."""
+        iterator = self._loader._iterator
+        if iterator is not None:
+            with suppress(RuntimeError):  # that report, once more
+                iterator._shutdown_workers()  # pyright: ignore[reportAttributeAccessIssue]
+            self._loader._iterator = None
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands, and what must be equal to go on from there; plain JSON."""

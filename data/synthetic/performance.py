@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from ...hand.array_record import STANDIN
 from ...hand.arrays import load_arrays
 from ...hand.rotations import matrix_from_axis_angle, move_hand
 from ...hand.skinning import SkinnedHand
@@ -21,8 +22,6 @@ from .scene.room import HEIGHT, WIDTH, Camera, Look
 from .scene.shading import view_of
 from .scene.shadows import cast_shadows
 from .scene.shot import Shot, geometry_of, skin_colours, take_shot, textures_of
-
-STANDIN = "standin"
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 
 import clip_scene
 import numpy as np
@@ -70,6 +71,20 @@ def test_resuming_goes_on_with_the_next_batch(dataset, workers, stop):
     while len(seen) < 12:
         seen += [fingerprint(batch) for batch in second]
     assert seen == whole
+
+
+def test_a_closed_loader_has_no_process_and_can_be_read_again(dataset):
+    before = set(multiprocessing.active_children())
+    batches = loader(dataset, 4, num_workers=2, seed=1)
+    first = next(iter(batches))
+    mine = set(multiprocessing.active_children()) - before
+    assert len(mine) == 2
+    batches.close()
+    assert not any(process.is_alive() for process in mine)
+    batches.close()
+    again = next(iter(batches))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    batches.close()
 
 
 def test_a_resume_with_other_settings_names_the_difference(dataset):
