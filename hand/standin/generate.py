@@ -18,7 +18,8 @@ from .surface import FINGER_ORDER, PARENTS, finger_coordinates, fingers, hand_su
 def generate_right() -> dict[str, np.ndarray]:
     """The right hand's arrays by the names of `ARRAY_FIELDS`: metres, float64.
 
-    Equal to those of right.npz within 1e-10, not to the bit: linear algebra rounds otherwise on other processors.
+    Not those of right.npz to the bit: on another processor linear algebra rounds otherwise, by less than 1e-10, and
+    on old ones vertices at equal distances take each other's numbers.
     """
     mesh = build_mesh()
     weights = skin_weights(mesh)
