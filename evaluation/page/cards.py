@@ -102,6 +102,8 @@ def occlusion_bars(scores: FrameScores, position: int) -> list[tuple[str, int | 
 def choose_frames(error: NDArray, cause: NDArray | None = None, each: int = 3) -> dict[str, list[int]]:
     """Positions of frames to show: typical ones, those with most hidden by each cause, then the worst by error (N,).
 
+    Where nothing is known to be hidden, the best ones instead.
+
     cause (N, 6): why each part is hidden, codes of `hand.parts.CAUSES`; None or 255 where nobody knows. But for the
     worst, only hands are shown of which at most one part is hidden by the image's border. Frames whose error is NaN are
     in no group; where all are NaN, the first frames are shown.
@@ -120,7 +122,10 @@ def choose_frames(error: NDArray, cause: NDArray | None = None, each: int = 3) -
         ranked = sorted((i for i in in_view if parts[i] >= 2), key=lambda i: -parts[i])
         if ranked:
             groups[title] = spread_evenly(ranked[: max(len(ranked) // 3, each)], each)
-    groups["worst"] = spread_evenly(order[-max(len(order) // 10, each) :][::-1], each)
+    span = max(len(order) // 10, each)
+    if len(groups) == 1:
+        groups["best"] = spread_evenly(order[:span], each)
+    groups["worst"] = spread_evenly(order[-span:][::-1], each)
     return groups
 
 

@@ -90,7 +90,13 @@ def test_objects_that_are_not_there_or_not_meshes(stage):
     assert ObjectLibrary(None).missing(["can"]) == ["can"]
     with pytest.raises(InputError, match="--objects"):
         ObjectLibrary(stage.folder / "nowhere")
-    for name, text in (("empty", ""), ("broken", "v 0 0 0\nv nan 0 0\nv 1 0 0\nf 1 2 3\n"), ("word", "hello\n")):
+    texts = {
+        "empty": "",
+        "broken": "v 0 0 0\nv nan 0 0\nv 1 0 0\nf 1 2 3\n",
+        "word": "hello\n",
+        "flat": "v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n",
+    }
+    for name, text in texts.items():
         (stage.folder / name).mkdir()
         (stage.folder / name / "textured_simple.obj").write_text(text)
         with pytest.raises(InputError, match=r"textured_simple\.obj: expected"):

@@ -160,4 +160,4 @@ def test_gains_are_those_of_one_channel_after_the_other(seed, colour):
     np.testing.assert_allclose(out, np.minimum(expected, 1.0), atol=2e-4)  # only a part of it is warped
     patch(part, (0, 0), affine, Draw(draw.scale, draw.rotation), expected)
     at_most = np.array(draw.gain, np.float32)[:, None, None]
-    np.testing.assert_allclose(out, np.minimum(expected * at_most, 1.0), rtol=3e-7)
+    np.testing.assert_allclose(out, np.minimum(expected * at_most, 1.0), rtol=1e-6)

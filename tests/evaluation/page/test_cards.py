@@ -25,8 +25,8 @@ def test_groups_show_hands_in_view_by_what_hides_them_and_the_worst_whatever_it_
 
 def test_without_causes_or_errors():
     groups = choose_frames(np.arange(30.0), np.full((30, 6), 255))
-    assert list(groups) == ["typical", "worst"] and groups["worst"][0] == 29
-    assert list(choose_frames(np.arange(30.0))) == ["typical", "worst"]
+    assert list(groups) == ["typical", "best", "worst"] and groups["worst"][0] == 29 and groups["best"][0] == 0
+    assert list(choose_frames(np.arange(30.0))) == ["typical", "best", "worst"]
     assert choose_frames(np.full(5, np.nan)) == {"frames": [0, 1, 2]}
     few = choose_frames(np.array([np.nan, 2.0]), np.full((2, 6), BORDER))
-    assert few == {"typical": [1], "worst": [1]}
+    assert few == {"typical": [1], "best": [1], "worst": [1]}
