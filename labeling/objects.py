@@ -114,8 +114,8 @@ def _load(path: Path) -> ObjectMesh:
         raise InputError(f"{path}: expected a triangle mesh, found {reason}; copy the file again") from error
     if vertices.shape[1:] != (3,) or faces.shape[1:] != (3,):
         raise InputError(
-            f"{path}: expected triangles of points in space, found points {vertices.shape} and faces {faces.shape}; copy"
-            " the file again"
+            f"{path}: expected triangles of points in space, found points {vertices.shape} and faces {faces.shape};"
+            " copy the file again"
         )
     if len(faces) == 0 or not np.isfinite(vertices).all():
         raise InputError(f"{path}: expected a mesh with finite vertices, found {len(faces)} faces; copy the file again")
