@@ -255,8 +255,8 @@ def compare(
 
 @app.command()
 def predict(
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
     out: Annotated[Path, typer.Option(help="Folder for overlays, meshes and joints.", callback=refuse_foreign_place)],
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder, or an official .pth file.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
     video: Annotated[Path | None, typer.Option(help="Video file.")] = None,
     boxes: Annotated[Path | None, typer.Option(help="JSON or CSV with a box per picture.")] = None,
@@ -271,6 +271,11 @@ def predict(
     from .inference.predict import predict as run
     from .network.allocator import keep_freed_memory
 
+    if checkpoint is None:
+        raise InputError(
+            "--checkpoint: no network given, and none comes with this program; train one (docs/tutorial.md has it in"
+            " minutes, on synthetic data), or pass a checkpoint of H2ONet's authors with --hierarchy (docs/network.md)"
+        )
     keep_freed_memory()
     summary = run(
         checkpoint,

@@ -111,6 +111,12 @@ def scored2(run_folder, oriented) -> tuple[Path, "trees.Done"]:
         return out, h2o("evaluate", *options, *curves, "--meshes", "obj", "--mesh-frames", "best:1")
 
 
+def test_predict_without_a_network_says_where_to_get_one(tmp_path):
+    refused = h2o("predict", "--images", tmp_path, "--out", tmp_path / "out").error
+    assert "--checkpoint: no network given" in refused and "docs/tutorial.md" in refused and "--hierarchy" in refused
+    assert not (tmp_path / "out").exists()
+
+
 def test_evaluate_with_curves_and_meshes(run_folder, oriented, scored2, tmp_path):
     out, done = scored2
     assert done.code == 0, done
