@@ -268,14 +268,14 @@ def predict(
     device: Device = "auto",
 ) -> None:
     """Reconstruct the hand in pictures or a video."""
-    from .inference.predict import predict as run
-    from .network.allocator import keep_freed_memory
-
     if checkpoint is None:
         raise InputError(
             "--checkpoint: no network given, and none comes with this program; train one (docs/tutorial.md has it in"
             " minutes, on synthetic data), or pass a checkpoint of H2ONet's authors with --hierarchy (docs/network.md)"
         )
+    from .inference.predict import predict as run
+    from .network.allocator import keep_freed_memory
+
     keep_freed_memory()
     summary = run(
         checkpoint,
