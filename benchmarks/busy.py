@@ -91,8 +91,8 @@ def train(python: str, clips: Path, out: Path, options: argparse.Namespace) -> f
     chosen = ["--set", *SETTINGS, f"max_steps={options.steps}"]
     command = [python, "-c", RUN, "train", "demo-single-stage1", "--clips", str(clips), "--out", str(out), *chosen]
     environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    child = subprocess.Popen([*command, "--device", "cpu"], env=environment, **quiet)
+    quiet = subprocess.DEVNULL
+    child = subprocess.Popen([*command, "--device", "cpu"], env=environment, stdout=quiet, stderr=quiet)
     try:
         child.wait(options.limit)
     except subprocess.TimeoutExpired:

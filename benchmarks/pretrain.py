@@ -17,8 +17,8 @@ from h2onet.network.checkpoint import checkpoint_hash
 from learning import Stage, argument_parser, describe, history, make_data, train_stages
 
 HANDLINGS = ("lift", "gestures")
-LIFT = (Stage("single-stage1", "demo-single-stage1", None, 10),)
-BOTH = (Stage("single-stage2", "demo-single-stage2", "single-stage1", 16),)
+LIFT = (Stage("single-stage1", "demo-single-stage1", None, 6),)
+BOTH = (Stage("single-stage2", "demo-single-stage2", "single-stage1", 9),)
 SCORES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "orientation_deg")
 
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argument_parser("A narrow network from synthetic recordings alone.", 240, 12, 3)
+    parser = argument_parser("A narrow network from synthetic recordings alone.", 320, 12, 3)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.smoke:
