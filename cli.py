@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import __version__, cli_model, cli_stores
+from . import __version__, cli_model, cli_predict, cli_stores
 from .cli_options import (
     Dashboard,
     Dataset,
@@ -47,6 +47,7 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for unknown options, commands and values; older versions take it from click, newer ones have it."""
 app.add_typer(cli_stores.clips, name="clips")
 app.add_typer(cli_model.app)
+app.add_typer(cli_predict.app)
 
 
 def main() -> None:
@@ -128,7 +129,9 @@ def synthesize(
     frames: Annotated[int | None, typer.Option(min=1, help="Frames per sequence; default 36.")] = None,
     cameras: Annotated[int | None, typer.Option(min=1, max=8, help="Cameras per sequence; default 3.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    handling: Annotated[str, typer.Option(help="lift: reach, grasp, lift. gestures: behind a stack.")] = "lift",
+    handling: Annotated[
+        str, typer.Option(help="lift: reach, grasp, lift. gestures: behind a stack. mixed: both.")
+    ] = "lift",
     motion: Annotated[Path | None, typer.Option(help="Replay real trajectories from this npz file.")] = None,
     motion_step: Annotated[int, typer.Option(min=1, help="Replay every n-th frame.")] = 1,
     workers: Workers = None,

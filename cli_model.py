@@ -1,4 +1,4 @@
-"""The `h2o` commands around a network: train, train-all, evaluate, compare, predict, benchmark, export."""
+"""The `h2o` commands that train and score a network: train, train-all, evaluate, compare."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,6 @@ from .cli_options import (
     Overwrite,
     ValClips,
     exit_after_signal,
-    finish,
     first_process,
     refuse_foreign_place,
 )
@@ -150,7 +149,9 @@ def evaluate(
     out: Annotated[
         Path, typer.Option(help="Folder for metrics.json, breakdown.json and the page.", callback=refuse_foreign_place)
     ],
-    checkpoint: Annotated[Path | None, panel(CLIPS_PANEL, "Checkpoint folder, or an official .pth file.")] = None,
+    checkpoint: Annotated[
+        Path | None, panel(CLIPS_PANEL, "Checkpoint folder, official .pth file, or `synthetic`.")
+    ] = None,
     clips: Annotated[str | None, panel(CLIPS_PANEL, "clips.zarr to score on.")] = None,
     hierarchy: Annotated[Path | None, panel(CLIPS_PANEL, "transform.pkl, for the authors' .pth files.")] = None,
     ho3d_json: Annotated[Path | None, export_file("Also write HO3D's pred.json.")] = None,
@@ -169,6 +170,9 @@ def evaluate(
     curves: Annotated[
         list[Path] | None,
         panel(CLIPS_PANEL, "Run folder whose training curves the page shows (repeat; default: the checkpoint's)."),
+    ] = None,
+    against: Annotated[
+        Path | None, panel(CLIPS_PANEL, "Result folder of the same frames; the page compares with it.")
     ] = None,
     mano: Annotated[
         str | None,
@@ -204,6 +208,7 @@ def evaluate(
         meshes=meshes,
         mesh_frames=mesh_frames,
         curves=curves,
+        against=against,
         mano=mano,
         device=device,
         batch_size=batch_size,
@@ -251,70 +256,3 @@ def compare(
     from .evaluation.compare import compare as run
 
     print(run(first, second, force=force))
-
-
-@app.command()
-def predict(
-    out: Annotated[Path, typer.Option(help="Folder for overlays, meshes and joints.", callback=refuse_foreign_place)],
-    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder, or an official .pth file.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
-    video: Annotated[Path | None, typer.Option(help="Video file.")] = None,
-    boxes: Annotated[Path | None, typer.Option(help="JSON or CSV with a box per picture.")] = None,
-    hierarchy: Hierarchy = None,
-    side: Annotated[str, typer.Option(help="right or left, where --boxes does not say.")] = "right",
-    intrinsics: Annotated[str | None, typer.Option(help="fx,fy,cx,cy, or a .npy or .json with the matrix.")] = None,
-    sequence: Annotated[bool, typer.Option("--sequence", help="The pictures are frames, in order of name.")] = False,
-    meshes: Annotated[str, typer.Option(help="obj, ply or none.")] = "obj",
-    device: Device = "auto",
-) -> None:
-    """Reconstruct the hand in pictures or a video."""
-    if checkpoint is None:
-        raise InputError(
-            "--checkpoint: no network given, and none comes with this program; train one (docs/tutorial.md has it in"
-            " minutes, on synthetic data), or pass a checkpoint of H2ONet's authors with --hierarchy (docs/network.md)"
-        )
-    from .inference.predict import predict as run
-    from .network.allocator import keep_freed_memory
-
-    keep_freed_memory()
-    summary = run(
-        checkpoint,
-        out,
-        images=images,
-        video=video,
-        boxes=boxes,
-        hierarchy=hierarchy,
-        side=side,
-        intrinsics=intrinsics,
-        sequence=sequence,
-        meshes=meshes,
-        device=device,
-    )
-    print(summary)
-    finish(summary.failures, out / "failures.jsonl")
-
-
-@app.command()
-def benchmark(
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
-    hierarchy: Hierarchy = None,
-    device: Device = "auto",
-    seconds: Annotated[float, typer.Option(help="Time spent on every line.")] = 1.0,
-) -> None:
-    """Latency of one frame by stage, preparation and precision."""
-    from .inference.latency import measure
-
-    print(measure(checkpoint, hierarchy=hierarchy, device=device, seconds=seconds))
-
-
-@app.command()
-def export(
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or an official .pth file.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file to write.", callback=refuse_foreign_place)],
-    hierarchy: Hierarchy = None,
-) -> None:
-    """Write the network as ONNX."""
-    from .inference.export import export_onnx
-
-    for path in export_onnx(checkpoint, out, hierarchy=hierarchy):
-        print(path)

@@ -34,6 +34,7 @@ ClipsMano = Annotated[
 ]
 Hierarchy = Annotated[Path | None, typer.Option(help="transform.pkl, for the authors' .pth files.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="key=value, or several; they override the preset.")]
+Checkpoint = Annotated[Path, typer.Option(help="Checkpoint folder, official .pth file, or `synthetic`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 

@@ -5,7 +5,8 @@
 Trains the demo's single-frame network (width 0.25, batch 8, torch's threads left open) for some steps on a small
 synthesized store, alone and beside processes that do nothing but compute. A checkout has an environment of its own in
 .venv; it trains on the same clips. A run that takes longer than --limit seconds is ended; its rate is then what it had
-reached. Rates are those of the last half of the steps, from metrics.jsonl.
+reached. Rates are those of the last half of the steps, from metrics.jsonl. "shared": the same batch shared by one
+process of one thread per core, under torchrun.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from h2onet.pipeline.build_clips import build_clips
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
 
 SETTINGS = ("epochs=1000", "milestones=[]", "log_every=1", "tensorboard=false", "pictures=0", "checkpoint_every=100000")
+BATCH = 8
 RUN = "from h2onet.cli import main; main()"
 
 
@@ -44,6 +46,9 @@ def main() -> None:
                 with busy_processes(count):
                     rates[case][which] = train(python, clips, folder / f"{which}-{count}", options)
                 print(f"{case}, {which}: {rates[case][which]:.2f} samples/s", flush=True)
+            with busy_processes(count):
+                rates[case]["shared"] = train(sys.executable, clips, folder / f"shared-{count}", options, share=True)
+            print(f"{case}, shared: {rates[case]['shared']:.2f} samples/s", flush=True)
     result = {
         "machine": f"{platform.machine()}, {granted_cores()} cores, Python {platform.python_version()}",
         "steps": options.steps,
@@ -86,17 +91,24 @@ def busy_processes(count: int) -> Iterator[None]:
             process.wait()
 
 
-def train(python: str, clips: Path, out: Path, options: argparse.Namespace) -> float:
-    """Samples per second of a training run: over the last half of its steps, or of those it made within the limit."""
-    chosen = ["--set", *SETTINGS, f"max_steps={options.steps}"]
-    command = [python, "-c", RUN, "train", "demo-single-stage1", "--clips", str(clips), "--out", str(out), *chosen]
+def train(python: str, clips: Path, out: Path, options: argparse.Namespace, *, share: bool = False) -> float:
+    """Samples per second of a training run: over the last half of its steps, or of those it made within the limit.
+
+    share: as many processes of one thread as there are cores, each with its part of the batch.
+    """
+    start, chosen = ["-c", RUN], ["--set", *SETTINGS, f"max_steps={options.steps}"]
+    if share:
+        cores = granted_cores()
+        start = ["-m", "torch.distributed.run", "--nproc-per-node", str(cores), "-m", "h2onet.cli"]
+        chosen += ["threads=1", f"batch_size={max(BATCH // cores, 2)}"]
+    command = [python, *start, "train", "demo-single-stage1", "--clips", str(clips), "--out", str(out), *chosen]
     environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
     quiet = subprocess.DEVNULL
     child = subprocess.Popen([*command, "--device", "cpu"], env=environment, stdout=quiet, stderr=quiet)
     try:
         child.wait(options.limit)
     except subprocess.TimeoutExpired:
-        child.kill()
+        child.terminate()  # torchrun ends its processes, too
         child.wait()
     file = out / "metrics.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

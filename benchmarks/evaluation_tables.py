@@ -60,6 +60,7 @@ def facts(rng: np.random.Generator, frames: int) -> FrameFacts:
         rng.integers(0, 4, (frames, 6)).astype(np.uint8),
         rng.random((frames, 21, 3)),
         rng.random((frames, 3)),
+        rng.integers(0, 2, (frames, 5)).astype(np.uint8),
         {"object": (number // 480 % 20).astype("U2"), "camera": (number // 60 % 8).astype("U1")},
     )
 
@@ -84,7 +85,7 @@ def main() -> None:
     reliability(scores)
     with tempfile.TemporaryDirectory() as folder:
         keys = {"sequence": known.sequence, "recording": known.recording, "frame": known.number}
-        write_frames(Path(folder), keys, frame_values(scores))
+        write_frames(Path(folder), keys, frame_values(scores, known))
     result = {
         "frames": frames,
         "seconds": round(time.perf_counter() - began, 1),

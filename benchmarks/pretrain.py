@@ -6,7 +6,8 @@
 Two synthetic datasets in DexYCB's layout, of hands that lift objects and of gestures behind stacks. Stage 1 learns the
 first one only: with pictures of every orientation a network that does not find 2D joints yet learns neither
 (docs/training.md). Stage 2 learns both. People and objects of the test splits are in no training split. What is
-finished is kept: the same command goes on where it stopped. Writes pretrain.json with the scores on both test splits.
+finished is kept: the same command goes on where it stopped. Writes pretrain.json with the scores on both test splits,
+and synthetic/, the weights packed as they lie in network/checkpoints/synthetic (docs/weights.md).
 """
 
 import argparse
@@ -14,11 +15,12 @@ import json
 
 from h2onet.evaluation.evaluate import evaluate_clips
 from h2onet.network.checkpoint import checkpoint_hash
+from h2onet.network.checkpoints.synthetic import pack_checkpoint
 from learning import Stage, argument_parser, describe, history, make_data, train_stages
 
 HANDLINGS = ("lift", "gestures")
 LIFT = (Stage("single-stage1", "demo-single-stage1", None, 6),)
-BOTH = (Stage("single-stage2", "demo-single-stage2", "single-stage1", 9),)
+BOTH = (Stage("single-stage2", "demo-single-stage2", "single-stage1", 11),)
 SCORES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "orientation_deg")
 
 
@@ -31,15 +33,35 @@ def main() -> None:
     train_stages((BOTH,), options, {"train": [lift["train"], gestures["train"]], "val": lift["val"]})
     last = options.out / BOTH[0].name / "last"
     scores = {name: evaluate_clips(last, found["test"], options.out / f"test-{name}") for name, found in clips.items()}
+    data = {name: describe(found) | {"seed": dataset(options, i).seed} for i, (name, found) in enumerate(clips.items())}
+    test = {name: {key: found.get(key) for key in SCORES} for name, found in scores.items()}
+    pack_checkpoint(last, options.out / "synthetic", card(options, data, test))
     results = {
         "options": {key: str(value) for key, value in vars(options).items()},
-        "data": {name: describe(found) for name, found in clips.items()},
+        "data": data,
         "sha256": checkpoint_hash(last),
-        "test": {name: {key: found.get(key) for key in SCORES} for name, found in scores.items()},
+        "test": test,
         "curves": {stage.name: history(options.out / stage.name) for stage in (*LIFT, *BOTH)},
     }
     (options.out / "pretrain.json").write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(results["test"], indent=2))
+    print(json.dumps(test, indent=2))
+
+
+def card(options: argparse.Namespace, data: dict, test: dict) -> dict:
+    """What the packed weights say of themselves: command, data, epochs, scores on unseen people and objects."""
+    sizes = " ".join(
+        f"--{name} {getattr(options, name)}" for name in ("recordings", "frames", "cameras", "width", "seed")
+    )
+    return {
+        "command": f"python benchmarks/pretrain.py --out runs/pretrain {sizes}",
+        "data": {
+            name: {"seed": facts["seed"], "frames": facts["train"]["frames"], "test_frames": facts["test"]["frames"]}
+            for name, facts in data.items()
+        },
+        "epochs": {stage.name: stage.epochs for stage in (*LIFT, *BOTH)},
+        "test": test,
+        "license": "MIT",
+    }
 
 
 def arguments() -> argparse.Namespace:

@@ -28,7 +28,7 @@ from .synthetic.scene.objects import write_models
 from .synthetic.settings import SynthesizeSettings
 
 LAYOUTS = ("dexycb", "ho3d-v2", "ho3d-v3")
-HANDLINGS = ("lift", "gestures")
+HANDLINGS = ("lift", "gestures", "mixed")
 MARKER = "synthetic.json"
 """File in every synthetic root that says how it was made; only roots with it may be overwritten."""
 _MOST_CAMERAS = {"dexycb": 8, "ho3d-v2": 5, "ho3d-v3": 5}

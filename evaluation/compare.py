@@ -17,6 +17,7 @@ from .frames_npz import read_frames
 from .protocol import COMPARED
 from .scoring.confidence import bootstrap_interval, sign_flip_p
 
+HEADER = ("", "A", "B", "B - A", "95 % of the paired difference", "p")
 FEW_RECORDINGS = 6  # below this many no sign-flip test can reach p < 0.05
 
 
@@ -41,20 +42,33 @@ class Comparison:
     unlike: list[str]
     scored: tuple[str, str]
 
-    def __str__(self) -> str:
-        rows = [("", "A", "B", "B - A", "95 % of the paired difference", "p")]
-        for line in self.lines:
-            interval = "" if line.interval is None else f"{line.interval[0]:+.3f} to {line.interval[1]:+.3f}"
-            rows.append(
-                (
-                    line.metric,
-                    format_cell(line.first),
-                    format_cell(line.second),
-                    "" if line.difference is None else f"{line.difference:+.3f}",
-                    interval,
-                    "" if line.p_value is None else f"{line.p_value:.4f}",
-                )
+    def rows(self) -> list[tuple[str, str, str, str, str, str]]:
+        """The lines as cells: metric, A, B, B - A, interval, p-value; empty where there is nothing to say."""
+        return [
+            (
+                line.metric,
+                format_cell(line.first),
+                format_cell(line.second),
+                "" if line.difference is None else f"{line.difference:+.3f}",
+                "" if line.interval is None else f"{line.interval[0]:+.3f} to {line.interval[1]:+.3f}",
+                "" if line.p_value is None else f"{line.p_value:.4f}",
             )
+            for line in self.lines
+        ]
+
+    def notes(self) -> list[str]:
+        """What has to be known of the numbers: unlike protocols, and how sure their differences can be."""
+        notes = [f"not the same protocol: {text}" for text in self.unlike]
+        if self.recordings == 1:
+            notes.append("all frames are of one recording: no interval and no test")
+        elif self.recordings:
+            notes.append(f"paired over {self.recordings} recordings (bootstrap interval, sign-flip test)")
+            if self.recordings < FEW_RECORDINGS:
+                notes.append("so few recordings cannot show a significant difference, whatever the numbers")
+        return notes
+
+    def __str__(self) -> str:
+        rows = [HEADER, *self.rows()]
         widths = [max(len(row[k]) for row in rows) for k in range(6)]
         table = "\n".join(
             "  ".join(
@@ -63,14 +77,7 @@ class Comparison:
             ).rstrip()
             for row in rows
         )
-        notes = [f"not the same protocol: {text}" for text in self.unlike]
-        if self.recordings == 1:
-            notes.append("all frames are of one recording: no interval and no test")
-        elif self.recordings:
-            notes.append(f"paired over {self.recordings} recordings (bootstrap interval, sign-flip test)")
-            if self.recordings < FEW_RECORDINGS:
-                notes.append("so few recordings cannot show a significant difference, whatever the numbers")
-        return "\n".join([f"A: {self.scored[0]}", f"B: {self.scored[1]}", table, *notes])
+        return "\n".join([f"A: {self.scored[0]}", f"B: {self.scored[1]}", table, *self.notes()])
 
 
 def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Comparison:
@@ -105,6 +112,14 @@ def compare(first: str | Path, second: str | Path, *, force: bool = False) -> Co
     whose = [protocol.get("checkpoint") or protocol.get("predictions") for protocol in protocols]
     first, second = (f"{folder} ({what})" for folder, what in zip(folders, whose, strict=True))
     return Comparison(lines, recordings, unlike, (first, second))
+
+
+def require_alike(folder: Path, protocol: dict[str, Any]) -> None:
+    """InputError where `folder` holds no results, or those of another protocol than this one."""
+    read_json(folder / "metrics.json")
+    unlike = differences(read_json(folder / "protocol.json"), protocol)
+    if unlike:
+        raise InputError(f"{folder}: not measured as this evaluation: {'; '.join(unlike)}; compare with one that was")
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ scripts read. All are written at the end, each whole. HO3D's own protocol on a p
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from ..data.clips import ClipDataset, ClipStore, window_of
 from ..data.frame import SETUPS, SPLITS
 from ..data.loading.batches import loader
+from ..data.loading.processes import loader_processes
 from ..durable import require_writable, write_json
 from ..errors import InputError, brief
 from ..hand.mano import HandModel
@@ -26,6 +28,7 @@ from ..network.checkpoint import load_checkpoint
 from ..network.device import choose_device
 from ..network.h2onet import H2ONet
 from ..network.threads import piece_timer
+from .compare import HEADER, compare, require_alike
 from .exports import check_predictions_path, count_missing_recordings, write_dexycb, write_predictions
 from .frames_npz import write_frames
 from .ho3d import files as ho3d
@@ -34,6 +37,7 @@ from .ho3d.official import evaluate_predictions, official_scores
 from .meshes import DEFAULT_FRAMES, MeshChoice, write_meshes
 from .page.cards import Drawer
 from .page.clips import Result, Section, write_report
+from .page.comparison import comparison_section
 from .page.training import read_histories, training_section
 from .protocol import build_protocol, refuse_foreign
 from .scoring.breakdowns import break_down
@@ -74,19 +78,22 @@ def evaluate_clips(
     mano: str | Path | None = None,
     device: str = "auto",
     batch_size: int = 32,
-    num_workers: int = 0,
+    num_workers: int = -1,
     report: bool = True,
     curves: Sequence[str | Path] | None = None,
+    against: str | Path | None = None,
     extra: Sequence[Section] = (),
 ) -> dict[str, Any]:
     """Score a checkpoint on every frame of a clip store; returns what metrics.json holds.
 
     Also writes breakdown.json (with confidence intervals), protocol.json, frames.npz and, with `report`, report.html
     with the `extra` sections in it and the training curves of the run folders `curves` (None: of the checkpoint's own,
-    where it lies in one). `meshes` (obj or ply) writes those of `mesh_frames` (`MeshChoice.parse`) to meshes/,
+    where it lies in one); `against` is the result folder of another evaluation of the same frames, with which the page
+    compares. `meshes` (obj or ply) writes those of `mesh_frames` (`MeshChoice.parse`) to meshes/,
     `predictions_out` (.npz or .parquet) those of all frames to one file. Where a HO3D store holds the released meshes
     of all its frames, the keys of the official scores.txt are in metrics.json too. Raises InputError for a checkpoint
-    or store that cannot be read, for a network whose output is not finite, and for exports that the clips cannot give.
+    or store that cannot be read, for an `against` of another protocol, for a network whose output is not finite, and
+    for exports that the clips cannot give.
     """
     out, store = Path(out), ClipStore.open(clips)
     network = load_checkpoint(checkpoint, hierarchy)
@@ -95,18 +102,23 @@ def evaluate_clips(
     check_exports(store, network, out, exports)
     histories = read_histories(checkpoint, curves)
     hand, samples, tips = load_truth_hand([store], mano), list_samples(store, network), choose_fingertips(store)
-    network = network.for_inference().to(choose_device(device))
-    batches = loader(samples, batch_size, num_workers=num_workers)
+    protocol = build_protocol(store, np.arange(len(store)), network, checkpoint, tips or "of the network")
+    if against is not None:
+        require_alike(Path(against), protocol)
+    chosen = choose_device(device)
+    network = network.for_inference().to(chosen)
+    workers = loader_processes(batch_size * network.config.frames, num_workers, on_gpu=chosen.type != "cpu")
+    batches = loader(samples, batch_size, num_workers=workers)
     regressor = None if tips is None else hand.joint_regressor_21(tips)
     is_ho3d = store.dataset in ho3d.FRAME_COUNTS and network.config.oriented
     keep = is_ho3d or exports.predictions is not None
-    scores, vertices = score_clips(network, batches, store, hand, regressor=regressor, keep=keep)
+    with closing(batches):
+        scores, vertices = score_clips(network, batches, store, hand, regressor=regressor, keep=keep)
     facts = FrameFacts.of(store, scores.frame_index)
     metrics = summarise(scores, facts)
     if is_ho3d and vertices is not None:
         metrics |= score_as_ho3d(store, scores, facts, vertices)
     breakdown = break_down(scores, facts) | {"confidence_95": intervals(scores, facts)}
-    protocol = build_protocol(store, scores.frame_index, network, checkpoint, tips or "of the network")
     write_json(out / "protocol.json", protocol)  # first: it says that the folder is an evaluation's
     write_exports(out, scores, facts, vertices, exports)
     if choice is not None:
@@ -118,8 +130,15 @@ def evaluate_clips(
     if report:
         result = Result(metrics, breakdown, protocol, scores, facts)
         training = training_section(histories, out / "pieces")
-        write_report(out, result, Drawer(network, samples, store, scores, hand), training=training, extra=extra)
+        first = [*extra] if against is None else [*extra, compare_with(Path(against), out)]
+        write_report(out, result, Drawer(network, samples, store, scores, hand), training=training, extra=first)
     return metrics
+
+
+def compare_with(against: Path, out: Path) -> Section:
+    """The page's section that sets the results just written to `out` beside those of another folder."""
+    found = compare(against, out)
+    return comparison_section(found.scored, HEADER, found.rows(), found.notes())
 
 
 def as_path(given: str | Path | None) -> Path | None:
@@ -260,4 +279,4 @@ def write_exports(
     if exports.predictions is not None and vertices is not None:
         write_predictions(exports.predictions, keys, scores.joints + root, vertices + root)
     errors = {"joint_errors_mm": scores.joint_errors * MM, "joint_errors_pa_mm": scores.joint_errors_pa * MM}
-    write_frames(out, keys, frame_values(scores) | errors)
+    write_frames(out, keys, frame_values(scores, facts) | errors)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..hand.hierarchy import Hierarchy
-from .checkpoints.folder import CONFIG, find_folder, replace_folder
+from .checkpoints.folder import CONFIG, SYNTHETIC, WEIGHTS, file_sha256, find_folder, replace_folder
 from .checkpoints.names import HIERARCHY_SHA256
 from .checkpoints.official import (
     UNREADABLE,
@@ -34,14 +34,13 @@ from .checkpoints.official import (
     read_tensors,
 )
 from .checkpoints.own import (
-    WEIGHTS,
     config_json,
-    file_sha256,
     network_config,
     read_config,
     read_weights,
     require_folder,
 )
+from .checkpoints.synthetic import OF_THE_MESH
 from .checkpoints.torch_files import load_plain
 from .h2onet import H2ONet
 from .tables import check_indices, is_table, read_tables
@@ -159,13 +158,24 @@ def initialise(model: H2ONet, path: str | Path, *, regressor: bool = False) -> L
     folder = find_folder(path)
     state = model.state_dict()
     if folder is not None:
+        width = network_config(folder, read_config(folder)).width
+        if width != model.config.width:
+            raise InputError(
+                f"{path}: has width {width:g}, but the network to train {model.config.width:g}; "
+                f"add --set width={width:g} or take another checkpoint"
+            )
         source = read_weights(folder)
-        for name in source:
-            if name in state and is_table(name) and not torch.equal(source[name], state[name].cpu()):
-                raise InputError(
-                    f"{folder}: {name} differs: the checkpoint was trained on another mesh; "
-                    "use the same --mano and hierarchy"
-                )
+        differing = next(
+            (name for name in source if is_table(name) and not _is_same(source[name], state.get(name))), None
+        )
+        if differing and folder == SYNTHETIC:
+            source = {name: value for name, value in source.items() if not name.startswith(OF_THE_MESH)}
+            _log.info("%s: was trained on the stand-in's mesh; the mesh decoder starts anew on this hand's", path)
+        elif differing:
+            raise InputError(
+                f"{folder}: {differing} differs: the checkpoint was trained on another mesh; "
+                "use the same --mano and hierarchy"
+            )
     else:
         source = own_names(model, read_tensors(path))
         if model.hierarchy_sha256 != HIERARCHY_SHA256:
@@ -184,6 +194,11 @@ def initialise(model: H2ONet, path: str | Path, *, regressor: bool = False) -> L
     report = LoadReport(path, tuple(sorted(found)), tuple(sorted(set(wanted) - set(found))), tuple(sorted(unused)))
     _log.info("%s", report.summary())
     return report
+
+
+def _is_same(table: Tensor, own: Tensor | None) -> bool:
+    """Is this table the network's own, or one that it does not have?"""
+    return own is None or torch.equal(table, own.cpu())
 
 
 def _load_folder(folder: Path) -> H2ONet:

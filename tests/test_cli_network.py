@@ -114,6 +114,7 @@ def scored2(run_folder, oriented) -> tuple[Path, "trees.Done"]:
 def test_predict_without_a_network_says_where_to_get_one(tmp_path):
     refused = h2o("predict", "--images", tmp_path, "--out", tmp_path / "out").error
     assert "--checkpoint: no network given" in refused and "docs/tutorial.md" in refused and "--hierarchy" in refused
+    assert "--checkpoint synthetic" in refused and "a toy" in refused
     assert not (tmp_path / "out").exists()
 
 

@@ -57,7 +57,7 @@ ONLY_IN = {
     "smplx": ("hand/mano.py",),
     "pyrender": ("labeling/egl.py",),
     "OpenGL": ("labeling/egl.py",),
-    "typer": ("cli.py", "cli_options.py", "cli_model.py", "cli_stores.py"),
+    "typer": ("cli.py", "cli_options.py", "cli_model.py", "cli_predict.py", "cli_stores.py"),
 }
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).glob("**/*.py")) + sorted(ROOT.glob("*.py"))
 

@@ -92,7 +92,7 @@ def train_all(
     with process_group(processes, pick_device(device, processes.local_rank)):
         for stage, recipe in zip(stages, recipes, strict=True):
             folder = Path(out) / stage.preset
-            if _is_finished(folder, recipe):
+            if is_finished(folder, recipe):
                 log.info("%s: finished before, kept", folder)
             else:
                 warmup = warmup_clips if stage.clips == "warmup" else None
@@ -114,7 +114,8 @@ def train_all(
     return results
 
 
-def _is_finished(folder: Path, recipe: Recipe) -> bool:
+def is_finished(folder: Path, recipe: Recipe) -> bool:
+    """Has the run in `folder` gone through all epochs or steps of the recipe?"""
     if find_folder(folder / "last") is None:
         return False
     done = read_metadata(folder / "last")

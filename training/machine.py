@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cores import granted_cores
+from ..data.loading.processes import loader_processes
 from ..errors import InputError
 from ..network.allocator import keep_freed_memory
 from ..network.device import choose_device
@@ -19,8 +19,6 @@ from ..network.threads import piece_timer, pinned, use_granted_cores
 from .recipe import Recipe
 
 log = logging.getLogger(__name__)
-SHARED_MEMORY = "/dev/shm"
-FRAME_BYTES = 220_000  # of a sample: the crop as (3, 128, 128) float32, and its annotations
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
@@ -90,32 +88,9 @@ def to_device(batch: Mapping[str, Tensor], device: torch.device, channels_last: 
 
 
 def worker_count(recipe: Recipe, device: torch.device, processes: int = 1) -> int:
-    """Loader processes: the recipe's number, or for -1 what the machine can feed a GPU with, none beside a CPU."""
-    wanted = recipe.num_workers
-    if wanted < 0:
-        # A CPU step takes far longer than decoding its crops, and every worker would take a core from it.
-        wanted = 0 if device.type == "cpu" else max(1, min(8, granted_cores() // processes - 1))
-    return fit_shared_memory(wanted, recipe.batch_size * recipe.frames * FRAME_BYTES, processes)
-
-
-def fit_shared_memory(workers: int, batch_bytes: int, processes: int = 1) -> int:
-    """As many of the loader's `workers` as shared memory has room for, with a warning where that is fewer.
-
-    Batches wait there: two prefetched and one in the making for each worker. Without the room, workers would be killed
-    or wait for ever. Results do not depend on the number.
-    """
-    if workers == 0 or not os.path.isdir(SHARED_MEMORY):
-        return workers
-    found = os.statvfs(SHARED_MEMORY)
-    room = found.f_bavail * found.f_frsize // processes
-    fit = min(workers, int(0.9 * room // (3 * batch_bytes)))
-    if fit < workers:
-        log.warning(
-            "%s has room for %d MB, %d loader processes need %d MB: %d are started; give the container more "
-            "(docker run --shm-size=1g)",
-            SHARED_MEMORY, room // 2**20, workers, 3 * workers * batch_bytes // 2**20, fit,
-        )  # fmt: skip
-    return fit
+    """Loader processes of a training run: the recipe's number, or `loader_processes` for -1."""
+    samples = recipe.batch_size * recipe.frames
+    return loader_processes(samples, recipe.num_workers, on_gpu=device.type != "cpu", processes=processes)
 
 
 def random_states() -> dict[str, Any]:

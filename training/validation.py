@@ -5,12 +5,15 @@ PA-MPJPE + PA-MPVPE; Procrustes alignment removes the rotation, so that the scor
 Reports in mm.
 """
 
+from contextlib import closing
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.clips import ClipDataset
 from ..data.loading.batches import loader
+from ..data.loading.processes import loader_processes
 from ..evaluation.metrics import point_errors, similarity_aligned
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS, UNKNOWN
@@ -33,18 +36,21 @@ def validate(
     Stage 2 adds root-relative mpjpe_mm, mpvpe_mm; the multi-frame network adds occlusion_accuracy over known finger
     labels. A prediction that is not finite scores infinity.
     """
-    batches = loader(samples, recipe.val_batch_size, rank=processes.rank, world=processes.world)
+    frames = recipe.val_batch_size * recipe.frames
+    workers = loader_processes(frames, recipe.num_workers, on_gpu=device.type != "cpu", processes=processes.world)
+    batches = loader(samples, recipe.val_batch_size, num_workers=workers, rank=processes.rank, world=processes.world)
     faces = torch.from_numpy(hand.faces.astype(np.int64)).to(device)
     training = network.training
     network.eval()
     totals: dict[str, np.ndarray] = {}
-    for batch in batches:
-        moved = to_device(batch, device, recipe.channels_last)
-        with torch.no_grad():
-            prediction, truth = network(moved["images"]), make_targets(moved, hand)
-            sums = _sums(prediction, truth, faces, recipe)
-        for name, pair in sums.items():
-            totals[name] = totals.get(name, np.zeros(2)) + pair
+    with closing(batches):
+        for batch in batches:
+            moved = to_device(batch, device, recipe.channels_last)
+            with torch.no_grad():
+                prediction, truth = network(moved["images"]), make_targets(moved, hand)
+                sums = _sums(prediction, truth, faces, recipe)
+            for name, pair in sums.items():
+                totals[name] = totals.get(name, np.zeros(2)) + pair
     network.train(training)
     names = sorted(totals)
     table = torch.tensor(np.stack([totals[name] for name in names]), dtype=torch.float64, device=device)

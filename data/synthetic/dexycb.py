@@ -63,7 +63,8 @@ def _plan_made_up(settings: SynthesizeSettings, root: Path) -> list[Callable[[],
             write_subject(root, choice.subject, rig, subject_betas(settings.seed, choice.subject))
         place = DexYCBPlace(root, choice.subject, choice.name, cameras)
         stage = "entry" if settings.frames >= 60 else STAGES[order % len(STAGES)]
-        stage = "gestures" if settings.handling == "gestures" else stage
+        if settings.handling == "gestures" or (settings.handling == "mixed" and order % 2):
+            stage = "gestures"
         tasks.append(partial(record, place, choice, settings.frames, stage, settings.seed))
     return tasks
 

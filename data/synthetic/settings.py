@@ -10,7 +10,8 @@ from pathlib import Path
 class SynthesizeSettings:
     """What to write. `out` is the dataset's root itself; `sequences` counts recordings, `cameras` views of each.
 
-    handling: "lift" reaches, grasps and lifts; "gestures" shows gestures behind a stack of objects (`motion.gestures`).
+    handling: "lift" reaches, grasps and lifts; "gestures" shows gestures behind a stack of objects (`motion.gestures`);
+    "mixed" does one and the other by turns.
     motion: npz of real trajectories to replay (DexYCB layout only), every `motion_step`-th frame. workers: processes,
     default one per usable core. overwrite: replace `out`, if it is a tree made by this module.
     """

@@ -24,12 +24,13 @@ Table = tuple[str, list[str], list[list[Any]]]
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with its own text: plots as SVG, pictures as (caption, data URI)."""
+    """A part of the page with its own text: plots as SVG, pictures as (caption, data URI), a table as header, rows."""
 
     title: str
     text: str = ""
     plots: Sequence[str] = ()
     pictures: Sequence[tuple[str, str]] = ()
+    table: tuple[Sequence[str], Sequence[Sequence[str]]] | None = None
 
 
 @dataclass(frozen=True)

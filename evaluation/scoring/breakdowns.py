@@ -8,10 +8,10 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hand.parts import CAUSES, FINGER_JOINTS, FINGERS, UNKNOWN
+from ...hand.parts import CAUSES, FINGERS, UNKNOWN
 from .facts import FrameFacts
 from .scores import FrameScores
-from .summary import average, in_mm, occlusion_by_output
+from .summary import average, finger_errors, hidden_now, in_mm, occlusion_by_output
 from .temporal import HIDDEN, NEVER, VISIBLE, frames_since_change
 
 Row = dict[str, float | int | None]
@@ -35,6 +35,7 @@ def break_down(scores: FrameScores, facts: FrameFacts) -> dict[str, dict]:
             }
             for i, finger in enumerate(FINGERS)
         }
+        found["window"] = by_window(scores, facts)
         found |= by_time(scores, facts)
     fraction = facts.visible_fraction[:, :5]
     found["visible_fraction"] = by_fraction(scores, fraction)
@@ -70,8 +71,8 @@ def one_finger(chosen: NDArray, finger: int) -> NDArray[np.bool_]:
 
 def finger_row(scores: FrameScores, chosen: NDArray) -> Row:
     """Joint errors of the chosen fingers: `chosen` (N, 5) bool of thumb .. little in every frame."""
-    raw = np.stack([scores.joint_errors[:, list(joints)].mean(1) for joints in FINGER_JOINTS], 1)
-    aligned = np.stack([scores.joint_errors_pa[:, list(joints)].mean(1) for joints in FINGER_JOINTS], 1)
+    raw = finger_errors(scores.joint_errors)
+    aligned = finger_errors(scores.joint_errors_pa)
     return {"fingers": int(chosen.sum()), "mpjpe_mm": in_mm(raw[chosen]), "pa_mpjpe_mm": in_mm(aligned[chosen])}
 
 
@@ -83,6 +84,16 @@ def by_fraction(scores: FrameScores, fraction: NDArray) -> dict[str, Row]:
         if chosen.any():
             found[f"{low:.0%} to {high:.0%}"] = finger_row(scores, chosen)
     return found
+
+
+def by_window(scores: FrameScores, facts: FrameFacts) -> dict[str, Row]:
+    """Fingers by what the frame's window shows of them: now, only in a past frame, in none of its frames."""
+    rows = {
+        "visible now": finger_row(scores, scores.occluded[:, :5] == VISIBLE),
+        "hidden now, seen earlier": finger_row(scores, hidden_now(scores, facts, seen=True)),
+        "hidden now and earlier": finger_row(scores, hidden_now(scores, facts, seen=False)),
+    }
+    return {name: values for name, values in rows.items() if values["fingers"]}
 
 
 def by_time(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, Row]]:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.clips import ClipStore
+from ...data.clips import ClipStore, window_of
+from ...data.loading.windows import window_positions
 from ...data.readers.dexycb_splits import YCB_NAMES
+from ...hand.parts import FINGERS, UNKNOWN
 from .confidence import recordings
+from .temporal import HIDDEN, VISIBLE
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,8 @@ class FrameFacts:
 
     sequence, recording (N,) str; number, dataset_index (N,) int64; visible_fraction (N, 6) of thumb .. little and palm,
     cause (N, 6) uint8 (0 nothing hidden, 1 object, 2 own hand, 3 image border, 255 unknown); joints (N, 21, 3) m, true,
-    relative to the wrist in the hand's own side, NaN unknown; root (N, 3) m; groups title -> (N,) values.
+    relative to the wrist in the hand's own side, NaN unknown; root (N, 3) m; seen_earlier as `seen_earlier` gives it;
+    groups title -> (N,) values.
     """
 
     sequence: NDArray
@@ -27,6 +31,7 @@ class FrameFacts:
     cause: NDArray[np.uint8]
     joints: NDArray
     root: NDArray
+    seen_earlier: NDArray[np.uint8]
     groups: dict[str, NDArray]
 
     @classmethod
@@ -44,8 +49,27 @@ class FrameFacts:
             cause=index["cause"][rows],
             joints=index["joints"][rows].astype(np.float64) - root[:, None],
             root=root,
+            seen_earlier=seen_earlier(store)[rows],
             groups=group_frames(store, rows, keys),
         )
+
+
+def seen_earlier(store: ClipStore) -> NDArray[np.uint8]:
+    """Was a finger visible in a past frame of the frame's window: (frames of the store, 5) 1 yes, 0 no, 255 unknown.
+
+    The window is the dataset's, whatever network is scored, so that networks can be compared on the same fingers.
+    """
+    index, window = store.index, window_of(store.dataset, train=False)
+    label = index["occluded"][:, : len(FINGERS)]
+    sequence, number = index["sequence_id"], index["frame"]
+    found = np.full(label.shape, UNKNOWN, np.uint8)
+    starts = np.flatnonzero(np.diff(sequence, prepend=-1))
+    for rows in np.split(np.arange(len(sequence)), starts[1:]):
+        numbers = number[rows]
+        past = np.array([window_positions(numbers, i, window)[1:] for i in range(len(rows))])
+        earlier = label[rows[past]] if len(rows) else np.empty((0, len(window) - 1, len(FINGERS)))
+        found[rows] = np.where((earlier == VISIBLE).any(1), 1, np.where((earlier == HIDDEN).all(1), 0, UNKNOWN))
+    return found
 
 
 def group_frames(store: ClipStore, rows: NDArray[np.int64], keys: NDArray) -> dict[str, NDArray]:

@@ -6,12 +6,12 @@ Lengths leave this module in millimetres (2D errors in pixels, angles in degrees
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hand.parts import FINGERS, LABEL_OF_OUTPUT, OUTPUTS, UNKNOWN, VERTICES
+from ...hand.parts import FINGER_JOINTS, FINGERS, LABEL_OF_OUTPUT, OUTPUTS, UNKNOWN, VERTICES
 from .. import metrics
 from .confidence import bootstrap_interval
 from .facts import FrameFacts
 from .scores import FrameScores
-from .temporal import smoothness
+from .temporal import HIDDEN, smoothness
 
 MM = 1000.0
 
@@ -66,7 +66,8 @@ def summarise(scores: FrameScores, facts: FrameFacts) -> dict[str, float | int |
     }
     rotation = average(scores.rotation_errors)
     table["orientation_deg"] = None if rotation is None else float(np.degrees(rotation))
-    return table | smoothness_metrics(scores, facts) | occlusion_metrics(scores)
+    window = {name: average(values) for name, values in window_values(scores, facts).items()}
+    return table | window | smoothness_metrics(scores, facts) | occlusion_metrics(scores)
 
 
 def smoothness_metrics(scores: FrameScores, facts: FrameFacts) -> dict[str, float | None]:
@@ -81,7 +82,31 @@ def smoothness_metrics(scores: FrameScores, facts: FrameFacts) -> dict[str, floa
     return {name: in_mm(value) for name, value in zip(names, values, strict=True)}
 
 
-def frame_values(scores: FrameScores) -> dict[str, NDArray]:
+def finger_errors(errors: NDArray) -> NDArray[np.float64]:
+    """Mean error of each finger's four joints: (N, 21) -> (N, 5), thumb .. little."""
+    return np.stack([errors[:, list(joints)].mean(1) for joints in FINGER_JOINTS], 1)
+
+
+def hidden_now(scores: FrameScores, facts: FrameFacts, *, seen: bool) -> NDArray[np.bool_]:
+    """(N, 5) fingers hidden in their frame that were `seen` in a past frame of its window, or in none of them."""
+    return (scores.occluded[:, :5] == HIDDEN) & (facts.seen_earlier == int(seen))
+
+
+def window_values(scores: FrameScores, facts: FrameFacts) -> dict[str, NDArray]:
+    """Aligned error (N,) mm of the hidden fingers of each frame, by what its window shows of them; NaN without any.
+
+    What a multi-frame network is for: the first of the two is where a past frame can help, the second where it cannot.
+    """
+    errors = finger_errors(scores.joint_errors_pa) * MM
+    found = {}
+    for name, seen in (("pa_mpjpe_seen_earlier_mm", True), ("pa_mpjpe_never_seen_mm", False)):
+        chosen = hidden_now(scores, facts, seen=seen) & np.isfinite(errors)
+        total = np.where(chosen, errors, 0.0).sum(1)
+        found[name] = np.where(chosen.any(1), total / np.maximum(chosen.sum(1), 1), np.nan)
+    return found
+
+
+def frame_values(scores: FrameScores, facts: FrameFacts) -> dict[str, NDArray]:
     """One value (N,) per frame of the metrics that are means over frames, in the units of metrics.json."""
     right = (scores.occluded_probability[:, :5] > 0.5) == (scores.occluded[:, :5] == 1)
     known = (scores.occluded[:, :5] != UNKNOWN) & np.isfinite(scores.occluded_probability[:, :5])
@@ -101,13 +126,13 @@ def frame_values(scores: FrameScores) -> dict[str, NDArray]:
         "joints_2d_px": scores.joint_errors_2d.mean(1),
         "orientation_deg": np.degrees(scores.rotation_errors),
         "occlusion_accuracy": np.where(known.any(1), share, np.nan),
-    }
+    } | window_values(scores, facts)
 
 
 def intervals(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, float]]:
     """95 % bootstrap intervals over recordings of every mean over frames: name -> {"low", "high"}."""
     found = {}
-    for name, values in frame_values(scores).items():
+    for name, values in frame_values(scores, facts).items():
         interval = bootstrap_interval(values, facts.recording)
         if interval is not None:
             found[name] = {"low": interval[0], "high": interval[1]}

@@ -6,6 +6,7 @@ Where the file system cannot exchange two folders in one step (`durable.exchange
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from ...durable import building, follow, replace, sweep_attempts
 from ...errors import InputError
 
 CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+SYNTHETIC = Path(__file__).parent / "synthetic"
+"""The checkpoint that comes with the package, packed (`checkpoints.synthetic`); its name alone asks for it, too."""
 
 
 def _previous(target: Path) -> Path:
@@ -24,13 +28,15 @@ def _previous(target: Path) -> Path:
 def find_folder(path: Path) -> Path | None:
     """The checkpoint folder at `path`, or None where `path` is a file or nothing.
 
-    Raises InputError for other folders.
+    `synthetic`, where nothing else has that name, is the folder in the package. Raises InputError for other folders.
     """
     if (path / CONFIG).is_file():
         return path
+    if path == Path(SYNTHETIC.name) and not path.exists():
+        return SYNTHETIC
     if not path.exists() and (_previous(path) / CONFIG).is_file():
         return _previous(path)
-    if path.name in (CONFIG, "model.safetensors") and (path.parent / CONFIG).is_file():
+    if path.name in (CONFIG, WEIGHTS) and (path.parent / CONFIG).is_file():
         return path.parent
     if path.is_dir():
         inside = sorted(child.name for child in path.iterdir() if (child / CONFIG).is_file())
@@ -53,3 +59,9 @@ def replace_folder(target: Path) -> Iterator[Path]:
     with building(target) as temporary:
         yield temporary
         replace(temporary, target, aside=_previous(target))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

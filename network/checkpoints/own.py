@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -20,13 +19,13 @@ from ...errors import InputError, brief, one_line
 from ...untrusted import read_json
 from ..h2onet import H2ONet
 from ..prediction import NetworkConfig
-from .folder import CONFIG, find_folder
+from .folder import CONFIG, SYNTHETIC, WEIGHTS, find_folder
 from .official import check_finite
+from .synthetic import unpack_tensors
 from .torch_files import LARGEST
 
 FORMAT = "h2onet-checkpoint"
 FORMAT_VERSION = 1
-WEIGHTS = "model.safetensors"
 _LARGEST_CONFIG = 2**20
 
 
@@ -77,7 +76,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             " checkpoint"
         ) from error
     check_finite(path, tensors)
-    return tensors
+    return unpack_tensors(tensors) if folder == SYNTHETIC else tensors
 
 
 def require_folder(path: Path) -> Path:
@@ -110,9 +109,3 @@ def config_json(model: H2ONet, weights_sha256: str, metadata: Mapping[str, Any] 
         },
         "metadata": dict(metadata or {}),
     }
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

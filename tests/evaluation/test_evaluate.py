@@ -208,3 +208,28 @@ def test_compare_pairs_frames_and_refuses_unlike_protocols(
     assert forced.recordings == 0 and "not the same protocol: frames 22 against 3" in str(forced)
     with pytest.raises(InputError, match="expected a folder that h2o evaluate wrote"):
         compare(single[0], tmp_path)
+
+
+def test_the_page_compares_with_another_evaluation_of_the_same_frames(
+    single: tuple[Path, dict], store: Path, make_store, make_checkpoint, tmp_path: Path
+) -> None:
+    out = tmp_path / "multi"
+    metrics = evaluate_clips(make_checkpoint(3), store, out, against=single[0])
+    page = (out / "report.html").read_text()
+    section = page[page.index("Against another evaluation") :]
+    for title, key in (("PA-MPJPE, mm", "pa_mpjpe_mm"), ("seen earlier in the window", "pa_mpjpe_seen_earlier_mm")):
+        cells = re.findall(r"<td>(.*?)</td>", section[section.index(title) :].split("</tr>")[0])
+        assert cells[:2] == [f"{single[1][key]:.4f}", f"{metrics[key]:.4f}"], title
+        assert cells[2] == f"{metrics[key] - single[1][key]:+.3f}" and " to " in cells[3], title
+    assert "paired over 2 recordings" in section
+
+    other = make_store({"S1/R1/cam0": 3}, seed=5)
+    with pytest.raises(InputError, match=r"not measured as this evaluation: .*frames_sha256"):
+        evaluate_clips(make_checkpoint(), other, tmp_path / "other", against=single[0])
+    with pytest.raises(InputError, match="expected a folder that h2o evaluate wrote"):
+        evaluate_clips(make_checkpoint(), store, tmp_path / "other", against=tmp_path)
+    assert not (tmp_path / "other").exists()
+
+
+def test_processes_that_decode_the_clips_change_no_score(single: tuple[Path, dict], store, make_checkpoint, tmp_path):
+    assert evaluate_clips(make_checkpoint(), store, tmp_path, num_workers=2, report=False) == single[1]

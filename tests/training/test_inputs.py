@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from h2onet.data.loading import processes
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_arrays
 from h2onet.hand.standin.arrays import write_mano_pickles
 from h2onet.network.checkpoint import read_metadata
-from h2onet.training import chains, machine
+from h2onet.training import chains
 from h2onet.training import recipe as recipe_module
 from h2onet.training.chains import Stage, train_all
 from h2onet.training.loop import train
@@ -152,13 +153,13 @@ def test_loader_processes_fit_into_shared_memory(monkeypatch, caplog, tmp_path):
     class Room:
         f_bavail, f_frsize = 64 * 2**10, 1024  # 64 MiB, as a container has by default
 
-    monkeypatch.setattr(machine.os, "statvfs", lambda path: Room)
-    monkeypatch.setattr(machine, "SHARED_MEMORY", str(tmp_path))
-    assert machine.fit_shared_memory(8, 1_000_000) == 8 and not caplog.text
-    assert machine.fit_shared_memory(8, 32 * 3 * machine.FRAME_BYTES) == 0
-    assert machine.fit_shared_memory(8, 4 * 3 * machine.FRAME_BYTES) == 7
-    assert machine.fit_shared_memory(8, 4 * 3 * machine.FRAME_BYTES, processes=2) == 3
+    monkeypatch.setattr(processes.os, "statvfs", lambda path: Room)
+    monkeypatch.setattr(processes, "SHARED_MEMORY", str(tmp_path))
+    assert processes.fit_shared_memory(8, 1_000_000) == 8 and not caplog.text
+    assert processes.fit_shared_memory(8, 32 * 3 * processes.FRAME_BYTES) == 0
+    assert processes.fit_shared_memory(8, 4 * 3 * processes.FRAME_BYTES) == 7
+    assert processes.fit_shared_memory(8, 4 * 3 * processes.FRAME_BYTES, processes=2) == 3
     assert len(caplog.records) == 3 and "--shm-size" in caplog.records[0].message
     assert "room for 64 MB, 8 loader processes need 483 MB: 0 are started" in caplog.records[0].message
-    monkeypatch.setattr(machine, "SHARED_MEMORY", str(tmp_path / "none"))
-    assert machine.fit_shared_memory(8, 10**9) == 8
+    monkeypatch.setattr(processes, "SHARED_MEMORY", str(tmp_path / "none"))
+    assert processes.fit_shared_memory(8, 10**9) == 8

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from h2onet.evaluation.scoring.breakdowns import break_down, by_fraction, by_time, reliability
+from h2onet.evaluation.scoring.breakdowns import break_down, by_fraction, by_time, by_window, reliability
 from h2onet.evaluation.scoring.confidence import bootstrap_interval
 from h2onet.evaluation.scoring.facts import FrameFacts
 from h2onet.evaluation.scoring.scores import FrameScores
@@ -50,6 +50,7 @@ def frame_facts(frames: int, **changes: np.ndarray) -> FrameFacts:
         "cause": np.zeros((frames, 6), np.uint8),
         "joints": np.zeros((frames, 21, 3)),
         "root": np.zeros((frames, 3)),
+        "seen_earlier": np.ones((frames, 5), np.uint8),
         "groups": {},
     }
     return FrameFacts(**fields | changes)
@@ -61,7 +62,7 @@ def test_every_key_has_its_own_number() -> None:
     lengths |= {"mpvpe": 14, "pa_mpvpe": 15, "proper_pa_mpvpe": 16}
     expected = {f"{name}_mm": value for name, value in lengths.items()}
     expected |= {"f_5": 0.1, "f_15": 0.2, "pa_f_5": 0.3, "pa_f_15": 0.4, "orientation_deg": 17, "joints_2d_px": 18}
-    per_frame = frame_values(frame_scores(4))
+    per_frame = frame_values(frame_scores(4), frame_facts(4))
     for name, value in expected.items():
         assert table[name] == pytest.approx(value), name
         assert per_frame[name] == pytest.approx(np.full(4, value)), name
@@ -163,6 +164,28 @@ def test_error_after_reappearance_is_that_of_the_finger_and_the_frame() -> None:
     }
     two = frame_facts(20, sequence=np.repeat(["a", "b"], [5, 15]))  # another sequence forgets
     assert "1 to 3 frames" not in by_time(scores, two)["after_reappearance"]
+
+
+def test_hidden_fingers_are_told_apart_by_what_the_window_shows_of_them() -> None:
+    """Thumb and index are hidden in both frames; the thumb was seen before the first, the index never, nothing else."""
+    labels = np.zeros((2, 7), np.uint8)
+    labels[:, :2] = 1
+    labels[1, 4] = UNKNOWN
+    seen = np.array([[1, 0, 1, 0, UNKNOWN], [UNKNOWN, 0, 1, 0, 1]], np.uint8)
+    errors = np.zeros((2, 21))
+    errors[:, 1:5], errors[:, 5:9] = 0.004, [[0.006] * 4, [0.008] * 4]
+    scores, facts = frame_scores(2, occluded=labels, joint_errors_pa=errors), frame_facts(2, seen_earlier=seen)
+    rows = by_window(scores, facts)
+    assert rows["hidden now, seen earlier"] == {"fingers": 1, "mpjpe_mm": 10.0, "pa_mpjpe_mm": pytest.approx(4.0)}
+    assert rows["hidden now and earlier"] == {"fingers": 2, "mpjpe_mm": 10.0, "pa_mpjpe_mm": pytest.approx(7.0)}
+    assert rows["visible now"]["fingers"] == 5
+    table, per_frame = summarise(scores, facts), frame_values(scores, facts)
+    assert table["pa_mpjpe_seen_earlier_mm"] == pytest.approx(4.0)
+    assert table["pa_mpjpe_never_seen_mm"] == pytest.approx(7.0)
+    np.testing.assert_allclose(per_frame["pa_mpjpe_seen_earlier_mm"], [4.0, np.nan])
+    np.testing.assert_allclose(per_frame["pa_mpjpe_never_seen_mm"], [6.0, 8.0])
+    unlabelled = summarise(frame_scores(2, occluded=np.full((2, 7), UNKNOWN, np.uint8)), facts)
+    assert unlabelled["pa_mpjpe_seen_earlier_mm"] is None and unlabelled["pa_mpjpe_never_seen_mm"] is None
 
 
 def test_fingers_are_grouped_by_what_is_visible_of_them() -> None:
