@@ -20,7 +20,7 @@ from learning import Stage, argument_parser, describe, history, make_data, train
 
 HANDLINGS = ("lift", "gestures")
 LIFT = (Stage("single-stage1", "demo-single-stage1", None, 6),)
-BOTH = (Stage("single-stage2", "demo-single-stage2", "single-stage1", 11),)
+BOTH = (Stage("single-stage2", "demo-single-stage2", "single-stage1", 8),)
 SCORES = ("pa_mpjpe_mm", "pa_mpvpe_mm", "mpjpe_mm", "orientation_deg")
 
 

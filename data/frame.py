@@ -38,6 +38,20 @@ class ObjectPose:
 
 
 @dataclass(frozen=True, eq=False)
+class OtherHand:
+    """Another hand in the picture, which hides like an object: its mesh, or the pose of its side's model.
+
+    Units and frames as `Frame`: vertices (778, 3) m, or mano_pose (48,), mano_shape (10,) and translation (3,).
+    """
+
+    side: str
+    vertices: np.ndarray | None = None
+    mano_pose: np.ndarray | None = None
+    mano_shape: np.ndarray | None = None
+    translation: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One photograph with its annotation. Fields that the dataset does not give for this frame are None.
 
@@ -63,6 +77,7 @@ class Frame:
     box: np.ndarray | None = None  # (4,) float64 px
     objects: tuple[ObjectPose, ...] = ()
     grasped: int = -1
+    others: tuple[OtherHand, ...] = ()
     hand_mask: np.ndarray | None = None  # (height, width) bool
     vertices: np.ndarray | None = None  # (778, 3) float64 m, where the dataset releases meshes instead of poses
     width: int = PHOTO_SIZE[0]

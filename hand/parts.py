@@ -21,8 +21,9 @@ PALM = 5
 NOTHING = 255
 UNKNOWN = 255
 
-CAUSES = ("none", "object", "own hand", "outside the image")
-"""Why a part is hidden, by code: 0 nothing is hidden, 1 an object, 2 the hand itself, 3 the border of the image."""
+CAUSES = ("none", "object", "own hand", "outside the image", "other hand")
+"""Why a part is hidden, by code: 0 nothing is hidden, 1 an object, 2 the hand itself, 3 the border of the image, 4
+another hand."""
 
 OUTPUTS = (*FINGERS, "global")
 """What the network's six occlusion outputs speak of, in order; it has none for the palm."""

@@ -13,14 +13,16 @@ import numpy as np
 
 from ..data.frame import Failure, Frame
 from ..errors import InputError
-from ..hand.parts import CAUSES, LABELS, PARTS, UNKNOWN
+from ..hand.parts import LABELS, PARTS, UNKNOWN
 from ..hand.skinning import SkinnedHand
 from ..hand.zbuffer import viewport_of
+from .area import HandArea, hand_area
 from .hiding import depth_of_objects, objects_at
 from .objects import ObjectLibrary
 from .occlusion import (
     DEPTH_TOLERANCE,
     JOINT_SKIN,
+    NO_HANDS,
     RULES,
     AuthorsLabel,
     DepthLabel,
@@ -32,7 +34,7 @@ from .occlusion import (
     pixels_that_count,
     silhouette_iou,
 )
-from .pose import Hands, Posed, pose_frames, problem_of
+from .pose import Hands, Posed, other_mesh, pose_frames, problem_of
 from .raster import NEAR, Mesh, Renderer, View
 
 JOINTS_FAR_OFF = 0.1
@@ -48,8 +50,11 @@ class FrameLabels:
     labelled: (N,) bool, the h2onet rule was applied. occluded: (N, 7) uint8 by that rule, 255 unknown.
     visible_vertices: (N, 6) int32 by that rule, -1 unknown.
     By the depth rule: visible_fraction (N, 6) float32, hidden_fraction (N, 6, 3) float32 by object, own hand and image
-    border (with visible_fraction they sum to 1), NaN unknown; cause (N, 6) uint8 and joint_visible (N, 21) uint8, 255
-    unknown; camera_facing (N, 6) int32, the number of vertices that those fractions are of, -1 unknown.
+    border, other_hand_fraction (N, 6) float32 (together they sum to 1), NaN unknown; cause (N, 6) uint8 and
+    joint_visible (N, 21) uint8, 255 unknown; coco_visibility (N, 21) uint8, 2 visible, 1 hidden inside the image, 0
+    outside or unknown; camera_facing (N, 6) int32, the number of vertices that those fractions are of, -1 unknown.
+    Of the hand's silhouette (`area.HandArea`): hand_visible_area (N,) float32, hand_hidden_area (N, 3) float32 by
+    object, other hand and image border, object_visible_area (N,) float32; NaN unknown.
     mask_iou: (N,) float32, agreement of rendered and dataset hand, NaN unknown. joints_off: (N,) float32 m, mean
     distance of the dataset's joints from the posed hand's, NaN unknown or where the dataset gives meshes.
     failures: (row, Failure) of frames that could not be labelled. missing_objects: (row, name) of objects without a
@@ -64,6 +69,11 @@ class FrameLabels:
     cause: np.ndarray
     camera_facing: np.ndarray
     joint_visible: np.ndarray
+    other_hand_fraction: np.ndarray
+    coco_visibility: np.ndarray
+    hand_visible_area: np.ndarray
+    hand_hidden_area: np.ndarray
+    object_visible_area: np.ndarray
     mask_iou: np.ndarray
     joints_off: np.ndarray
     failures: tuple[tuple[int, Failure], ...] = ()
@@ -78,10 +88,15 @@ def _unknown(count: int) -> dict[str, np.ndarray]:
         "occluded": np.full((count, len(LABELS)), UNKNOWN, np.uint8),
         "visible_vertices": np.full((count, parts), -1, np.int32),
         "visible_fraction": np.full((count, parts), np.nan, np.float32),
-        "hidden_fraction": np.full((count, parts, len(CAUSES) - 1), np.nan, np.float32),
+        "hidden_fraction": np.full((count, parts, 3), np.nan, np.float32),
         "cause": np.full((count, parts), UNKNOWN, np.uint8),
         "camera_facing": np.full((count, parts), -1, np.int32),
         "joint_visible": np.full((count, 21), UNKNOWN, np.uint8),
+        "other_hand_fraction": np.full((count, parts), np.nan, np.float32),
+        "coco_visibility": np.zeros((count, 21), np.uint8),
+        "hand_visible_area": np.full(count, np.nan, np.float32),
+        "hand_hidden_area": np.full((count, 3), np.nan, np.float32),
+        "object_visible_area": np.full(count, np.nan, np.float32),
         "mask_iou": np.full(count, np.nan, np.float32),
         "joints_off": np.full(count, np.nan, np.float32),
     }
@@ -128,19 +143,37 @@ def label_frames(
                 arrays["occluded"][row] = label.occluded
                 arrays["visible_vertices"][row] = label.visible_vertices
             if "depth" in rules:
-                label, iou, absent = label_depth(frame, posed, i, hands, objects, renderer)
-                arrays["mask_iou"][row] = iou
-                missing += [(row, name) for name in absent]
-                if not absent:
-                    _write_depth(arrays, row, label)
+                found = label_depth(frame, posed, i, hands, objects, renderer)
+                arrays["mask_iou"][row] = found.mask_iou
+                missing += [(row, name) for name in found.absent]
+                if not found.absent:
+                    _write_depth(arrays, row, found)
     failures = tuple((row, Failure(frames[row].image, text)) for row, text in problems.items() if text)
     return FrameLabels(**arrays, failures=failures, missing_objects=tuple(missing))
 
 
-def _write_depth(arrays: dict[str, np.ndarray], row: int, label: DepthLabel) -> None:
+@dataclass(frozen=True, eq=False)
+class DepthResult:
+    """One frame by the rule "depth": the label, the shares of the silhouette, and what it rests on.
+
+    mask_iou: the mask agreement, NaN without a mask. absent: objects without a mesh, which label and shares ignore.
+    """
+
+    label: DepthLabel
+    area: HandArea
+    mask_iou: float
+    absent: list[str]
+
+
+def _write_depth(arrays: dict[str, np.ndarray], row: int, found: DepthResult) -> None:
+    label, area = found.label, found.area
     total = label.counts.sum(axis=1)
+    shares = label.counts[:, 1:] / np.maximum(total, 1)[:, None]
     arrays["visible_fraction"][row] = label.visible_fraction
-    arrays["hidden_fraction"][row] = label.counts[:, 1:] / np.maximum(total, 1)[:, None]
+    arrays["hidden_fraction"][row], arrays["other_hand_fraction"][row] = shares[:, :3], shares[:, 3]
+    arrays["coco_visibility"][row] = label.coco_visibility
+    arrays["hand_visible_area"][row], arrays["hand_hidden_area"][row] = area.visible, area.hidden
+    arrays["object_visible_area"][row] = area.before_objects
     arrays["cause"][row] = label.cause
     arrays["camera_facing"][row] = total
     arrays["joint_visible"][row] = label.joint_visible
@@ -160,25 +193,27 @@ def label_authors(frame: Frame, posed: Posed, i: int, hands: Hands, renderer: Re
 
 def label_depth(
     frame: Frame, posed: Posed, i: int, hands: Hands, objects: ObjectLibrary, renderer: Renderer
-) -> tuple[DepthLabel, float, list[str]]:
-    """Label one frame by the rule "depth".
-
-    Returns also the mask agreement (NaN without a mask) and the objects without a mesh, which the label then ignores.
-    """
+) -> DepthResult:
+    """Label one frame by the rule "depth"; i: the frame's place in `posed`."""
     model = hands.own(frame.side)
     points, vertices, joints = posed.own_2d[i], posed.own[i], posed.joints[i]
     all_points = np.concatenate([points, posed.joints_2d[i]])
     view = View(frame.intrinsics, frame.width, frame.height, viewport_of(all_points, frame.width, frame.height))
     placed, absent = objects_at(frame, view, objects, float(vertices[:, 2].max()))
-    hand = renderer.inverse_depth([Mesh(vertices, model.faces, points)], view)
+    mesh = Mesh(vertices, model.faces, points)
+    hand = renderer.inverse_depth([mesh], view)
+    second = [other_mesh(other, hands, frame.intrinsics) for other in frame.others]
+    others = renderer.inverse_depth(second, view) if second else NO_HANDS
     both = np.concatenate([vertices, joints])
     front = depth_of_objects(renderer, placed, view, hand, both, all_points, DEPTH_TOLERANCE)
     below = np.concatenate([np.full(len(vertices), DEPTH_TOLERANCE), JOINT_SKIN])
-    state = look(both, all_points, below, hand, front, view)
+    state = look(both, all_points, below, hand, front, view, others)
     facing = camera_facing(vertices, model.faces, _sense(model))
     label = depth_rule(state[: len(vertices)], facing, model.parts.vertex, state[len(vertices) :])
-    iou = float("nan") if frame.hand_mask is None else silhouette_iou(hand, front, view, frame.hand_mask)
-    return label, iou, absent
+    area = hand_area(renderer, mesh, view, hand, front, others)
+    covers = np.maximum(front, others) if second else front
+    iou = float("nan") if frame.hand_mask is None else silhouette_iou(hand, covers, view, frame.hand_mask)
+    return DepthResult(label, area, iou, absent)
 
 
 @lru_cache(maxsize=8)

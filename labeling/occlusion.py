@@ -36,6 +36,11 @@ first finger joints 20 mm; the other finger joints and fingertips 15 mm, about a
 fingertip counts as seen from both sides and a joint behind another finger does not."""
 
 
+NO_HANDS = np.empty((0, 0), np.float32)
+"""Inverse depths of other hands where there are none."""
+_COCO = np.array([2, 1, 1, 0, 1], np.uint8)  # by code of CAUSES
+
+
 @dataclass(frozen=True, eq=False)
 class AuthorsLabel:
     """occluded (7,) uint8 (six parts, global), visible_vertices (6,) int64, ratio = mask pixels / rendered pixels."""
@@ -49,16 +54,19 @@ class AuthorsLabel:
 class DepthLabel:
     """What the camera sees of each part and joint.
 
-    counts: (6, 4) int64, camera-facing vertices of each part that are visible, hidden by an object, hidden by the own
-      hand, outside the image (the order of CAUSES). visible_fraction: (6,) float32, visible / all four; 0 for 0/0.
+    counts: (6, 5) int64, camera-facing vertices of each part that are visible, hidden by an object, hidden by the own
+      hand, outside the image, hidden by another hand (the order of CAUSES). visible_fraction: (6,) float32, visible
+      / all five; 0 for 0/0.
     cause: (6,) uint8, the commonest reason, 0 when nothing is hidden; equal counts go to the first in that order.
-    joint_visible: (21,) uint8, 1 = visible.
+    joint_visible: (21,) uint8, 1 = visible. coco_visibility: (21,) uint8 as COCO flags keypoints: 0 outside the image,
+      1 inside and hidden, 2 visible.
     """
 
     counts: np.ndarray
     visible_fraction: np.ndarray
     cause: np.ndarray
     joint_visible: np.ndarray
+    coco_visibility: np.ndarray
 
 
 _vertices = types.Array(float64, 2, "C", readonly=True)
@@ -167,14 +175,15 @@ def camera_facing(vertices: np.ndarray, faces: np.ndarray, sense: float = 1.0) -
 
 @njit(
     types.void(
-        _vertices, _scalars, _scalars, _depth_image, _depth_image, int64, int64, int64, int64, float64, uint8[::1]
+        _vertices, _scalars, _scalars, _depth_image, _depth_image, _depth_image, int64, int64, int64, int64, float64,
+        uint8[::1],
     ),
-)
-def _look(points, z, below_hand, hand, objects, left, top, width, height, tolerance, out):
+)  # fmt: skip
+def _look(points, z, below_hand, hand, objects, others, left, top, width, height, tolerance, out):
     """State of every point, a code of CAUSES.
 
-    The first surface at the point's pixel hides the point when it is the object's and more than `tolerance` nearer, or
-    the hand's and more than `below_hand` nearer.
+    The first surface at the point's pixel hides the point when it is the object's or the other hand's and more than
+    `tolerance` nearer, or the hand's and more than `below_hand` nearer. An empty `others` is no other hand.
     """
     for i in range(points.shape[0]):
         u, v = points[i, 0], points[i, 1]
@@ -185,7 +194,11 @@ def _look(points, z, below_hand, hand, objects, left, top, width, height, tolera
         out[i] = 0
         if 0 <= row < hand.shape[0] and 0 <= column < hand.shape[1]:
             # Inverse depths: the larger is nearer, 0 is nothing.
-            if objects[row, column] > hand[row, column]:
+            other = others[row, column] if others.shape[0] > 0 else np.float32(0.0)
+            if other > objects[row, column] and other > hand[row, column]:
+                if other * (z[i] - tolerance) > 1.0:
+                    out[i] = 4
+            elif objects[row, column] > hand[row, column]:
                 if objects[row, column] * (z[i] - tolerance) > 1.0:
                     out[i] = 1
             elif hand[row, column] * (z[i] - below_hand[i]) > 1.0:
@@ -199,18 +212,19 @@ def look(
     hand: np.ndarray,
     objects: np.ndarray,
     view: View,
+    others: np.ndarray = NO_HANDS,
 ) -> np.ndarray:
     """(P,) uint8: why the camera does not see each point, as a code of CAUSES (0 = it sees the point).
 
     points: (P, 3) m, OpenCV camera; points_2d: (P, 2) px, projected; below_hand: (P,) m, how deep below the hand's own
-    surface a point may lie and still count as seen; hand, objects: (h, w) float32, inverse depths in the view's
-    viewport. Points outside the viewport but in the image are seen: the viewport must hold all that could hide
-    something.
+    surface a point may lie and still count as seen; hand, objects, others: (h, w) float32, inverse depths in the view's
+    viewport; an empty `others` is no other hand. Points outside the viewport but in the image are seen: the viewport
+    must hold all that could hide something.
     """
     out = np.empty(len(points), np.uint8)
     depths = np.ascontiguousarray(points[:, 2])
     corner = view.viewport[:2]
-    _look(points_2d, depths, below_hand, hand, objects, *corner, view.width, view.height, DEPTH_TOLERANCE, out)
+    _look(points_2d, depths, below_hand, hand, objects, others, *corner, view.width, view.height, DEPTH_TOLERANCE, out)
     return out
 
 
@@ -235,7 +249,7 @@ def depth_rule(
     fraction = (counts[:, 0] / np.maximum(total, 1)).astype(np.float32)
     hidden = counts[:, 1:]
     cause = np.where(hidden.any(axis=1), hidden.argmax(axis=1) + 1, 0).astype(np.uint8)
-    return DepthLabel(counts, fraction, cause, (joint_state == 0).astype(np.uint8))
+    return DepthLabel(counts, fraction, cause, (joint_state == 0).astype(np.uint8), _COCO[joint_state])
 
 
 @njit(types.UniTuple(int64, 2)(_depth_image, _depth_image, types.Array(types.boolean, 2, "A", readonly=True)))

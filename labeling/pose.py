@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from numba import boolean, float64, types
 
-from ..data.frame import Frame
+from ..data.frame import Frame, OtherHand
 from ..errors import InputError
 from ..hand.arrays import load_arrays
 from ..hand.camera import project
 from ..hand.rotations import mirror_pose
 from ..hand.skinning import SkinnedHand
 from ..jit import njit
+from .raster import Mesh
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 FARTHEST = 50.0
@@ -106,6 +107,18 @@ def pose_frames(frames: Sequence[Frame], hands: Hands, left_too: bool = True) ->
     return Posed(authors, own, joints, authors_2d, own_2d, joints_2d, joints_off)
 
 
+def other_mesh(other: OtherHand, hands: Hands, intrinsics: np.ndarray) -> Mesh:
+    """The mesh of another hand in the picture, which passed `problem_of`; InputError when its model is missing."""
+    model = hands.own(other.side)
+    if other.vertices is not None:
+        vertices = np.ascontiguousarray(other.vertices, np.float64)
+    else:
+        pose, shape, translation = other.mano_pose, other.mano_shape, other.translation
+        assert pose is not None and shape is not None and translation is not None
+        vertices = model.pose(pose[None].astype(np.float64), shape[None].astype(np.float64))[0][0] + translation
+    return Mesh(vertices, model.faces, project(vertices, np.asarray(intrinsics, np.float64)))
+
+
 def _distance(joints: np.ndarray, expected: np.ndarray) -> float:
     """Mean distance, m, of joints (21, 3) from other joints, or of their middle from that of a mesh (V, 3)."""
     if len(joints) != len(expected):
@@ -155,6 +168,9 @@ def problem_of(frame: Frame, needs_mask: bool = True) -> str | None:
             return f"{field}: expected {' x '.join(map(str, shape))} finite numbers, found {found}"
         if value is not None and shape[-1] == 3 and (far := np.abs(value).max()) > FARTHEST:
             return f"{field}: expected metres, at most {FARTHEST:g} from the camera, found {far:g}: millimetres?"
+    for other in frame.others:
+        if problem := _other_problem(other):
+            return f"other hand: {problem}"
     for item in frame.objects:
         if np.shape(item.pose) != (3, 4) or not np.isfinite(item.pose).all():
             return f"pose of object {item.name}: expected 3 x 4 finite numbers, found NaN, infinity or another shape"
@@ -164,6 +180,21 @@ def problem_of(frame: Frame, needs_mask: bool = True) -> str | None:
         return "hand mask: expected the dataset's segmentation, found none"
     if frame.hand_mask is not None and frame.hand_mask.shape != (frame.height, frame.width):
         return f"hand mask: expected {frame.height} x {frame.width} px, found {frame.hand_mask.shape}"
+    return None
+
+
+def _other_problem(other: OtherHand) -> str | None:
+    """What is wrong with another hand of a frame, None where nothing is."""
+    if other.side not in ("right", "left"):
+        return f"side: expected right or left, found {other.side!r}"
+    fields = {"mano_pose": (48,), "mano_shape": (10,), "translation": (3,)}
+    for field, shape in {"vertices": (778, 3)}.items() if other.vertices is not None else fields.items():
+        value = getattr(other, field)
+        if value is None or value.shape != shape or not np.isfinite(value).all():
+            found = "none" if value is None else f"shape {value.shape}" if value.shape != shape else "NaN or infinity"
+            return f"{field}: expected {' x '.join(map(str, shape))} finite numbers, found {found}"
+        if shape[-1] == 3 and (far := np.abs(value).max()) > FARTHEST:
+            return f"{field}: expected metres, at most {FARTHEST:g} from the camera, found {far:g}: millimetres?"
     return None
 
 

@@ -21,6 +21,7 @@ from ..data.frame import FRAME_FAULTS, CameraSequence, Failure, Frame, Unannotat
 from ..data.labels import LabelStore, empty_columns
 from ..data.readers.dexycb_splits import YCB_NAMES
 from ..data.readers.ho3d_masks import CHANNELS, channel_counts, mask_files, read_channels
+from ..data.stores.columns import LATER_COLUMNS
 from ..data.stores.records import Rows
 from ..data.stores.sequences import SequenceStore
 from ..errors import InputError
@@ -48,6 +49,7 @@ LABEL_COLUMNS = (
     "hidden_fraction",
     "cause",
     "joint_visible",
+    *LATER_COLUMNS,
     "mask_iou",
 )
 """Columns that the rules fill, named alike in `FrameLabels` and labels.zarr."""

@@ -15,6 +15,7 @@ import pytest
 import zarr
 from h2onet.data.clips import ClipDataset, ClipStore, verify
 from h2onet.data.labels import LabelStore
+from h2onet.data.stores.columns import LABEL_COLUMNS, LATER_COLUMNS
 from h2onet.evaluation.compare import compare
 from h2onet.evaluation.evaluate import evaluate_clips
 from h2onet.hand.standin.arrays import write_mano_pickles
@@ -42,6 +43,10 @@ def test_labels_are_what_plain_zarr_reads_and_what_their_json_says(old: Path):
     assert len(labels) == 9
     for name, array in plain.arrays():
         assert np.array_equal(labels[name], array[:], equal_nan=array.dtype.kind == "f"), name
+    for name in LATER_COLUMNS:  # unknown, in the index and in every sequence
+        rows, _ = labels.store.read(labels.sequences[0], LABEL_COLUMNS)
+        for values in (labels[name], labels.index.part(name, 0, 9), rows[name]):
+            assert np.isnan(values).all() if values.dtype.kind == "f" else (values == 0).all(), name
     files = sorted((old / "json").rglob("occ_*.json"))
     said = sorted(tuple(json.loads(path.read_text()).values()) for path in files)
     assert said == sorted(tuple(row) for row in labels["occluded"].tolist())
@@ -53,6 +58,7 @@ def test_clips_are_whole_and_their_crops_are_read(old: Path):
     store = ClipStore.open(old / "clips.zarr")
     for name, array in plain.arrays():
         assert np.array_equal(store.index[name], array[:], equal_nan=array.dtype.kind == "f"), name
+    assert np.isnan(store.index["hand_visible_area"]).all() and store.index["hand_hidden_area"].shape == (9, 3)
     samples = ClipDataset(old / "clips.zarr")
     assert len(samples) == 9 and np.ptp(samples[0]["images"]) > 0.5
 

@@ -17,7 +17,17 @@ import zarr
 
 from ... import durable
 from ...errors import InputError
-from .columns import CLIP_BOUNDS, CLIP_COLUMNS, SEQUENCE_ID, Schema, check_table, check_values, known_schema
+from .columns import (
+    CLIP_BOUNDS,
+    CLIP_COLUMNS,
+    LATER_COLUMNS,
+    SEQUENCE_ID,
+    Schema,
+    check_table,
+    check_values,
+    known_schema,
+    unknown_column,
+)
 from .keys import check_keys
 from .records import Rows, rows_length
 from .sequence_folder import check_fields
@@ -32,7 +42,7 @@ class ClipIndex(Mapping[str, np.ndarray]):
         """`attrs` are the checked attributes of the index. InputError unless its columns are those of a clips.zarr."""
         self.path = path
         self._columns, self._sequences = attrs["columns"], len(attrs["sequences"])
-        self._open: Rows = {}
+        self._frames, self._open = attrs["frames"], Rows()
         found = {name: (entry["dtype"], tuple(entry["shape"][1:])) for name, entry in self._columns.items()}
         check_table(path, found, known_schema(found, INDEX_COLUMNS))
         for name, entry in self._columns.items():
@@ -43,6 +53,8 @@ class ClipIndex(Mapping[str, np.ndarray]):
                 )
 
     def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._open and name in LATER_COLUMNS and name not in self._columns:
+            self._open[name] = unknown_column(name, self._frames)
         if name not in self._open:
             values = self._map(name)
             check_values(str(self.path / name), name, values, CLIP_BOUNDS, self._sequences)
@@ -103,7 +115,8 @@ def write_index(store: IndexSource, keys: Iterable[str], attrs: Mapping[str, Any
                 frames = rows_length(rows)
                 attempt = {"attempt": sequence["attempt"]} if "attempt" in sequence else {}
                 entries.append({"key": key, "frames": frames, "sha256": sequence["sha256"], **attempt})
-                for name, values in {"sequence_id": np.full(frames, number, np.int32), **rows}.items():
+                later = {name: unknown_column(name, frames) for name in LATER_COLUMNS if name in CLIP_COLUMNS}
+                for name, values in {"sequence_id": np.full(frames, number, np.int32), **later, **rows}.items():
                     if name not in writers:
                         writers[name] = _Column(temporary / name, values)
                     writers[name].append(values)

@@ -38,8 +38,21 @@ LABEL_COLUMNS: Schema = {
     "box": ("f4", (4,)),
     "object_id": ("i4", ()),
     "object_pose": ("f4", (3, 4)),
+    "other_hand_fraction": ("f4", (6,)),
+    "coco_visibility": ("u1", (21,)),
+    "hand_visible_area": ("f4", ()),
+    "hand_hidden_area": ("f4", (3,)),
+    "object_visible_area": ("f4", ()),
 }
 """Per-frame columns of a committed sequence of labels; the index adds `sequence_id`."""
+LATER_COLUMNS = (
+    "other_hand_fraction",
+    "coco_visibility",
+    "hand_visible_area",
+    "hand_hidden_area",
+    "object_visible_area",
+)
+"""Columns that stores of version 0.1.0 do not have: where they are missing they are read as unknown."""
 VERTICES: Schema = {"vertices": ("f4", (778, 3))}
 """Where a dataset gives meshes."""
 COPIED_COLUMNS = (
@@ -50,6 +63,10 @@ COPIED_COLUMNS = (
     "visible_fraction",
     "cause",
     "joint_visible",
+    "coco_visibility",
+    "hand_visible_area",
+    "hand_hidden_area",
+    "object_visible_area",
     "is_left",
     "has_pose",
     "intrinsics",
@@ -78,7 +95,8 @@ LABEL_BOUNDS: Bounds = {
     "frame": (0, 2**31 - 1),
     "occluded": (0, 1),
     "joint_visible": (0, 1),
-    "cause": (0, 3),
+    "cause": (0, 4),
+    "coco_visibility": (0, 2),
 }
 CLIP_BOUNDS: Bounds = {
     **LABEL_BOUNDS,
@@ -93,8 +111,13 @@ _MAY_BE_UNKNOWN = ("occluded", "joint_visible", "cause")
 
 
 def check_table(where: str | Path, found: Mapping[str, tuple[str, tuple[int, ...]]], schema: Schema) -> None:
-    """InputError unless these columns, given by type and shape, are those of a schema; `vertices` may be there too."""
+    """InputError unless these columns, given by type and shape, are those of a schema.
+
+    `vertices` may be there too, and later columns may be missing.
+    """
     for name in [*schema, *(name for name in found if name not in schema)]:
+        if name not in found and name in LATER_COLUMNS:
+            continue
         if name not in found:
             raise InputError(f"{where}: column {name} is missing; copy the store again, or build it anew")
         if name in schema or name in VERTICES:
@@ -135,6 +158,12 @@ def check_values(what: str, name: str, values: np.ndarray, bounds: Bounds, seque
             f"{what}: row {row} is {brief(values[row].tolist())}, expected {low} to {high}; run the command that "
             "builds the store again"
         )
+
+
+def unknown_column(name: str, rows: int) -> np.ndarray:
+    """One of the later columns for rows about which nothing is known: NaN, or COCO's 0."""
+    kind, shape = LABEL_COLUMNS[name]
+    return np.full((rows, *shape), np.nan if np.dtype(kind).kind == "f" else 0, np.dtype(kind))
 
 
 def known_schema(names: Iterable[str], schema: Schema) -> Schema:

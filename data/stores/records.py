@@ -19,7 +19,16 @@ import zarr
 
 from ...errors import InputError
 from ...untrusted import fault
-from .columns import LABEL_BOUNDS, SEQUENCE_ID, VERTICES, Schema, check_type, check_values
+from .columns import (
+    LABEL_BOUNDS,
+    LATER_COLUMNS,
+    SEQUENCE_ID,
+    VERTICES,
+    Schema,
+    check_type,
+    check_values,
+    unknown_column,
+)
 
 Rows = dict[str, np.ndarray]
 ZARR_FAULTS = (Exception,)
@@ -100,6 +109,8 @@ class Columns(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
+            if self._is_later(name):
+                return unknown_column(name, self.attrs["frames"])
             if self._schema is not None and name in {**SEQUENCE_ID, **self._schema}:
                 raise InputError(f"{self._path / name}: is missing; copy the store again, or run its command again")
             raise KeyError(name)
@@ -111,6 +122,10 @@ class Columns(Mapping[str, np.ndarray]):
                 check_values(str(self._path / name), name, values, LABEL_BOUNDS, len(self.attrs["sequences"]))
             self._read[name] = values
         return self._read[name]
+
+    def _is_later(self, name: str) -> bool:
+        """Is this a column of the schema that stores of an earlier version do not have?"""
+        return self._schema is not None and name in self._schema and name in LATER_COLUMNS
 
     def _open(self, name: str) -> zarr.Array:
         """A column whose type, shape and chunks are as they should be."""
@@ -135,6 +150,8 @@ class Columns(Mapping[str, np.ndarray]):
 
     def part(self, name: str, start: int, end: int) -> np.ndarray:
         """Rows of a column, not kept; InputError where it cannot be read."""
+        if name not in self._names and self._is_later(name):
+            return unknown_column(name, end - start)
         array = self._open(name)
         with _readable(self._path / name):
             return np.asarray(array[start:end])
@@ -142,9 +159,10 @@ class Columns(Mapping[str, np.ndarray]):
     def check_whole(self) -> None:
         """InputError unless all columns of the schema are there in full; their contents are not read."""
         for name in {**SEQUENCE_ID, **(self._schema or {})}:
-            if name not in self._names:
+            if name not in self._names and not self._is_later(name):
                 raise InputError(f"{self._path / name}: is missing; copy the store again")
-            self._open(name)
+            if name in self._names:
+                self._open(name)
 
     def __iter__(self):
         return iter(self._names)

@@ -19,7 +19,7 @@ from msgspec import Struct
 from ...errors import InputError, brief, one_line
 from ...untrusted import fault, read_json
 from .attributes import SequenceAttributes, find_faults, group_attributes
-from .columns import Schema, check_table, known_schema
+from .columns import LATER_COLUMNS, Schema, check_table, known_schema, unknown_column
 from .keys import folder_name
 from .records import ZARR_FAULTS, Rows, digest_of, record, unpack_rows
 
@@ -104,7 +104,8 @@ def plain_shape(array: Path, dtype: np.dtype) -> list[int]:
 def read_rows(folder: Path, attrs: dict[str, Any], schema: Schema | None = None) -> Rows:
     """Per-frame arrays of a sequence with these attributes, which have the columns of a schema where one is given.
 
-    InputError when they are damaged: rows have their length, and without blobs their checksum.
+    Columns that the store's version did not have yet are unknown. InputError when they are damaged: rows have their
+    length, and without blobs their checksum.
     """
     # The one chunk is the array's bytes: read as a file it takes a tenth of the time, and a chunk that a copy left
     # out is an error, where Zarr fills in zeros.
@@ -116,7 +117,9 @@ def read_rows(folder: Path, attrs: dict[str, Any], schema: Schema | None = None)
         raise InputError(f"{folder}: rows are damaged ({len(packed)} bytes): delete the folder, run the command again")
     if schema is not None:
         check_fields(folder, attrs["fields"], schema)
-    return unpack_rows(packed, attrs["fields"])
+    rows = unpack_rows(packed, attrs["fields"])
+    later = [name for name in LATER_COLUMNS if schema is not None and name in schema and name not in rows]
+    return rows | {name: unknown_column(name, attrs["n_frames"]) for name in later}
 
 
 def check_fields(where: str | Path, fields: list[list[Any]], schema: Schema) -> None:

@@ -18,7 +18,7 @@ class FrameFacts:
     """What the clip store records about N scored frames, without their pictures.
 
     sequence, recording (N,) str; number, dataset_index (N,) int64; visible_fraction (N, 6) of thumb .. little and palm,
-    cause (N, 6) uint8 (0 nothing hidden, 1 object, 2 own hand, 3 image border, 255 unknown); joints (N, 21, 3) m, true,
+    cause (N, 6) uint8 (codes of `hand.parts.CAUSES`, 255 unknown); joints (N, 21, 3) m, true,
     relative to the wrist in the hand's own side, NaN unknown; root (N, 3) m; seen_earlier as `seen_earlier` gives it;
     groups title -> (N,) values.
     """

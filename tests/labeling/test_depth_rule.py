@@ -222,7 +222,7 @@ def test_camera_facing_and_the_commonest_cause_by_hand():
     state = np.array([0, 3, 2, 2, 1, 3, 0], np.uint8)
     facing = np.array([1, 1, 1, 1, 1, 1, 0], bool)
     label = depth_rule(state, facing, parts, np.array([0, 1, 2, 3] + 17 * [0], np.uint8))
-    np.testing.assert_array_equal(label.counts[:3], [[1, 0, 2, 1], [0, 1, 0, 1], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(label.counts[:3], [[1, 0, 2, 1, 0], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0]])
     np.testing.assert_array_equal(label.visible_fraction[:3], [0.25, 0, 0])
     np.testing.assert_array_equal(label.cause[:3], [OWN_HAND, OBJECT, 0])
     np.testing.assert_array_equal(label.joint_visible[:4], [1, 0, 0, 0])

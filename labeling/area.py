@@ -1,0 +1,92 @@
+"""How much of the hand's picture is seen: shares of its projected silhouette, by what covers the rest.
+
+Pixels with pixel i covering [i, i+1), inverse depths in 1/m. The silhouette is the whole hand's, also where it leaves
+the image, and only what is modelled (objects, other hands, the image's border) hides something: the definition of
+HOT3D's `visibilities_modeled`. A hand does not hide its own silhouette.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import float32, int64, types
+
+from ..jit import njit
+from .raster import NEAR, Mesh, Renderer, View
+
+MOST_PIXELS = 4096
+"""Longest side of the picture of a hand that leaves the image; a larger silhouette is counted on a coarser grid."""
+
+_depths = types.Array(float32, 2, "C", readonly=True)
+
+
+@dataclass(frozen=True)
+class HandArea:
+    """Shares of the hand's silhouette, in [0, 1].
+
+    visible: seen, of the whole silhouette. hidden: by objects, by other hands, outside the image, of the whole
+    silhouette; with `visible` they sum to 1. before_objects: of its pixels in the image, those that no object covers
+    (other hands left out). NaN where there is no silhouette, and the first two where a part of it is not before the
+    camera.
+    """
+
+    visible: float
+    hidden: tuple[float, float, float]
+    before_objects: float
+
+
+@njit(types.UniTuple(int64, 4)(_depths, _depths, _depths))
+def _count(hand, objects, others):
+    """Pixels of the hand in the image, those that are seen, those that an object covers, and that objects leave."""
+    silhouette, seen, by_object, left = 0, 0, 0, 0
+    for y in range(hand.shape[0]):
+        for x in range(hand.shape[1]):
+            own = hand[y, x]
+            if not own > 0.0:
+                continue
+            silhouette += 1
+            thing = objects[y, x]
+            other = others[y, x] if others.shape[0] > 0 else np.float32(0.0)
+            left += own >= thing
+            if own >= thing and own >= other:
+                seen += 1
+            elif thing >= other:
+                by_object += 1
+    return silhouette, seen, by_object, left
+
+
+def hand_area(
+    renderer: Renderer, mesh: Mesh, view: View, hand: np.ndarray, objects: np.ndarray, others: np.ndarray
+) -> HandArea:
+    """The shares of a frame's hand from what was drawn of it.
+
+    hand, objects, others: (h, w) float32, inverse depths in the view's viewport, `objects` and `others` exact wherever
+    they are nearer than the hand; an empty `others` is no other hand. The hand is drawn once more where it leaves the
+    image.
+    """
+    silhouette, seen, by_object, left = _count(hand, objects, others)
+    before_objects = left / silhouette if silhouette else math.nan
+    whole = _whole_silhouette(renderer, mesh, view, silhouette)
+    if not whole > 0:
+        return HandArea(math.nan, (math.nan, math.nan, math.nan), before_objects)
+    by_other = silhouette - seen - by_object
+    return HandArea(seen / whole, (by_object / whole, by_other / whole, (whole - silhouette) / whole), before_objects)
+
+
+def _whole_silhouette(renderer: Renderer, mesh: Mesh, view: View, inside: int) -> float:
+    """Pixels of the hand's silhouette, in the image (`inside` of them) and beyond; NaN when it reaches the camera."""
+    if (mesh.vertices[:, 2] <= NEAR).any():
+        return math.nan
+    points = mesh.points_2d
+    low, high = points.min(axis=0), points.max(axis=0)
+    if (low >= 0).all() and (high < (view.width, view.height)).all():
+        return inside
+    start = np.floor(low) - 1
+    scale = min(1.0, MOST_PIXELS / (float((high - start).max()) + 2))
+    width, height = (int(side) for side in np.ceil((high - start) * scale) + 2)
+    intrinsics = view.intrinsics.astype(np.float64)
+    intrinsics[:2] -= start[:, None] * intrinsics[2]
+    intrinsics[:2] *= scale
+    shifted = Mesh(mesh.vertices, mesh.faces, np.ascontiguousarray((points - start) * scale))
+    drawn = renderer.inverse_depth([shifted], View(intrinsics, width, height, (0, 0, width, height)))
+    return max(float(np.count_nonzero(drawn)) / scale**2, inside)
