@@ -25,7 +25,7 @@ from ..durable import writing_file
 from ..errors import InputError
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from ..network.h2onet import IMAGE_SIZE, H2ONet
-from ..network.prediction import FrameFeatures
+from ..network.prediction import FrameFeatures, NetworkConfig
 from .onnx_layers import suit_onnxruntime
 
 OPSET = 18  # GridSample needs 16; torch's exporter writes 18 without converting
@@ -49,6 +49,7 @@ def export_onnx(checkpoint: str | Path, out: str | Path, hierarchy: str | Path |
     """Write a checkpoint (folder or official file, which needs `hierarchy`) as ONNX; returns the paths written.
 
     Single-frame: `out`, images (batch, 3, 128, 128) to vertices, canonical_vertices, joints, joints_2d, rotation.
+    joint_visibility_logits (batch, 21) is among these, or among a frame's features, where the network has that head.
     Multi-frame: NAME.backbone.onnx, images to a frame's features, and NAME.fusion.onnx, stacked features (batch, T,
     ...), current frame first, to vertices, canonical_vertices (of the current frame), joints. Raises InputError for bad
     checkpoints, a name without .onnx, missing packages or a torch too old to export.
@@ -109,10 +110,13 @@ class _Fusion(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         named = dict(zip(self.names, tensors, strict=True))
-        # Fusion only passes the 2D joints through: as an input of the graph they would never be read.
-        prediction = self.model.predict_window(
-            FrameFeatures(joints_2d=named["canonical_vertices"][:, :, :21, :2], **named)
-        )
+        # What fusion does not compute with would be an input of the graph that is never read (`_read_by_fusion`).
+        vertices = named["canonical_vertices"]
+        unread = {
+            "joints_2d": vertices[:, :, :21, :2],
+            "occlusion_logits": vertices[:, :, :2, 0, None].expand(-1, -1, 2, 6),
+        }
+        prediction = self.model.predict_window(FrameFeatures(**(unread | named)))
         return prediction.vertices, prediction.canonical_vertices[:, 0], prediction.joints
 
 
@@ -127,6 +131,7 @@ def _build_graphs(model: H2ONet, path: Path) -> dict[Path, _Graph]:
 def _single_frame(model: H2ONet) -> _Graph:
     outputs = ("vertices", "canonical_vertices", "joints", "joints_2d")
     outputs += ("rotation",) if model.config.oriented else ()
+    outputs += ("joint_visibility_logits",) if model.config.joint_visibility else ()
     return _Graph(_Single(model, outputs).eval(), lambda batch: {"images": _pictures(batch)}, outputs)
 
 
@@ -134,21 +139,30 @@ def _multi_frame(model: H2ONet, path: Path) -> dict[Path, _Graph]:
     with torch.no_grad():
         features = model.encode(_pictures(1)).tensors()
     backbone = _Graph(_Backbone(model).eval(), lambda batch: {"images": _pictures(batch)}, tuple(features))
-    names = tuple(name for name in features if name != "joints_2d")
+    names = tuple(name for name in features if name in _read_by_fusion(model.config))
 
     @torch.no_grad()
     def window(batch: int) -> dict[str, Tensor]:
         seen = model.encode(_pictures(batch * model.config.frames)).unstack(model.config.frames).tensors()
         # Hands look visible in random pictures; the comparison needs every mixture of hidden fingers and hands.
-        seen["occlusion_logits"] = torch.randn(
-            seen["occlusion_logits"].shape, generator=torch.Generator().manual_seed(batch)
-        )
+        generator = torch.Generator().manual_seed(batch)
+        seen["occlusion_logits"] = torch.randn(seen["occlusion_logits"].shape, generator=generator)
         seen["occlusion_logits"][batch // 2, 0, 1] += 10.0
+        if "joint_visibility_logits" in names:
+            seen["joint_visibility_logits"] = 3.0 * torch.randn(batch, model.config.frames, 21, generator=generator)
         return {name: seen[name] for name in names}
 
     # An ONNX graph's inputs and outputs share one namespace: the fused mesh needs a name of its own.
     fusion = _Graph(_Fusion(model, names).eval(), window, ("vertices", "fused_canonical_vertices", "joints"))
     return {path.with_suffix(".backbone.onnx"): backbone, path.with_suffix(".fusion.onnx"): fusion}
+
+
+def _read_by_fusion(config: NetworkConfig) -> set[str]:
+    """The features that a multi-frame network's fusion computes with."""
+    read = {"canonical_vertices", "vertex_features"}
+    if config.oriented:
+        read |= {"orientation_features", "rotation", "occlusion_logits"}
+    return read | {"joint_visibility_logits" if config.fusion_weights == "joints" else "occlusion_logits"}
 
 
 def _to_onnx(graph: _Graph, facts: dict[str, object]) -> bytes:

@@ -179,12 +179,14 @@ def fitting_name(stem: str, ending: str, whole: str) -> str:
 def draw_hand(
     picture: Picture, result: HandResult, faces: NDArray[np.int32], camera: NDArray, colour: tuple[int, int, int]
 ) -> Picture:
-    """Draw the mesh (where it is before the camera), 2D joints, the box and the occlusion of fingers on a picture."""
+    """Draw the mesh (where it is before the camera), 2D joints (hidden ones hollow), box and occluded fingers."""
     if result.root is not None:
         vertices = result.vertices + result.root
         if vertices[:, 2].min() > NEAREST:
             picture = overlay_mesh(picture, vertices, faces, camera, colours=colour, opacity=0.6)
-    drawn = overlay_skeleton(picture, result.joints_2d, thickness=max(1, round(min(picture.shape[:2]) / 320)))
+    thickness = max(1, round(min(picture.shape[:2]) / 320))
+    seen = None if result.joints_seen is None else result.joints_seen > 0.5
+    drawn = overlay_skeleton(picture, result.joints_2d, thickness=thickness, filled=seen)
     x0, y0, x1, y1 = (round(float(value)) for value in np.clip(result.box, -1e4, 1e4))
     cv2.rectangle(drawn, (x0, y0), (x1, y1), colour, 1, cv2.LINE_AA)
     if result.occluded is not None:

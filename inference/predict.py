@@ -221,12 +221,16 @@ class PredictionRun:
 
 
 def make_row(name: str, number: int, result: HandResult, camera_known: bool) -> dict[str, Any]:
-    """A line of predictions.jsonl; it has the wrist's position only where the camera is known."""
+    """A line of predictions.jsonl; it has the wrist's position only where the camera is known.
+
+    `joints_seen` is there only where the network has a head for it.
+    """
 
     def numbers(values: NDArray | None, digits: int) -> list | None:
         return None if values is None else np.round(values, digits).tolist()
 
     occluded = result.occluded
+    joints_seen = {} if result.joints_seen is None else {"joints_seen": numbers(result.joints_seen, 4)}
     return {
         "name": name,
         "hand": number,
@@ -238,6 +242,7 @@ def make_row(name: str, number: int, result: HandResult, camera_known: bool) -> 
         "joints_2d_px": numbers(result.joints_2d, 2),
         "root_m": numbers(result.root, 6) if camera_known else None,
         "occluded": None if occluded is None else dict(zip(OUTPUTS, numbers(occluded, 4) or [], strict=True)),
+        **joints_seen,
     }
 
 

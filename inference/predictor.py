@@ -40,7 +40,8 @@ class HandResult:
     vertices (778, 3), joints (21, 3) m relative to the wrist (canonical orientation when `oriented` is False);
     joints_2d (21, 2) px; occluded (6,) probability that thumb .. little and the whole hand are hidden, None from a
     single-frame network; root (3,) m, the wrist in the camera frame, None without intrinsics or where no place before
-    the camera fits; box (4,) x0, y0, x1, y1 px, the square that the network saw, and where it came from.
+    the camera fits; box (4,) x0, y0, x1, y1 px, the square that the network saw, and where it came from; joints_seen
+    (21,) probability that each joint is seen, None from a network without a head for it.
     """
 
     vertices: NDArray[np.float64]
@@ -52,6 +53,7 @@ class HandResult:
     box_from: str
     side: str
     oriented: bool
+    joints_seen: NDArray[np.float64] | None = None
 
 
 class Predictor:
@@ -190,7 +192,9 @@ class Predictor:
         root = wrist_from_projection(joints, joints_2d, intrinsics) if intrinsics is not None and oriented else None
         logits = prediction.occlusion_logits
         occluded = None if logits is None else logits[0, 0].float().softmax(0)[1].double().cpu().numpy()
-        return HandResult(vertices, joints, joints_2d, occluded, root, square, source, side, oriented)
+        logits = prediction.joint_visibility_logits
+        joints_seen = None if logits is None else logits[0].double().sigmoid().cpu().numpy()
+        return HandResult(vertices, joints, joints_2d, occluded, root, square, source, side, oriented, joints_seen)
 
 
 def as_picture(frame: NDArray) -> NDArray[np.uint8]:

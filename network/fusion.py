@@ -1,7 +1,8 @@
-"""The multi-frame parts: the occlusion classifier and finger-level fusion of vertex features over time.
+"""What is hidden, and what past frames know of it: two classifiers, and finger-level fusion of features over time.
 
 Logits are (..., 2, 6): class 0 visible, 1 occluded; thumb, index, middle, ring, little, global. Time runs t, then into
-the past. As in the authors' code; departures are in docs/network.md.
+the past. As in the authors' code, but for `JointVisibility`, which is this project's; departures are in
+docs/network.md.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .backbone import JOINTS
 from .decoder import SpiralConv
 from .layers import Normalized
 
@@ -41,6 +43,7 @@ JOINT_SETS: dict[str, tuple[tuple[int, ...], ...]] = {
         (0, 5, 9, 13, 17),
     ),
 }
+FUSION_WEIGHTS = ("fingers", "joints")
 
 
 def _normalized_linear(c_in: int, c_out: int) -> Normalized:
@@ -92,6 +95,41 @@ class OcclusionClassifier(nn.Module):
         return torch.stack(logits, -1)
 
 
+class JointVisibility(nn.Module):
+    """Joint features (B, 21, 2c) to visibility logits (B, 21): above 0 where the joint is seen.
+
+    Every joint is judged from the features of all of them: what hides one often lies under another.
+    """
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        half = c // 2
+        self.joint_layers = nn.Sequential(_normalized_joint_conv(2 * c, c), _normalized_joint_conv(c, half))
+        self.mix = _normalized_linear(JOINTS * half, 2 * c)
+        self.head = nn.Linear(2 * c, JOINTS)
+
+    def forward(self, sampled: Tensor) -> Tensor:
+        """sampled (B, 21, 2c) features under the 2D joints; returns (B, 21) in at least float32.
+
+        No gradient flows into `sampled`.
+        """
+        x = self.mix(self.joint_layers(sampled.detach().transpose(1, 2)).flatten(1))
+        with torch.autocast(x.device.type, enabled=False):
+            return self.head(x.to(self.head.weight.dtype))
+
+
+def visibility_of_parts(joint_logits: Tensor) -> Tensor:
+    """Joint logits (..., 21) to the probability that a part is seen (..., 6): thumb .. little, palm.
+
+    A part's is the mean over its joints' probabilities: a finger's own four, the palm's wrist and bases of index to
+    little (`JOINT_SETS`, "corrected").
+    """
+    seen = joint_logits.sigmoid()
+    fingers = seen[..., 1:].unflatten(-1, (FINGERS, 4)).mean(-1)
+    palm = torch.cat([seen[..., :1], seen[..., 5::4]], -1).mean(-1, keepdim=True)
+    return torch.cat([fingers, palm], -1)
+
+
 class FingerFusion(nn.Module):
     """Vertex features of T frames, weighted by how visible each vertex's finger is, to an offset for frame t's mesh."""
 
@@ -113,15 +151,21 @@ class FingerFusion(nn.Module):
         # second step on. The authors start these four layers with He initialisation (`training.released`).
         nn.init.zeros_(self.head.linear.weight)
 
-    def weights(self, logits: Tensor) -> Tensor:
-        """logits (B, T, 2, 6); returns (B, T, V) weights that sum to 1 over T. No gradient flows into `logits`."""
-        visible = logits.detach().softmax(2)[:, :, 0, :FINGERS]
-        per_part = torch.cat([visible, torch.ones_like(visible[..., :1])], -1)  # palm vertices carry 1
+    def weights(self, logits: Tensor, joint_logits: Tensor | None = None) -> Tensor:
+        """logits (B, T, 2, 6); returns (B, T, V) weights that sum to 1 over T. No gradient flows into any logits.
+
+        joint_logits (B, T, 21): where given, the weights follow them (`visibility_of_parts`) instead of `logits`.
+        """
+        if joint_logits is not None:
+            per_part = visibility_of_parts(joint_logits.detach())
+        else:
+            visible = logits.detach().softmax(2)[:, :, 0, :FINGERS]
+            per_part = torch.cat([visible, torch.ones_like(visible[..., :1])], -1)  # palm vertices carry 1
         return per_part.index_select(2, self.finger_of_vertex).softmax(1)
 
-    def forward(self, features: Tensor, logits: Tensor) -> Tensor:
-        """features (B, T, V, channels), logits (B, T, 2, 6); returns (B, V, 3) m to add to frame t's canonical mesh."""
-        weights = self.weights(logits).to(features.dtype)
+    def forward(self, features: Tensor, logits: Tensor, joint_logits: Tensor | None = None) -> Tensor:
+        """features (B, T, V, channels), logits as for `weights`; returns (B, V, 3) m to add to frame t's mesh."""
+        weights = self.weights(logits, joint_logits).to(features.dtype)
         fused = (features * weights[..., None]).sum(1)
         x = torch.cat([fused, features[:, 0]], -1)
         for conv in self.convs:

@@ -17,7 +17,7 @@ from ..hand.hierarchy import Hierarchy, build_hierarchy
 from .backbone import JOINTS, Backbone
 from .decoder import MeshDecoder
 from .folding import prepare
-from .fusion import FingerFusion, OcclusionClassifier
+from .fusion import FingerFusion, JointVisibility, OcclusionClassifier
 from .orientation import OrientationFeature, RotationHead, hand_occluded, nearest_visible, turn_about
 from .prediction import FrameFeatures, NetworkConfig, Prediction, stack_frames
 from .tables import MeshTables
@@ -58,6 +58,8 @@ class H2ONet(nn.Module):
             self.occlusion = OcclusionClassifier(c, config.occlusion_joint_order)
             self.fusion = FingerFusion(channels[-1], vertex_parts, hierarchy.spirals[0])
             self.correction_head = RotationHead(16 * c, c, start_at_identity=True)
+        if config.joint_visibility:  # last: with the same seed all other weights start as without it
+            self.joint_visibility = JointVisibility(c)
         if not config.oriented:  # no loss reaches them: optimisers and DDP must not wait for their gradients
             for module in self.orientation_modules():
                 module.requires_grad_(False)
@@ -86,10 +88,11 @@ class H2ONet(nn.Module):
         sampled = self.decoder.sample(seen.latent, seen.joints_2d)
         vertices, features = self.decoder(sampled)
         logits = self.occlusion(sampled) if self.config.frames > 1 else None
+        joints = self.joint_visibility(sampled) if self.config.joint_visibility else None
         if seen.orientation is None:
-            return FrameFeatures(vertices, seen.joints_2d, features, logits)
+            return FrameFeatures(vertices, seen.joints_2d, features, logits, joint_visibility_logits=joints)
         turned = self.orientation_feature(seen.mesh, seen.orientation)
-        return FrameFeatures(vertices, seen.joints_2d, features, logits, turned, self.rotation_head(turned))
+        return FrameFeatures(vertices, seen.joints_2d, features, logits, turned, self.rotation_head(turned), joints)
 
     def fuse(self, current: FrameFeatures, *past: FrameFeatures) -> Prediction:
         """The prediction for the current frame from its features and those of the past ones (short, long), (B, ...)."""
@@ -132,12 +135,32 @@ class H2ONet(nn.Module):
     def _predict_single(self, seen: FrameFeatures) -> Prediction:
         canonical = seen.canonical_vertices
         joints = self.regress_joints(canonical)
+        visibility = seen.joint_visibility_logits
         if seen.rotation is None:
-            return Prediction(canonical, canonical, joints, seen.joints_2d, canonical_joints=joints)
+            return Prediction(
+                canonical,
+                canonical,
+                joints,
+                seen.joints_2d,
+                canonical_joints=joints,
+                joint_visibility_logits=visibility,
+                frame_visibility_logits=visibility,
+            )
         with torch.autocast(canonical.device.type, enabled=False):
             vertices = turn_about(canonical.detach(), joints[:, 0].detach(), seen.rotation)
         turned = self.regress_joints(vertices)
-        return Prediction(vertices, canonical, turned, seen.joints_2d, seen.rotation, None, joints, vertices, turned)
+        return Prediction(
+            vertices,
+            canonical,
+            turned,
+            seen.joints_2d,
+            seen.rotation,
+            canonical_joints=joints,
+            oriented_vertices=vertices,
+            oriented_joints=turned,
+            joint_visibility_logits=visibility,
+            frame_visibility_logits=visibility,
+        )
 
     def predict_window(self, seen: FrameFeatures) -> Prediction:
         """seen: stacked features (B, T, ...), current frame first; returns the prediction of a multi-frame network."""
@@ -146,13 +169,25 @@ class H2ONet(nn.Module):
             raise InputError(
                 "network: these features come from a single-frame network; encode the frames with a multi-frame one"
             )
-        offset = self.fusion(seen.vertex_features, logits)
+        visibility = seen.joint_visibility_logits
+        offset = self.fusion(
+            seen.vertex_features, logits, visibility if self.config.fusion_weights == "joints" else None
+        )
+        current = None if visibility is None else visibility[:, 0]
         past = seen.canonical_vertices[:, 1:]
         canonical = torch.cat([(seen.canonical_vertices[:, 0] + offset)[:, None], past], 1)
         joints = self.regress_joints(canonical)
         if seen.rotation is None or seen.orientation_features is None:
             return Prediction(
-                canonical[:, 0], canonical, joints[:, 0], seen.joints_2d, None, logits, canonical_joints=joints
+                canonical[:, 0],
+                canonical,
+                joints[:, 0],
+                seen.joints_2d,
+                None,
+                logits,
+                canonical_joints=joints,
+                joint_visibility_logits=current,
+                frame_visibility_logits=visibility,
             )
         chosen = nearest_visible(seen.orientation_features, hand_occluded(logits))
         correction = self.correction_head(torch.cat([seen.orientation_features[:, 0], chosen], 1))
@@ -172,6 +207,8 @@ class H2ONet(nn.Module):
             vertices,
             turned,
             correction,
+            current,
+            visibility,
         )
 
 

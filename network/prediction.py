@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .fusion import joint_set_names
+from .fusion import FUSION_WEIGHTS, joint_set_names
 
 BASE_CHANNELS = 128
 # Widths in steps of an eighth keep every channel count of the architecture whole (dense blocks take quarters of 16).
@@ -28,12 +28,17 @@ class NetworkConfig:
     width: scales the channels of the same architecture; with 1.0 tensors have exactly the official shapes.
     occlusion_joint_order: which joints stand for a finger in the occlusion classifier (`network.fusion.JOINT_SETS`).
     oriented: False skips the orientation branch (stage 1): meshes then stay at the canonical orientation.
+    joint_visibility: True adds a head that says of each of the 21 joints whether it is seen.
+    fusion_weights: what a multi-frame network weighs its frames by, "fingers" (the occlusion classifier) or "joints"
+    (that head, which it needs).
     """
 
     frames: int = 1
     width: float = 1.0
     occlusion_joint_order: str = "official"
     oriented: bool = True
+    joint_visibility: bool = False
+    fusion_weights: str = "fingers"
 
     def __post_init__(self) -> None:
         if not isinstance(self.frames, int) or isinstance(self.frames, bool) or not 1 <= self.frames <= 64:
@@ -54,6 +59,15 @@ class NetworkConfig:
             )
         if not isinstance(self.oriented, bool):
             raise InputError(f"network config: oriented must be true or false, found {self.oriented!r}")
+        if not isinstance(self.joint_visibility, bool):
+            raise InputError(f"network config: joint_visibility must be true or false, found {self.joint_visibility!r}")
+        if self.fusion_weights not in FUSION_WEIGHTS:
+            known = " or ".join(FUSION_WEIGHTS)
+            raise InputError(f"network config: fusion_weights must be {known}, found {self.fusion_weights!r}")
+        if self.fusion_weights == "joints" and not self.joint_visibility:
+            raise InputError(
+                "network config: fusion_weights joints needs joint_visibility, found it off; turn it on or use fingers"
+            )
 
     @property
     def channels(self) -> int:
@@ -74,7 +88,7 @@ class FrameFeatures:
 
     canonical_vertices (..., V, 3) m before fusion; joints_2d (..., 21, 2); vertex_features (..., V, C);
     occlusion_logits (..., 2, 6) or None (single-frame network); orientation_features (..., 8c) and rotation (..., 3, 3)
-    or None (not oriented).
+    or None (not oriented); joint_visibility_logits (..., 21) or None (no such head).
     `...` is (B,) as `H2ONet.encode` gives it, (B, T) where frames are stacked.
     """
 
@@ -84,6 +98,7 @@ class FrameFeatures:
     occlusion_logits: Tensor | None = None
     orientation_features: Tensor | None = None
     rotation: Tensor | None = None
+    joint_visibility_logits: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """The fields that are there, by name."""
@@ -117,12 +132,13 @@ class Prediction:
     canonical_vertices (B, [T,] V, 3) m: global rotation removed; frame 0 after finger-level fusion. joints_2d (B, [T,]
     21, 2). rotation (B, [T,] 3, 3): R of every frame (without the correction), None where the network is not oriented.
     occlusion_logits (B, T, 2, 6): class 0 visible, 1 occluded; thumb .. little, global; None for a single-frame
-    network.
+    network. joint_visibility_logits (B, 21): of the current frame, above 0 where the joint is seen; None without the
+    head.
 
     For losses: canonical_joints (B, [T,] 21, 3) m; oriented_vertices (B, [T,] V, 3) and oriented_joints (B, [T,] 21, 3)
     m, whose frame 0 is `vertices` / `joints` (R, then the correction) and whose past frames are turned by R alone, None
-    where not oriented; correction D (B, 3, 3), multi-frame and oriented only. No gradient flows from oriented meshes
-    into canonical ones.
+    where not oriented; correction D (B, 3, 3), multi-frame and oriented only; frame_visibility_logits (B, [T,] 21), the
+    joints' visibility in every frame. No gradient flows from oriented meshes into canonical ones.
     """
 
     vertices: Tensor
@@ -135,3 +151,5 @@ class Prediction:
     oriented_vertices: Tensor | None = None
     oriented_joints: Tensor | None = None
     correction: Tensor | None = None
+    joint_visibility_logits: Tensor | None = None
+    frame_visibility_logits: Tensor | None = None

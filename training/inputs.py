@@ -14,6 +14,7 @@ from ..data.clips import ClipDataset, ClipStore, Window, window_of
 from ..data.loading.augment import Augmentation
 from ..errors import InputError
 from ..hand.mano import HandModel
+from ..hand.parts import UNKNOWN
 from ..network.checkpoint import initialise, load_backbone
 from ..network.checkpoints.folder import find_folder
 from ..network.h2onet import H2ONet, NetworkConfig, build_network
@@ -91,6 +92,8 @@ def fresh_network(recipe: Recipe, hand: HandModel, hierarchy: str | Path | None)
         width=recipe.width,
         occlusion_joint_order=recipe.occlusion_joint_order,
         oriented=recipe.stage == 2,
+        joint_visibility=recipe.joint_visibility,
+        fusion_weights=recipe.fusion_weights,
     )
     if hierarchy is None:
         network = build_network(config, hand)
@@ -142,6 +145,11 @@ def _check_store(recipe: Recipe, path: str) -> ClipStore:
         raise InputError(
             f"{path}: no frame has occlusion labels, which the multi-frame preset {recipe.name} learns from; use a "
             "split that h2o prepare-labels can label, or a single-frame preset"
+        )
+    if recipe.joint_visibility and not (store.index["joint_visible"] != UNKNOWN).any():
+        raise InputError(
+            f"{path}: no joint's visibility is known, which recipe {recipe.name} learns with joint_visibility; use a "
+            "split that h2o prepare-labels can label, or joint_visibility=false"
         )
     return store
 

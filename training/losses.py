@@ -71,6 +71,25 @@ def known_labels(occluded: Tensor) -> Tensor:
     return (occluded[:, LABEL_OF_OUTPUT] != UNKNOWN).sum()
 
 
+def joint_visibility_cross_entropy(
+    logits: Tensor, visible: Tensor, seen: Tensor | float, hidden: Tensor | float
+) -> Tensor:
+    """Balanced binary cross-entropy of the joints' visibility: logits (N, 21), visible (N, 21) uint8 -> scalar.
+
+    Half the mean over seen joints (1) plus half the mean over hidden ones (0): each kind weighs as half of the known
+    joints, however rare it is. Unknown joints (255) do not count. The denominators are the numbers of seen and of
+    hidden joints, `known_joints(visible)`, at least 1: a batch with one kind only has that kind's half.
+    """
+    wide, is_seen = _wide(logits), visible == 1
+    entropy = functional.binary_cross_entropy_with_logits(wide, is_seen.to(wide.dtype), reduction="none")
+    return ((entropy * is_seen).sum() / seen + (entropy * (visible == 0)).sum() / hidden) / 2
+
+
+def known_joints(visible: Tensor) -> Tensor:
+    """Numbers of seen and of hidden joints: (N, 21) uint8 -> (2,) int64."""
+    return torch.stack([(visible == 1).sum(), (visible == 0).sum()])
+
+
 def safe_norm(vectors: Tensor) -> Tensor:
     """Length of vectors (..., 3) -> (...), with gradient 0 (not NaN) at the zero vector."""
     squared = vectors.square().sum(-1)

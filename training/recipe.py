@@ -23,6 +23,7 @@ LARGEST = 2**18  # bytes of a recipe; presets have 2 kB
 DATASETS = {"dexycb": ("dexycb",), "ho3d": ("ho3d-v2", "ho3d-v3"), "any": ()}  # () accepts every dataset
 AMP = ("auto", "off", "bf16", "fp16")
 ORDERS = ("official", "corrected")
+WEIGHTED_BY = ("fingers", "joints")
 # Keys that may change between a run and its resumption: none of them changes what a step computes.
 FREE_ON_RESUME = (
     *("epochs", "num_workers", "checkpoint_every", "log_every", "pictures", "max_steps", "tensorboard"),
@@ -51,6 +52,10 @@ class Recipe:
     occlusion_joint_order: Annotated[
         str, "joints that the occlusion classifier takes for a finger: official (the authors') or corrected"
     ] = "official"
+    joint_visibility: Annotated[bool, "add a head that learns which of the 21 joints are seen"] = False
+    fusion_weights: Annotated[
+        str, "what weighs the frames of a multi-frame network: fingers (its occlusion classifier) or joints (that head)"
+    ] = "fingers"
     as_released: Annotated[
         bool, "train the joints' loss, the wrist and the initialisation as the authors' final code does"
     ] = False
@@ -95,6 +100,12 @@ class Recipe:
             ("width", 0 < self.width <= 4, "a number in (0, 4]"),
             ("amp", self.amp in AMP, f"one of {', '.join(AMP)}"),
             ("occlusion_joint_order", self.occlusion_joint_order in ORDERS, f"one of {', '.join(ORDERS)}"),
+            ("fusion_weights", self.fusion_weights in WEIGHTED_BY, f"one of {', '.join(WEIGHTED_BY)}"),
+            (
+                "fusion_weights",
+                self.fusion_weights != "joints" or self.joint_visibility,
+                "fingers, or joint_visibility = true as well",
+            ),
             ("milestones", all(m >= 1 for m in self.milestones), "epoch numbers"),
             ("gamma", 0 < self.gamma < 10, "a positive number below 10"),
             ("clip_norm", self.clip_norm > 0, "a positive number"),

@@ -1,8 +1,9 @@
 """What each stage supervises: ground truth of a batch, the loss terms of a stage, their weights and their sum.
 
 Stage 1 learns the shape in the canonical orientation (global rotation removed, not wrist-centred), 2D joints and, in
-the multi-frame network, finger occlusion. Stage 2 adds the orientation. All frames of a window are supervised,
-as in the authors' code. Metres, radians, OpenCV axes; meshes are right hands, as clips store them.
+the multi-frame network, finger occlusion; with a head for it, every joint's visibility. Stage 2 adds the orientation.
+All frames of a window are supervised, as in the authors' code. Metres, radians, OpenCV axes; meshes are right hands, as
+clips store them.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ WEIGHTS = {
     "edge": 1.0,
     "joints_2d": 1.0,
     "occlusion": 1.0,
+    "joint_visibility": 1.0,
     "oriented_vertices": 1.0,
     "oriented_joints": 1.0,
     "rotation": 1.0,
@@ -37,7 +39,7 @@ class Targets:
 
     Meshes (N, 778, 3) and joints (N, 21, 3) in m, joints_2d (N, 21, 2) in [0, 1] of the crop. canonical_*: global
     rotation removed; oriented_*: turned by `rotation` (N, 3, 3) about the wrist J0(shape), no translation.
-    occluded (N, 7) uint8, 255 unknown.
+    occluded (N, 7) and joint_visible (N, 21) uint8, 255 unknown; the latter None where the batch does not have it.
     """
 
     canonical_vertices: Tensor
@@ -47,14 +49,27 @@ class Targets:
     rotation: Tensor
     joints_2d: Tensor
     occluded: Tensor
+    joint_visible: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Denominators of the losses: frames and known occlusion labels of the whole batch, divided by the processes."""
+    """Denominators of the losses: what the whole batch has of each, at least 1, divided by the processes.
+
+    frames; labels: known occlusion labels of fingers; seen, hidden: joints known to be so.
+    """
 
     frames: Tensor | float
     labels: Tensor | float
+    seen: Tensor | float = 1.0
+    hidden: Tensor | float = 1.0
+
+
+def count(truth: Targets) -> Tensor:
+    """Numbers of frames, known labels, seen and hidden joints, in the order of `Counts`: (4,) float64."""
+    labels = losses.known_labels(truth.occluded)
+    joints = labels.new_zeros(2) if truth.joint_visible is None else losses.known_joints(truth.joint_visible)
+    return torch.cat([torch.stack([labels.new_tensor(len(truth.rotation)), labels]), joints]).double()
 
 
 @torch.no_grad()
@@ -77,6 +92,7 @@ def make_targets(batch: Mapping[str, Tensor], hand: HandModel) -> Targets:
         rotation=rotation,
         joints_2d=batch["joints_2d"].reshape(-1, 21, 2),
         occluded=batch["occluded"].reshape(-1, 7),
+        joint_visible=batch["joint_visible"].reshape(-1, 21) if "joint_visible" in batch else None,
     )
 
 
@@ -97,6 +113,13 @@ def loss_terms(prediction: Prediction, truth: Targets, faces: Tensor, stage: int
     if prediction.occlusion_logits is not None:
         logits = prediction.occlusion_logits.reshape(-1, 2, len(OUTPUTS))
         terms["occlusion"] = losses.occlusion_cross_entropy(logits, truth.occluded, counts.labels)
+    if prediction.frame_visibility_logits is not None:
+        if truth.joint_visible is None:
+            raise ValueError("the network has a head for joints, but the batch has no joint_visible")
+        logits = prediction.frame_visibility_logits.reshape(truth.joint_visible.shape)
+        terms["joint_visibility"] = losses.joint_visibility_cross_entropy(
+            logits, truth.joint_visible, counts.seen, counts.hidden
+        )
     return terms if stage == 1 else terms | _orientation_terms(prediction, truth, faces, counts, multi)
 
 

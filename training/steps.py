@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ..hand.mano import HandModel
-from . import losses
 from .distributed import Processes, all_gather, all_reduce_sum, any_process
 from .guard import GRADIENT, Guard, SkippedStep, broken_terms, format_values
 from .machine import to_device
 from .recipe import Recipe
 from .released import follow_released
-from .stages import WEIGHTS, Counts, loss_terms, make_targets, weighted_sum
+from .stages import WEIGHTS, Counts, count, loss_terms, make_targets, weighted_sum
 
 NameFrames = Callable[[Mapping[str, Tensor]], tuple[str, ...]]
 
@@ -106,8 +105,7 @@ class Stepper:
     def _forward(self, batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         moved = to_device(batch, self.device, self.recipe.channels_last)
         truth = make_targets(moved, self.hand)
-        labels = losses.known_labels(truth.occluded)
-        whole = all_reduce_sum(torch.stack([labels.new_tensor(len(truth.rotation)), labels]).double(), self.processes)
+        whole = all_reduce_sum(count(truth), self.processes)
         shares = (whole.clamp_min(1) / self.processes.world).float().unbind()
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             prediction = self.network(moved["images"])

@@ -18,11 +18,10 @@ from ..evaluation.metrics import point_errors, similarity_aligned
 from ..hand.mano import HandModel
 from ..hand.parts import FINGERS, UNKNOWN
 from ..network.h2onet import H2ONet, Prediction
-from . import losses
 from .distributed import Processes, all_reduce_sum
 from .machine import to_device
 from .recipe import Recipe
-from .stages import Counts, Targets, loss_terms, make_targets, weighted_sum
+from .stages import Counts, Targets, count, loss_terms, make_targets, weighted_sum
 
 SCORE = "score"
 MM = 1000.0
@@ -34,7 +33,8 @@ def validate(
     """Mean errors over the samples, which the processes share: "score", "val_loss", "pa_mpjpe_mm", "pa_mpvpe_mm" ...
 
     Stage 2 adds root-relative mpjpe_mm, mpvpe_mm; the multi-frame network adds occlusion_accuracy over known finger
-    labels. A prediction that is not finite scores infinity.
+    labels, the head for joints joint_visibility_accuracy over known joints. A prediction that is not finite scores
+    infinity.
     """
     frames = recipe.val_batch_size * recipe.frames
     workers = loader_processes(frames, recipe.num_workers, on_gpu=device.type != "cpu", processes=processes.world)
@@ -62,8 +62,7 @@ def validate(
 def _sums(prediction: Prediction, truth: Targets, faces: Tensor, recipe: Recipe) -> dict[str, np.ndarray]:
     """(sum, count) of every figure, over one batch."""
     frames = len(truth.rotation)
-    labels = max(int(losses.known_labels(truth.occluded)), 1)
-    terms = loss_terms(prediction, truth, faces, recipe.stage, Counts(frames, labels))
+    terms = loss_terms(prediction, truth, faces, recipe.stage, Counts(*count(truth).clamp_min(1).tolist()))
     window = recipe.frames
     current = slice(0, None, window)
     size = frames // window
@@ -81,6 +80,10 @@ def _sums(prediction: Prediction, truth: Targets, faces: Tensor, recipe: Recipe)
             sums[name] = (float(point_errors(ours - roots[0], theirs - roots[1]).mean(1).sum()) * MM, size)
     if prediction.occlusion_logits is not None:
         sums["occlusion_accuracy"] = _occlusion(prediction.occlusion_logits[:, 0], truth.occluded[current])
+    if prediction.joint_visibility_logits is not None and truth.joint_visible is not None:
+        sums["joint_visibility_accuracy"] = _joint_visibility(
+            prediction.joint_visibility_logits, truth.joint_visible[current]
+        )
     return {name: np.array(pair, np.float64) for name, pair in sums.items()}
 
 
@@ -96,6 +99,11 @@ def _occlusion(logits: Tensor, occluded: Tensor) -> tuple[float, float]:
     predicted, wanted = logits.argmax(1)[:, :fingers], occluded[:, :fingers]
     known = wanted != UNKNOWN
     return float(((predicted == wanted) & known).sum()), float(known.sum())
+
+
+def _joint_visibility(logits: Tensor, visible: Tensor) -> tuple[float, float]:
+    known = visible != UNKNOWN
+    return float((((logits > 0) == (visible == 1)) & known).sum()), float(known.sum())
 
 
 def _array(values: Tensor) -> np.ndarray:

@@ -21,8 +21,9 @@ IGNORED: tuple[tuple[str, str], ...] = (
 )
 # Two names of one module in the official multi-frame network: (alias, the name that the table uses).
 ALIAS = ("decoder3d.occ_pred.finger_cls_layer.", "decoder3d.occ_pred.finger_cls_layer_list.4.")
-# Buffers of ours that official files do not hold: they come from the hierarchy and the part table.
-LOCAL = re.compile(r"(decoder\.levels\.\d+\.(spiral|upsample)|fusion\.finger_of_vertex|faces)")
+# Tensors of ours that official files do not hold: buffers from the hierarchy and the part table, and the head for
+# joints, which is not the authors'.
+LOCAL = re.compile(r"(decoder\.levels\.\d+\.(spiral|upsample)|fusion\.finger_of_vertex|faces|joint_visibility\..+)")
 
 
 def _modules() -> list[tuple[str, str]]:
@@ -101,7 +102,7 @@ def _prefixes(multi_frame: bool) -> dict[str, str]:
 
 
 def official_name(name: str, multi_frame: bool) -> str | None:
-    """Our tensor's name to the official one (without `module.`); None for buffers that official files do not hold.
+    """Our tensor's name to the official one (without `module.`); None for what official files do not hold.
 
     Raises KeyError for a name that the table does not know: a layer was added without its line here.
     """

@@ -194,8 +194,14 @@ def export_official(model: H2ONet) -> dict[str, Tensor]:
     """The model's tensors under the authors' names (no `module.` prefix), aliases included.
 
     Left out, as on import: the MANO layer's buffers, the never-applied gate, the unused regressor copy; the authors'
-    code loads the result with strict=False.
+    code loads the result with strict=False. Left out too: the head for joints, which their network does not have.
+    Raises InputError where the fusion takes its weights from that head: their code would compute something else.
     """
+    if model.config.fusion_weights != "fingers":
+        raise InputError(
+            f"network: fusion_weights is {model.config.fusion_weights}, which the authors' code does not know; "
+            "export a network with fusion_weights fingers"
+        )
     multi = model.config.frames > 1
     state = model.state_dict()
     exported = {theirs: state[ours].detach().clone() for ours, theirs in official_names(state, multi).items()}

@@ -27,6 +27,7 @@ from .torch_files import LARGEST
 FORMAT = "h2onet-checkpoint"
 FORMAT_VERSION = 1
 _LARGEST_CONFIG = 2**20
+_ADDED_LATER = ("joint_visibility", "fusion_weights")  # folders written before lack them
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def network_config(folder: Path, config: Mapping[str, Any]) -> NetworkConfig:
     """The network's configuration in a config.json. Raises InputError for other fields or values."""
     given = config.get("network")
     known = {field.name for field in fields(NetworkConfig)}
-    if not isinstance(given, dict) or set(given) != known:
+    if not isinstance(given, dict) or not known.difference(_ADDED_LATER) <= set(given) <= known:
         found = brief(sorted(given) if isinstance(given, dict) else given, 200)
         raise InputError(
             f"{folder / CONFIG}: network: expected the fields {sorted(known)}, found {found}; take another checkpoint"
