@@ -23,6 +23,8 @@ LIGHT = np.array([0.3, -0.6, -0.75])  # towards the light, OpenCV camera axes
 # Seen from the back (+y), fingers up: MANO's fingers run along -x, the palm faces -y (docs/standin.md).
 _BACK_VIEW = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 FINGER_COLOURS = ((230, 140, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 101, 167))  # Okabe and Ito
+_HOLLOW = (20, 20, 20)  # inside a ring: else the finger's line would run through it
+_WRIST = (220, 220, 220)
 
 
 def vertex_normals(vertices: NDArray, faces: NDArray) -> NDArray[np.float64]:
@@ -89,7 +91,8 @@ def overlay_skeleton(
 ) -> Picture:
     """The picture with the five finger chains over it: joints_2d (21, 2) px, wrist, thumb .. little.
 
-    `colours` are the fingers', RGB; a joint is drawn hollow where `filled` (21,) is False.
+    `colours` are the fingers', RGB. With `filled` (21,) joints are larger, discs where it is True, else rings round a
+    dark middle; the wrist is grey.
     """
     drawn = picture.copy()
     points = np.clip(np.asarray(joints_2d), -1e4, 1e4)
@@ -100,8 +103,15 @@ def overlay_skeleton(
         cv2.polylines(drawn, [line], False, colour, thickness, cv2.LINE_AA, shift)
         for joint in chain[1:]:
             x, y = (int(value) for value in fixed[joint])
-            rim = -1 if filled is None or filled[joint] else 1
-            cv2.circle(drawn, (x, y), (thickness + 1) << (shift - 1), colour, rim, cv2.LINE_AA, shift)
+            cv2.circle(drawn, (x, y), (thickness + 1) << (shift - 1), colour, -1, cv2.LINE_AA, shift)
+    if filled is not None:
+        radius = (2 * thickness + 1) << shift
+        chains = zip(FINGER_CHAINS, colours, strict=True)
+        for joint, colour in [(0, _WRIST), *((joint, colour) for chain, colour in chains for joint in chain[1:])]:
+            x, y = (int(value) for value in fixed[joint])
+            cv2.circle(drawn, (x, y), radius, colour, -1, cv2.LINE_AA, shift)
+            if not filled[joint]:
+                cv2.circle(drawn, (x, y), radius - (thickness << shift), _HOLLOW, -1, cv2.LINE_AA, shift)
     return drawn
 
 

@@ -76,3 +76,18 @@ def test_an_overlay_costs_what_the_mesh_covers(hand):
     finally:
         tracemalloc.stop()
     assert drawn.any() and peak < 3 * picture.nbytes
+
+
+def test_hidden_joints_are_hollow():
+    """A disc where a joint is seen, a dark middle in a ring of its finger's colour where not; nothing else changes."""
+    picture, thickness = np.full((SIDE, SIDE, 3), 120, np.uint8), 2
+    joints = np.stack([np.linspace(12, SIDE - 12, 21), np.full(21, SIDE / 2)], 1).round() + 0.5
+    seen = np.arange(21) % 2 == 0
+    drawn = overlay_skeleton(picture, joints, thickness=thickness, filled=seen)
+    everywhere = overlay_skeleton(picture, joints, thickness=thickness, filled=np.ones(21, bool))
+    for joint, (x, y) in enumerate(joints.astype(int)):
+        same = (drawn[y, x] == everywhere[y, x]).all()
+        assert same == seen[joint] and (seen[joint] or drawn[y, x].max() < 30), joint
+    rows, columns = np.nonzero((drawn != everywhere).any(2))
+    away = np.hypot(columns[:, None] + 0.5 - joints[~seen, 0], rows[:, None] + 0.5 - joints[~seen, 1]).min(1)
+    assert len(away) and away.max() <= 2 * thickness + 2
