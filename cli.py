@@ -45,6 +45,7 @@ app = typer.Typer(
 )
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for unknown options, commands and values; older versions take it from click, newer ones have it."""
+app.add_typer(cli_stores.labels, name="labels")
 app.add_typer(cli_stores.clips, name="clips")
 app.add_typer(cli_model.app)
 app.add_typer(cli_predict.app)

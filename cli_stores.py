@@ -1,4 +1,4 @@
-"""The part of the command line that looks into stores: `h2o clips ...`."""
+"""The part of the command line that looks into stores: `h2o labels ...` and `h2o clips ...`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -55,3 +55,50 @@ def clips_export(
     if to != "webdataset":
         raise InputError(f"--to: expected webdataset, found {to!r}")
     print(export_webdataset(store, out))
+
+
+labels = typer.Typer(help="Look into labels.zarr stores.", no_args_is_help=True)
+LabelFile = Annotated[Path, typer.Argument(help="labels.zarr")]
+
+
+@labels.command("info")
+def labels_info(store: LabelFile) -> None:
+    """Rules, counts, balance per finger and cause, overlap with the masks."""
+    from .pipeline.labels.info import label_info
+
+    print(label_info(store))
+
+
+@labels.command("verify")
+def labels_verify(store: LabelFile) -> None:
+    """Check every sequence's checksum, every column's bounds and the index; name what is damaged."""
+    from .pipeline.labels.verify import verify
+
+    problems = verify(store)
+    for problem in problems:
+        print(problem)
+    print("no problems found" if not problems else f"{len(problems)} problems")
+    finish(len(problems))
+
+
+@labels.command("compare")
+def labels_compare(a: LabelFile, b: LabelFile) -> None:
+    """In what two stores differ, by column and frame; exit code 1 where they do."""
+    from .pipeline.labels.compare import compare_labels
+
+    found = compare_labels(a, b)
+    print(found)
+    if found.differs:
+        raise typer.Exit(1)
+
+
+@labels.command("export")
+def labels_export(
+    store: LabelFile,
+    to: Annotated[str, typer.Option(help="Format: csv, parquet or coco.")],
+    out: Annotated[Path, typer.Option(help="File to write.", callback=refuse_foreign_place)],
+) -> None:
+    """Write the labels for other programs: a row per frame, or COCO keypoints."""
+    from .pipeline.labels.export import export_labels
+
+    print(export_labels(store, to, out))
