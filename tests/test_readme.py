@@ -80,8 +80,8 @@ def commands_of(words: list[str]) -> list[tuple[Any, list[str]]]:
     if name.startswith("--"):
         assert name in {"--help", *(option for parameter in node.params for option in parameter.opts)}
         return []
-    if name == "clips" and rest:
-        node, name, rest = node.commands["clips"], rest[0], rest[1:]
+    if name in ("clips", "labels") and rest:
+        node, name, rest = node.commands[name], rest[0], rest[1:]
     unknown = set(name.split("|")) - set(node.commands)
     assert not unknown, f"no such command: {unknown}"
     return [(node.commands[each], rest) for each in name.split("|")]
@@ -180,9 +180,9 @@ def test_the_readme_s_table_names_every_command():
     table = (ROOT / "README.md").read_text().split("## The commands")[1].split("## ")[0]
     commands = typer.main.get_command(cli.app).commands
     assert set(re.findall(r"`h2o ([\w-]+)", table)) == set(commands)
-    assert set(
-        re.findall(r"`(?:h2o clips )?(\w+)`", next(line for line in table.splitlines() if "h2o clips" in line))
-    ) == set(commands["clips"].commands)
+    for group in ("clips", "labels"):
+        line = next(line for line in table.splitlines() if f"h2o {group}" in line)
+        assert set(re.findall(rf"`(?:h2o {group} )?(\w+)`", line)) == set(commands[group].commands)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -6,8 +6,11 @@ store's. Annotation ids start at 1: COCOeval takes a perfect find of annotation 
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +20,7 @@ from ...errors import InputError
 from ...hand.parts import FINGER_CHAINS, JOINT_NAMES
 from .columns import ROWS, blocks
 
-SKELETON = [[a + 1, b + 1] for chain in FINGER_CHAINS for a, b in zip(chain[:-1], chain[1:], strict=True)]
+SKELETON = [[a + 1, b + 1] for chain in FINGER_CHAINS for a, b in itertools.pairwise(chain)]
 """Bones as COCO counts joints: from 1."""
 
 
@@ -28,7 +31,7 @@ def visibility(joints_2d: np.ndarray, joint_visible: np.ndarray, width: int, hei
 
 
 def write_coco(labels: LabelStore, out: Path) -> None:
-    """Write every frame as an image and every frame with a joint's flag as an annotation; InputError without `photo`."""
+    """Every frame becomes an image, every frame with a joint's flag an annotation; InputError without `photo`."""
     attrs = labels.attrs
     for name in ("photo", "image"):
         if name not in attrs:
@@ -55,7 +58,7 @@ def write_coco(labels: LabelStore, out: Path) -> None:
         file.write(b"]}\n")
 
 
-def _annotations(labels: LabelStore, start: int, end: int, width: int, height: int):
+def _annotations(labels: LabelStore, start: int, end: int, width: int, height: int) -> Iterator[dict[str, Any]]:
     """Annotations without id of these rows; the box is the joints' (those inside the image), as [x, y, w, h]."""
     points = labels.index.part("joints_2d", start, end)
     flags = visibility(points, labels.index.part("joint_visible", start, end), width, height)

@@ -77,8 +77,8 @@ def compare_labels(a: str | Path, b: str | Path) -> LabelComparison:
     """Compare two stores frame by frame, matched by sequence and frame number. InputError as `LabelStore.open`."""
     first, second = LabelStore.open(a), LabelStore.open(b)
     ids = {key: number for number, key in enumerate(dict.fromkeys([*first.sequences, *second.sequences]))}
-    codes = [_codes(labels, ids) for labels in (first, second)]
-    _, rows_a, rows_b = np.intersect1d(*codes, return_indices=True)
+    codes = (_codes(first, ids), _codes(second, ids))
+    _, rows_a, rows_b = np.intersect1d(codes[0], codes[1], return_indices=True)
     order = np.argsort(rows_a)
     rows_a, rows_b = rows_a[order], rows_b[order]
     alone = [np.setdiff1d(np.arange(len(code)), rows) for code, rows in zip(codes, (rows_a, rows_b), strict=True)]

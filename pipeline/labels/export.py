@@ -36,6 +36,8 @@ def export_labels(store: str | Path, to: str, out: Path) -> str:
     if to == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError("--to parquet: needs pyarrow; run: pip install pyarrow, or use --to csv")
     labels = LabelStore.open(store)
+    if not len(labels):
+        raise InputError(f"{store}: holds no frame to write")
     writers: dict[str, Callable[[LabelStore, Path], None]] = {
         "csv": _write_csv,
         "parquet": _write_parquet,
@@ -59,15 +61,14 @@ def _flat_blocks(labels: LabelStore) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _write_csv(labels: LabelStore, out: Path) -> None:
-    with writing_file(out) as file, io.TextIOWrapper(file, "utf-8", newline="", write_through=True) as text:
-        writer = csv.writer(text, lineterminator="\n")
-        named = False
-        for flat in _flat_blocks(labels):
-            if not named:
+    with writing_file(out) as file:
+        for number, flat in enumerate(_flat_blocks(labels)):
+            text = io.StringIO(newline="")
+            writer = csv.writer(text, lineterminator="\n")
+            if number == 0:
                 writer.writerow(flat)
-                named = True
             writer.writerows(zip(*(_cells(values) for values in flat.values()), strict=True))
-        text.detach()  # the file is closed by its owner
+            file.write(text.getvalue().encode())
 
 
 def _cells(values: np.ndarray) -> list[str]:
@@ -88,6 +89,5 @@ def _write_parquet(labels: LabelStore, out: Path) -> None:
             table = pa.table({name: pa.array(np.ascontiguousarray(values)) for name, values in flat.items()})
             writer = writer or pq.ParquetWriter(file, table.schema)
             writer.write_table(table)
-        if writer is None:
-            raise InputError(f"{labels.store.path}: holds no frame to write")
-        writer.close()
+        if writer is not None:
+            writer.close()

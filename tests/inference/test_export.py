@@ -148,6 +148,23 @@ def test_a_single_frame_file_takes_any_batch(session, untrained, tmp_path: Path)
     assert facts["network"]["width"] == 0.125
 
 
+@torch.inference_mode()
+def test_the_visibility_of_joints_is_an_output_of_its_own(session, tmp_path: Path):
+    torch.manual_seed(2)
+    config = NetworkConfig(frames=3, width=0.125, joint_visibility=True, fusion_weights="joints")
+    model = build_network(config, load_hand("standin")).eval()
+    pytest.importorskip("onnxscript")
+    backbone, fusion = export_onnx(save_checkpoint(tmp_path / "best", model), tmp_path / "model.onnx")
+    video = pictures(3)
+    run, _ = session(backbone)
+    seen = [run({"images": frame[None].numpy()}) for frame in video]
+    wanted = model(video[None])
+    np.testing.assert_allclose(seen[0]["joint_visibility_logits"], wanted.joint_visibility_logits, atol=1e-4)
+    fuse, opened = session(fusion)
+    found = fuse({given.name: np.stack([frame[given.name] for frame in seen], 1) for given in opened.get_inputs()})
+    np.testing.assert_allclose(found["vertices"], wanted.vertices, atol=1e-5)
+
+
 def test_missing_packages_are_named(tmp_path: Path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else find(name))

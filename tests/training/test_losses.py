@@ -100,3 +100,41 @@ def test_shares_of_two_processes_average_to_the_whole() -> None:
     whole = losses.vertices_l1(predicted, true, 5)
     parts = [losses.vertices_l1(predicted[rows], true[rows], 5 / 2) for rows in (slice(0, 2), slice(2, 5))]
     assert sum(parts) / 2 == pytest.approx(whole)
+
+
+def test_joint_visibility_weighs_seen_and_hidden_alike_and_leaves_out_the_unknown() -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(4, 21, generator=generator, dtype=torch.float64, requires_grad=True)
+    visible = torch.randint(0, 12, (4, 21), generator=generator)
+    visible = torch.where(visible > 10, 255, visible.clamp_max(1)).to(torch.uint8)  # few hidden, some unknown
+    seen, hidden = losses.known_joints(visible).tolist()
+    values = visible.numpy()
+    assert (seen, hidden) == ((values == 1).sum(), (values == 0).sum()) and 0 < hidden < seen
+    loss = losses.joint_visibility_cross_entropy(logits, visible, seen, hidden)
+    found = logits.detach().numpy()
+    of_seen, of_hidden = np.log1p(np.exp(-found[values == 1])).mean(), np.log1p(np.exp(found[values == 0])).mean()
+    assert loss.item() == pytest.approx((of_seen + of_hidden) / 2)
+    loss.backward()
+    np.testing.assert_array_equal(logits.grad.numpy() != 0, values != 255)
+
+
+def test_joint_visibility_of_one_kind_or_none() -> None:
+    logits = torch.zeros(2, 21)
+    for label, kinds in ((1, 0.5), (0, 0.5), (255, 0.0)):
+        visible = torch.full((2, 21), label, dtype=torch.uint8)
+        counts = losses.known_joints(visible).clamp_min(1)
+        loss = losses.joint_visibility_cross_entropy(logits, visible, *counts)
+        assert loss.item() == pytest.approx(kinds * np.log(2))
+
+
+def test_joint_visibility_adds_up_over_processes() -> None:
+    """Each process divides by the whole batch's counts over the processes; the mean of their losses is the whole's."""
+    logits = torch.randn(4, 21, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    visible = (torch.arange(84).reshape(4, 21) % 5 > 0).to(torch.uint8)
+    whole = losses.known_joints(visible)
+    parts = [
+        losses.joint_visibility_cross_entropy(logits[rows], visible[rows], *(whole / 2))
+        for rows in (slice(0, 1), slice(1, 4))
+    ]
+    expected = losses.joint_visibility_cross_entropy(logits, visible, *whole)
+    assert torch.stack(parts).mean().item() == pytest.approx(expected.item())
