@@ -41,6 +41,7 @@ def random_batch(rng: np.random.Generator, first: int, count: int) -> FrameScore
         rotation_errors=rng.random(count),
         joint_errors_2d=rng.random((count, 21)),
         occluded_probability=rng.random((count, 6)),
+        joint_hidden_probability=rng.random((count, 21)),
         occluded=rng.integers(0, 2, (count, 7)).astype(np.uint8),
         joints=rng.random((count, 21, 3)),
     )
@@ -61,6 +62,9 @@ def facts(rng: np.random.Generator, frames: int) -> FrameFacts:
         rng.random((frames, 21, 3)),
         rng.random((frames, 3)),
         rng.integers(0, 2, (frames, 5)).astype(np.uint8),
+        rng.integers(0, 2, (frames, 21)).astype(np.uint8),
+        rng.random(frames),
+        rng.random(frames),
         {"object": (number // 480 % 20).astype("U2"), "camera": (number // 60 % 8).astype("U1")},
     )
 

@@ -34,6 +34,11 @@ NAMES = {
     "occlusion_accuracy": "occlusion accuracy, fingers",
     "occlusion_macro_f1": "occlusion macro F1, fingers",
     "occlusion_majority_accuracy": "accuracy of always saying the commoner class",
+    "occlusion_roc_auc": "occlusion ROC AUC, fingers",
+    "occlusion_pr_auc": "occlusion precision-recall AUC, fingers",
+    "joint_visibility_roc_auc": "joint visibility ROC AUC",
+    "joint_visibility_map": "joint visibility mean average precision (of hidden joints)",
+    "joint_visibility_macro_f1": "joint visibility macro F1",
 }
 HEADERS = NAMES | {
     "orientation_deg": "orientation, degrees",
@@ -42,6 +47,8 @@ HEADERS = NAMES | {
     "f1": "F1",
     "macro_f1": "macro F1",
     "brier": "Brier score",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
 }
 OFFICIAL = {
     "xyz_mean3d": "mpjpe_mm",
@@ -68,6 +75,10 @@ TITLES = {
     "after_reappearance": "fingers that re-appeared, by frames since",
     "hidden_for": "hidden fingers, by frames since they were last seen",
     "visible_fraction": "visible share of the finger",
+    "joint_visibility": "is this joint hidden? (the head's answer)",
+    "joint": "joints, visible or not",
+    "hand_visible_area": "visible share of the hand's silhouette",
+    "object_visible_area": "share of the silhouette that objects leave",
     "cause": "what hides the finger",
 }
 PUBLISHED_TEXT = (

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from ...hand.parts import CAUSES, FINGERS, UNKNOWN
 from .facts import FrameFacts
 from .scores import FrameScores
-from .summary import average, finger_errors, hidden_now, in_mm, occlusion_by_output
+from .summary import average, finger_errors, hidden_now, in_mm, occlusion_by_output, visibility_by_joint
 from .temporal import HIDDEN, NEVER, VISIBLE, frames_since_change
 
 Row = dict[str, float | int | None]
 
+AREAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 REAPPEARED = ((1, 3), (4, 10), (11, 30))  # frames since the finger was last hidden
 HIDDEN_FOR = ((1, 5), (6, 15), (16, 30))  # frames since it was last visible
@@ -39,6 +40,10 @@ def break_down(scores: FrameScores, facts: FrameFacts) -> dict[str, dict]:
         found |= by_time(scores, facts)
     fraction = facts.visible_fraction[:, :5]
     found["visible_fraction"] = by_fraction(scores, fraction)
+    found["joint_visibility"] = visibility_by_joint(scores, facts)
+    found["joint"] = by_joint(scores, facts)
+    found["hand_visible_area"] = by_area(scores, facts.hand_visible_area)
+    found["object_visible_area"] = by_area(scores, facts.object_visible_area)
     found["cause"] = {
         name: finger_row(scores, facts.cause[:, :5] == code)
         for code, name in enumerate(CAUSES)
@@ -74,6 +79,30 @@ def finger_row(scores: FrameScores, chosen: NDArray) -> Row:
     raw = finger_errors(scores.joint_errors)
     aligned = finger_errors(scores.joint_errors_pa)
     return {"fingers": int(chosen.sum()), "mpjpe_mm": in_mm(raw[chosen]), "pa_mpjpe_mm": in_mm(aligned[chosen])}
+
+
+def by_joint(scores: FrameScores, facts: FrameFacts) -> dict[str, Row]:
+    """Errors of all joints that are seen, and of all that are not (hidden or outside the image)."""
+    found = {}
+    for name, label in (("visible", 1), ("not visible", 0)):
+        chosen = facts.joint_visible == label
+        if chosen.any():
+            found[name] = {
+                "joints": int(chosen.sum()),
+                "mpjpe_mm": in_mm(scores.joint_errors[chosen]),
+                "pa_mpjpe_mm": in_mm(scores.joint_errors_pa[chosen]),
+            }
+    return found
+
+
+def by_area(scores: FrameScores, area: NDArray) -> dict[str, Row]:
+    """Frames by a visible share of the hand (N,), in UniHOPE's bins; a share on an edge belongs to the bin below."""
+    found = {}
+    for low, high in itertools.pairwise(AREAS):
+        chosen = (area <= high) & ((area > low) if low else (area >= 0))
+        if chosen.any():
+            found[f"{low:.0%} to {high:.0%}"] = row(scores, chosen)
+    return found
 
 
 def by_fraction(scores: FrameScores, fraction: NDArray) -> dict[str, Row]:

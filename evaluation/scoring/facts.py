@@ -18,9 +18,9 @@ class FrameFacts:
     """What the clip store records about N scored frames, without their pictures.
 
     sequence, recording (N,) str; number, dataset_index (N,) int64; visible_fraction (N, 6) of thumb .. little and palm,
-    cause (N, 6) uint8 (codes of `hand.parts.CAUSES`, 255 unknown); joints (N, 21, 3) m, true,
-    relative to the wrist in the hand's own side, NaN unknown; root (N, 3) m; seen_earlier as `seen_earlier` gives it;
-    groups title -> (N,) values.
+    cause (N, 6) uint8 (codes of `hand.parts.CAUSES`, 255 unknown); joints (N, 21, 3) m, true, relative to the wrist in
+    the hand's own side, NaN unknown; root (N, 3) m; seen_earlier as `seen_earlier` gives it; joint_visible (N, 21)
+    uint8, 255 unknown; hand_visible_area, object_visible_area (N,), NaN unknown; groups title -> (N,) values.
     """
 
     sequence: NDArray
@@ -32,6 +32,9 @@ class FrameFacts:
     joints: NDArray
     root: NDArray
     seen_earlier: NDArray[np.uint8]
+    joint_visible: NDArray[np.uint8]
+    hand_visible_area: NDArray
+    object_visible_area: NDArray
     groups: dict[str, NDArray]
 
     @classmethod
@@ -50,6 +53,9 @@ class FrameFacts:
             joints=index["joints"][rows].astype(np.float64) - root[:, None],
             root=root,
             seen_earlier=seen_earlier(store)[rows],
+            joint_visible=index["joint_visible"][rows],
+            hand_visible_area=index["hand_visible_area"][rows],
+            object_visible_area=index["object_visible_area"][rows],
             groups=group_frames(store, rows, keys),
         )
 

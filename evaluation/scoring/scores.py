@@ -29,12 +29,13 @@ CROP = 128  # px, the side of the network's input
 class FrameScores:
     """Scores of N frames. NaN (or 255 for labels) where the dataset does not say.
 
-    frame_index (N,) int64 row in the clips' index; joint_errors, joint_errors_pa, joint_errors_proper (reflection
-    not allowed), joint_errors_st (scale and translation aligned) (N, 21) m; vertex_errors, vertex_errors_pa,
+    frame_index (N,) int64 row in the clips' index; joint_errors, joint_errors_pa, joint_errors_proper (reflection not
+    allowed), joint_errors_st (scale and translation aligned) (N, 21) m; vertex_errors, vertex_errors_pa,
     vertex_errors_proper (N,) m, each frame's mean over its vertices, with vertex_pck, vertex_pck_pa (N, 100) uint16,
     vertices within each PCK threshold (80,000 frames would otherwise take 1.5 GB); f_scores, f_scores_pa (N, 2) at 5
     and 15 mm; rotation_errors (N,) rad; joint_errors_2d (N, 21) px of the 128 px crop; occluded_probability (N, 6);
-    occluded (N, 7) uint8; joints (N, 21, 3) m, predicted, relative to the wrist, mirrored back for left hands.
+    joint_hidden_probability (N, 21), NaN without a head for it; occluded (N, 7) uint8; joints (N, 21, 3) m, predicted,
+    relative to the wrist, mirrored back for left hands.
     `oriented` False: a network without orientation branch, scored at the canonical orientation.
     """
 
@@ -53,6 +54,7 @@ class FrameScores:
     rotation_errors: NDArray
     joint_errors_2d: NDArray
     occluded_probability: NDArray
+    joint_hidden_probability: NDArray
     occluded: NDArray[np.uint8]
     joints: NDArray
     oriented: bool = True
@@ -158,6 +160,7 @@ def score_batch(
         rotation_errors=orientation_scores(batch, prediction, windows),
         joint_errors_2d=np.linalg.norm(joints_2d, axis=-1) * CROP,
         occluded_probability=occluded_probability(prediction),
+        joint_hidden_probability=joint_hidden_probability(prediction),
         occluded=current_frame(batch["occluded"], windows).astype(np.uint8),
         joints=unmirrored,
         oriented=oriented,
@@ -236,3 +239,10 @@ def occluded_probability(prediction: Prediction) -> NDArray:
     if prediction.occlusion_logits is None:
         return np.full((len(prediction.vertices), 6), np.nan)
     return prediction.occlusion_logits[:, 0].detach().float().softmax(1)[:, 1].double().cpu().numpy()
+
+
+def joint_hidden_probability(prediction: Prediction) -> NDArray:
+    """Probability that each joint is hidden in the current frame (B, 21); NaN from a network without a head for it."""
+    if prediction.joint_visibility_logits is None:
+        return np.full((len(prediction.vertices), 21), np.nan)
+    return (-prediction.joint_visibility_logits.detach().double()).sigmoid().cpu().numpy()

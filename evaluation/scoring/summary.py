@@ -6,14 +6,23 @@ Lengths leave this module in millimetres (2D errors in pixels, angles in degrees
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hand.parts import FINGER_JOINTS, FINGERS, LABEL_OF_OUTPUT, OUTPUTS, UNKNOWN, VERTICES
+from ...hand.parts import FINGER_JOINTS, FINGERS, JOINT_NAMES, LABEL_OF_OUTPUT, OUTPUTS, UNKNOWN, VERTICES
 from .. import metrics
 from .confidence import bootstrap_interval
 from .facts import FrameFacts
+from .ranking import average_precision, roc_auc
 from .scores import FrameScores
 from .temporal import HIDDEN, smoothness
 
 MM = 1000.0
+OCCLUSION_METRICS = (
+    "occlusion_accuracy",
+    "occlusion_macro_f1",
+    "occlusion_majority_accuracy",
+    "occlusion_roc_auc",
+    "occlusion_pr_auc",
+)
+JOINT_METRICS = ("joint_visibility_roc_auc", "joint_visibility_map", "joint_visibility_macro_f1")
 
 
 def average(values: NDArray) -> float | None:
@@ -67,7 +76,8 @@ def summarise(scores: FrameScores, facts: FrameFacts) -> dict[str, float | int |
     rotation = average(scores.rotation_errors)
     table["orientation_deg"] = None if rotation is None else float(np.degrees(rotation))
     window = {name: average(values) for name, values in window_values(scores, facts).items()}
-    return table | window | smoothness_metrics(scores, facts) | occlusion_metrics(scores)
+    visibility = occlusion_metrics(scores) | joint_visibility_metrics(scores, facts)
+    return table | window | smoothness_metrics(scores, facts) | visibility
 
 
 def smoothness_metrics(scores: FrameScores, facts: FrameFacts) -> dict[str, float | None]:
@@ -140,16 +150,46 @@ def intervals(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, flo
 
 
 def occlusion_metrics(scores: FrameScores) -> dict[str, float | None]:
-    """Accuracy over the five fingers and the mean of their two-class F1 scores; None for a single-frame network."""
+    """Means over the five fingers: accuracy, two-class F1, areas under ROC and precision-recall; None without them."""
     per_finger = occlusion_by_output(scores)
     if not per_finger:
-        return {"occlusion_accuracy": None, "occlusion_macro_f1": None, "occlusion_majority_accuracy": None}
+        return dict.fromkeys(OCCLUSION_METRICS)
     fingers = [per_finger[finger] for finger in FINGERS if finger in per_finger]
     return {
         "occlusion_accuracy": average(np.array([f["accuracy"] for f in fingers])),
         "occlusion_macro_f1": average(np.array([f["macro_f1"] for f in fingers])),
         "occlusion_majority_accuracy": average(np.array([f["majority_accuracy"] for f in fingers])),
+        "occlusion_roc_auc": mean_of(fingers, "roc_auc"),
+        "occlusion_pr_auc": mean_of(fingers, "pr_auc"),
     }
+
+
+def joint_visibility_metrics(scores: FrameScores, facts: FrameFacts) -> dict[str, float | None]:
+    """Means over the 21 joints of the head that predicts which are hidden; None without it, or without labels."""
+    joints = list(visibility_by_joint(scores, facts).values())
+    if not joints:
+        return dict.fromkeys(JOINT_METRICS)
+    return {
+        "joint_visibility_roc_auc": mean_of(joints, "roc_auc"),
+        "joint_visibility_map": mean_of(joints, "pr_auc"),
+        "joint_visibility_macro_f1": mean_of(joints, "macro_f1"),
+    }
+
+
+def mean_of(rows: list[dict[str, float | None]], name: str) -> float | None:
+    """Mean of one score over the rows that have it; None where none has."""
+    return average(np.array([np.nan if row[name] is None else row[name] for row in rows], np.float64))
+
+
+def visibility_by_joint(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, float | None]]:
+    """The scores of `binary_scores` for "this joint is hidden", of every joint with a prediction and a label."""
+    found: dict[str, dict[str, float | None]] = {}
+    for k, name in enumerate(JOINT_NAMES):
+        probability, label = scores.joint_hidden_probability[:, k], facts.joint_visible[:, k]
+        known = (label != UNKNOWN) & np.isfinite(probability)
+        if known.any():
+            found[name] = binary_scores(probability[known], label[known] == 0)
+    return found
 
 
 def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float | None]]:
@@ -193,6 +233,8 @@ def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float | Non
         "recall": float(recall) if truth.any() else None,
         "f1": float(f1_occluded) if predicted.any() or truth.any() else None,
         "macro_f1": float(np.mean(present)),
+        "roc_auc": roc_auc(probability, truth),
+        "pr_auc": average_precision(probability, truth),
         "brier": float(np.mean((probability - truth) ** 2)),
         "calibration_error": float(np.sum(gaps)),
     }

@@ -258,7 +258,7 @@ def test_initialising_multi_frame_from_single_frame(build, tmp_path: Path):
 def test_initialising_from_another_width_or_mesh_is_refused(build, tmp_path: Path):
     wide, narrow = build(width=0.25), build(width=0.125)
     folder = save_checkpoint(tmp_path / "best", wide)
-    with pytest.raises(InputError, match="another width"):
+    with pytest.raises(InputError, match=r"has width 0.25, .* 0.125; add --set width=0.25"):
         initialise(narrow, folder)
     wide.decoder.levels[3].spiral[0, 1] += 1
     try:

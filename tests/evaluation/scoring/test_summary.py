@@ -6,7 +6,14 @@ from h2onet.evaluation.scoring.breakdowns import break_down, by_fraction, by_tim
 from h2onet.evaluation.scoring.confidence import bootstrap_interval
 from h2onet.evaluation.scoring.facts import FrameFacts
 from h2onet.evaluation.scoring.scores import FrameScores
-from h2onet.evaluation.scoring.summary import binary_scores, frame_values, intervals, occlusion_by_output, summarise
+from h2onet.evaluation.scoring.summary import (
+    binary_scores,
+    frame_values,
+    intervals,
+    occlusion_by_output,
+    summarise,
+    visibility_by_joint,
+)
 
 UNKNOWN = 255
 FINGERS = ["thumb", "index", "middle", "ring", "little"]
@@ -32,6 +39,7 @@ def frame_scores(frames: int, **changes: np.ndarray) -> FrameScores:
         "rotation_errors": np.radians(17.0) * alike,
         "joint_errors_2d": np.full((frames, 21), 18.0),
         "occluded_probability": np.full((frames, 6), np.nan),
+        "joint_hidden_probability": np.full((frames, 21), np.nan),
         "occluded": np.zeros((frames, 7), np.uint8),
         "joints": np.zeros((frames, 21, 3)),
     }
@@ -51,6 +59,9 @@ def frame_facts(frames: int, **changes: np.ndarray) -> FrameFacts:
         "joints": np.zeros((frames, 21, 3)),
         "root": np.zeros((frames, 3)),
         "seen_earlier": np.ones((frames, 5), np.uint8),
+        "joint_visible": np.full((frames, 21), UNKNOWN, np.uint8),
+        "hand_visible_area": np.full(frames, np.nan),
+        "object_visible_area": np.full(frames, np.nan),
         "groups": {},
     }
     return FrameFacts(**fields | changes)
@@ -186,6 +197,40 @@ def test_hidden_fingers_are_told_apart_by_what_the_window_shows_of_them() -> Non
     np.testing.assert_allclose(per_frame["pa_mpjpe_never_seen_mm"], [6.0, 8.0])
     unlabelled = summarise(frame_scores(2, occluded=np.full((2, 7), UNKNOWN, np.uint8)), facts)
     assert unlabelled["pa_mpjpe_seen_earlier_mm"] is None and unlabelled["pa_mpjpe_never_seen_mm"] is None
+
+
+def test_the_visibility_of_joints_is_scored_joint_by_joint() -> None:
+    """Joint 0 is ranked perfectly, joint 1 the wrong way round, joint 2 is hidden nowhere, the others unknown."""
+    visible = np.full((4, 21), UNKNOWN, np.uint8)
+    visible[:, 0], visible[:, 1], visible[:, 2] = [1, 1, 0, 0], [0, 0, 1, 1], 1
+    hidden = np.zeros((4, 21))
+    hidden[:, :3] = np.array([0.1, 0.2, 0.8, 0.9])[:, None]
+    scores, facts = frame_scores(4, joint_hidden_probability=hidden), frame_facts(4, joint_visible=visible)
+    rows = visibility_by_joint(scores, facts)
+    assert list(rows) == ["wrist", "thumb_mcp", "thumb_pip"]
+    assert [rows[name]["roc_auc"] for name in rows] == [1.0, 0.0, None]
+    assert rows["wrist"]["macro_f1"] == 1.0 and rows["thumb_mcp"]["macro_f1"] == 0.0
+    table = summarise(scores, facts)
+    assert table["joint_visibility_roc_auc"] == 0.5
+    assert table["joint_visibility_map"] == pytest.approx((1.0 + (1 / 3 + 2 / 4) / 2) / 2)
+    silent = summarise(frame_scores(4), facts)
+    assert silent["joint_visibility_roc_auc"] is None and silent["joint_visibility_map"] is None
+
+
+def test_joints_and_frames_are_grouped_by_what_is_visible_of_them() -> None:
+    visible = np.full((2, 21), UNKNOWN, np.uint8)
+    visible[0, :3], visible[1, 5] = [1, 0, 1], 0
+    errors = np.full((2, 21), 0.001)
+    errors[0, 1], errors[1, 5] = 0.003, 0.005
+    facts = frame_facts(2, joint_visible=visible, hand_visible_area=np.array([0.25, 0.26]))
+    found = break_down(frame_scores(2, joint_errors=errors), facts)
+    assert found["joint"]["visible"]["joints"] == 2 and found["joint"]["visible"]["mpjpe_mm"] == pytest.approx(1.0)
+    assert found["joint"]["not visible"]["mpjpe_mm"] == pytest.approx(4.0)
+    assert {name: row["frames"] for name, row in found["hand_visible_area"].items()} == {
+        "0% to 25%": 1,
+        "25% to 50%": 1,
+    }
+    assert "object_visible_area" not in found
 
 
 def test_fingers_are_grouped_by_what_is_visible_of_them() -> None:
