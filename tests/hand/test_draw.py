@@ -81,7 +81,7 @@ def test_an_overlay_costs_what_the_mesh_covers(hand):
 def test_hidden_joints_are_hollow():
     """A disc where a joint is seen, a dark middle in a ring of its finger's colour where not; nothing else changes."""
     picture, thickness = np.full((SIDE, SIDE, 3), 120, np.uint8), 2
-    joints = np.stack([np.linspace(12, SIDE - 12, 21), np.full(21, SIDE / 2)], 1).round() + 0.5
+    joints = np.stack(np.divmod(np.arange(21), 5), 1) * 20 + 15.5  # apart from each other
     seen = np.arange(21) % 2 == 0
     drawn = overlay_skeleton(picture, joints, thickness=thickness, filled=seen)
     everywhere = overlay_skeleton(picture, joints, thickness=thickness, filled=np.ones(21, bool))
