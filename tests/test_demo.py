@@ -10,12 +10,11 @@ import pytest
 from cli_trees import h2o, untouched
 from h2onet import demo
 from h2onet.network.checkpoint import read_metadata
-from h2onet.training.chains import CHAINS
 from h2onet.training.steps import Stepper
 
 # One recording of one camera for each split of setup s0.
 SIZE = demo.DemoSize(sequences=3, frames=4, cameras=1)
-SHORT = ("width=0.125", "batch_size=4", "epochs=1", "milestones=[]", "num_workers=0", "pictures=1", "threads=1")
+SHORT = ("batch_size=4", "epochs=1", "milestones=[]", "num_workers=0", "pictures=1", "threads=1")
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def small(monkeypatch) -> None:
 
 
 def test_a_demo_goes_all_the_way_and_on_after_a_break(small, tmp_path, monkeypatch) -> None:
-    out, stages = tmp_path / "demo", [stage.preset for stage in CHAINS[demo.CHAIN]]
+    out, stages = tmp_path / "demo", demo.PRESETS
     taken = Stepper.step
 
     def step(self, batch, number, epoch):
@@ -39,7 +38,7 @@ def test_a_demo_goes_all_the_way_and_on_after_a_break(small, tmp_path, monkeypat
         broken_off = h2o("demo", "--out", out, "--workers", 1)
     assert broken_off.code == 130, broken_off
     assert broken_off.out.endswith("left after SIGINT\nthe same command goes on from there\n")
-    assert not (out / "report.html").exists() and not (out / "runs" / stages[2]).exists()
+    assert not (out / "report.html").exists() and not (out / "single").exists()
     kept = [out / "DEX_YCB", out / "runs" / stages[0]]
     with untouched(*kept):
         done = h2o("demo", "--out", out, "--workers", 1)
@@ -47,14 +46,15 @@ def test_a_demo_goes_all_the_way_and_on_after_a_break(small, tmp_path, monkeypat
     assert done.out.rstrip().endswith(f"open {out / 'report.html'}")
     assert re.search(r"train \d+ s, evaluate \d+ s", done.out) and "PA-MPJPE, mm" in done.out
 
-    for before, stage in zip((None, *stages), stages, strict=False):
+    for stage in stages:
         metadata = read_metadata(out / "runs" / stage / "last")
-        assert metadata["epoch"] == 1
-        assert metadata["provenance"]["init"] == (str(out / "runs" / before / "best") if before else None)
+        assert metadata["epoch"] == 1 and metadata["provenance"]["init"] == "synthetic"
+    single = json.loads((out / "single" / "protocol.json").read_text())
+    assert single["network"]["frames"] == 1
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["frames"] == SIZE.frames and metrics["pa_mpjpe_mm"] > 0 and "occlusion_accuracy" in metrics
     page = (out / "report.html").read_text()
-    for title in ("The sample", "Labels", "Clips", "Metrics", *stages):
+    for title in ("The sample", "Labels", "Clips", "Against another evaluation", "Metrics", *stages):
         assert title in page, title
     assert page.count("data:image/") >= 3 and not re.search(r'(src|href)="(?!data:|#)', page)
 

@@ -38,6 +38,18 @@ def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout, handl
     assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
 
 
+def test_mixed_recordings_are_those_of_lifting_and_of_gestures_by_turns(tmp_path):
+    photos = {}
+    for handling in ("lift", "gestures", "mixed"):
+        out = tmp_path / handling
+        synthesize(SynthesizeSettings(out, sequences=2, frames=2, cameras=1, handling=handling, workers=1))
+        folders = sorted({path.parent for path in out.rglob("color_*.jpg")})
+        photos[handling] = [digest(folder) for folder in folders]
+    assert [len(found) for found in photos.values()] == [2, 2, 2]
+    assert photos["mixed"] == [photos["lift"][0], photos["gestures"][1]]
+    assert photos["lift"][1] != photos["gestures"][1]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
