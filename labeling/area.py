@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import float32, int64, types
+from numba import float32, float64, int64, types
 
 from ..jit import njit
 from .raster import NEAR, Mesh, Renderer, View
@@ -18,6 +18,7 @@ MOST_PIXELS = 4096
 """Longest side of the picture of a hand that leaves the image; a larger silhouette is counted on a coarser grid."""
 
 _depths = types.Array(float32, 2, "C", readonly=True)
+_points = types.Array(float64, 2, "C", readonly=True)
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,28 @@ def hand_area(
     return HandArea(seen / whole, (by_object / whole, by_other / whole, (whole - silhouette) / whole), before_objects)
 
 
+@njit(types.UniTuple(float64, 5)(_points, _points))
+def _extent(points, vertices):
+    """Smallest and largest pixel coordinates x0, y0, x1, y1 of the vertices, and the smallest of their depths."""
+    x0, y0, x1, y1, near = np.inf, np.inf, -np.inf, -np.inf, np.inf
+    for i in range(points.shape[0]):
+        x0, x1 = min(x0, points[i, 0]), max(x1, points[i, 0])
+        y0, y1 = min(y0, points[i, 1]), max(y1, points[i, 1])
+        near = min(near, vertices[i, 2])
+    return x0, y0, x1, y1, near
+
+
 def _whole_silhouette(renderer: Renderer, mesh: Mesh, view: View, inside: int) -> float:
     """Pixels of the hand's silhouette, in the image (`inside` of them) and beyond; NaN when it reaches the camera."""
-    if (mesh.vertices[:, 2] <= NEAR).any():
+    x0, y0, x1, y1, near = _extent(mesh.points_2d, mesh.vertices)
+    if near <= NEAR:
         return math.nan
-    points = mesh.points_2d
-    low, high = points.min(axis=0), points.max(axis=0)
-    if (low >= 0).all() and (high < (view.width, view.height)).all():
+    if x0 >= 0 and y0 >= 0 and x1 < view.width and y1 < view.height:
         return inside
-    start = np.floor(low) - 1
+    if not inside:
+        return 1.0  # however large it is, all of it is outside
+    start, high = np.floor([x0, y0]) - 1, np.array([x1, y1])
+    points = mesh.points_2d
     scale = min(1.0, MOST_PIXELS / (float((high - start).max()) + 2))
     width, height = (int(side) for side in np.ceil((high - start) * scale) + 2)
     intrinsics = view.intrinsics.astype(np.float64)
