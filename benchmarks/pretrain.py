@@ -6,9 +6,9 @@
 Two synthetic datasets in DexYCB's layout, of hands that lift objects and of gestures behind stacks. Stage 1 learns the
 first one only: with pictures of every orientation a network that does not find 2D joints yet learns neither
 (docs/training.md). Stage 2 learns both, and then lifting alone, which most pictures of hands with objects are like.
-People and objects of the test splits are in no training split. What is
-finished is kept: the same command goes on where it stopped. Writes pretrain.json with the scores on both test splits,
-and synthetic/, the weights packed as they lie in network/checkpoints/synthetic (docs/weights.md).
+People and objects of the test splits are in no training split. What is finished is kept: the same command goes on where
+it stopped. Writes pretrain.json with the scores on both test splits, and synthetic/, the weights packed as they lie in
+network/checkpoints/synthetic (docs/weights.md).
 """
 
 import argparse

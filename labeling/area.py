@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import float32, float64, int64, types
+from numba import float32, float64, int32, int64, types, uint8
 
 from ..jit import njit
 from .raster import NEAR, Mesh, Renderer, View
@@ -85,6 +85,23 @@ def _extent(points, vertices):
     return x0, y0, x1, y1, near
 
 
+@njit(types.void(_points, types.Array(int32, 2, "C", readonly=True), float64, float64, uint8[::1]))
+def _mark_leaving(points, faces, width, height, out):
+    for f in range(faces.shape[0]):
+        out[f] = 0
+        for k in range(3):
+            u, v = points[faces[f, k], 0], points[faces[f, k], 1]
+            if not (0.0 <= u < width and 0.0 <= v < height):
+                out[f] = 1
+
+
+def _leaving(points: np.ndarray, faces: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(F,) uint8, 1 for the faces that do not lie inside the image with all of their corners."""
+    out = np.empty(len(faces), np.uint8)
+    _mark_leaving(points, faces, float(width), float(height), out)
+    return out
+
+
 def _whole_silhouette(renderer: Renderer, mesh: Mesh, view: View, inside: int) -> float:
     """Pixels of the hand's silhouette, in the image (`inside` of them) and beyond; NaN when it reaches the camera."""
     x0, y0, x1, y1, near = _extent(mesh.points_2d, mesh.vertices)
@@ -94,13 +111,21 @@ def _whole_silhouette(renderer: Renderer, mesh: Mesh, view: View, inside: int) -
         return inside
     if not inside:
         return 1.0  # however large it is, all of it is outside
-    start, high = np.floor([x0, y0]) - 1, np.array([x1, y1])
+    # Only faces that leave the image can add to what is known inside it.
+    leaving = _leaving(mesh.points_2d, mesh.faces, view.width, view.height).view(bool)
+    faces = np.ascontiguousarray(mesh.faces[leaving])
+    if not len(faces):  # only vertices of no face lie outside
+        return inside
     points = mesh.points_2d
+    low, high = points[faces].min(axis=(0, 1)), points[faces].max(axis=(0, 1))
+    start = np.floor(low) - 1
     scale = min(1.0, MOST_PIXELS / (float((high - start).max()) + 2))
     width, height = (int(side) for side in np.ceil((high - start) * scale) + 2)
     intrinsics = view.intrinsics.astype(np.float64)
     intrinsics[:2] -= start[:, None] * intrinsics[2]
     intrinsics[:2] *= scale
-    shifted = Mesh(mesh.vertices, mesh.faces, np.ascontiguousarray((points - start) * scale))
+    shifted = Mesh(mesh.vertices, faces, np.ascontiguousarray((points - start) * scale))
     drawn = renderer.inverse_depth([shifted], View(intrinsics, width, height, (0, 0, width, height)))
-    return max(float(np.count_nonzero(drawn)) / scale**2, inside)
+    u, v = ((np.arange(size) + 0.5) / scale + start[k] for k, size in enumerate((width, height)))
+    drawn[np.ix_((v > 0) & (v < view.height), (u > 0) & (u < view.width))] = 0.0  # counted already
+    return inside + float(np.count_nonzero(drawn)) / scale**2

@@ -25,6 +25,7 @@ _VISIBLE, _OCCLUDED, _UNKNOWN = (90, 200, 90), (235, 70, 70), (150, 150, 150)
 def contact_sheet(store: str | Path, out: str | Path, *, seed: int = 0, windows: int = 8) -> Path:
     """Draw random windows (one row each: t, short past, long past) into a PNG and return its path.
 
+    Windows whose frame t has most of its joints in the photo come before others: a hand outside it is not to be seen.
     Crops as the network gets them (left hands mirrored), the 2D joints, and per label green = visible, red =
     occluded, grey = unknown. InputError when the store cannot be opened or `out` is no PNG.
     """
@@ -33,11 +34,18 @@ def contact_sheet(store: str | Path, out: str | Path, *, seed: int = 0, windows:
         raise InputError(f"--out {out}: expected a .png file")
     opened = ClipStore.open(store)
     dataset = ClipDataset(store, frames=window_of(opened.dataset, train=False), seed=seed)
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(len(dataset))[:windows])
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    chosen = np.sort(order[np.argsort(~_in_the_photo(opened)[order], kind="stable")][:windows])
     rows = [_row(dataset[int(index)], opened) for index in chosen]
     write_picture(out, np.concatenate(rows))
     return out
+
+
+def _in_the_photo(store: ClipStore) -> np.ndarray:
+    """(N,) bool: does the photo of each frame hold more than half of the hand's joints (or are they unknown)?"""
+    points = store.index["joints_2d"]
+    inside = ((points >= 0) & (points < store.index["photo"][:, None])).all(axis=2)
+    return (inside.mean(axis=1) > 0.5) | np.isnan(points).all(axis=(1, 2))
 
 
 def _row(item: Item, store: ClipStore) -> np.ndarray:

@@ -14,6 +14,7 @@ import zarr
 from h2onet.data import photos
 from h2onet.data.clips import ClipDataset, ClipStore, Window, clip_info, contact_sheet, verify, window_of
 from h2onet.data.labels import LabelStore
+from h2onet.data.loading import sheet
 from h2onet.data.loading.augment import Augmentation
 from h2onet.data.loading.batches import loader
 from h2onet.data.loading.crops import GIVEN, WHOLE_PHOTO, crop_from_photo, mirror_box
@@ -402,6 +403,24 @@ def test_info_counts(tmp_path):
     assert info.occluded["thumb"] == (store.index["occluded"][:, 0] == 1).sum()
     assert info.files == sum(p.is_file() for p in path.rglob("*")) - (path / ".lock").exists()
     assert "thumb" in str(info) and "6 frames" not in str(info) and "6 in 2 camera sequences" in str(info)
+
+
+def test_the_sheet_takes_hands_that_are_in_the_photo_first(tmp_path, monkeypatch):
+    """Of 9 frames the last 3 have their hand beside the photo: 6 windows show the others, 8 two of these as well."""
+    path = build(tmp_path, Scene(sequences={KEY: tuple(range(9))}))
+    store, drawn = ClipStore.open(path), []
+    points = store.index["joints_2d"].copy()
+    points[6:] += 5000.0
+    monkeypatch.setitem(store.index._open, "joints_2d", points)
+    monkeypatch.setattr(sheet.ClipStore, "open", lambda _: store)
+    row = sheet._row
+    monkeypatch.setattr(
+        sheet, "_row", lambda item, opened: drawn.append(int(item["frame_index"][0])) or row(item, opened)
+    )
+    for windows, beside in ((6, 0), (8, 2)):
+        drawn.clear()
+        contact_sheet(path, tmp_path / "sheet.png", seed=3, windows=windows)
+        assert len(drawn) == windows and sum(frame >= 6 for frame in drawn) == beside
 
 
 def test_the_sheet_shows_windows_with_labels(clips, tmp_path):
