@@ -221,7 +221,7 @@ def empty_columns(frames: int, *, vertices: bool = False) -> Rows:
     """Columns of `frames` rows with nothing filled in: NaN, label 255, object -1."""
     fills: dict[str, Any] = {"occluded": UNKNOWN, "cause": UNKNOWN, "joint_visible": UNKNOWN, "object_id": -1}
     fills["visible_vertices"] = -1
-    # COCO has one flag, 0, for "outside the image" and "nobody knows".
+    # coco_visibility stays 0: COCO has one flag for "outside the image" and "nobody knows".
     rows = {}
     for name, (kind, shape) in {**COLUMNS, **(VERTICES if vertices else {})}.items():
         fill = fills.get(name, np.nan if np.dtype(kind).kind == "f" else 0)

@@ -89,11 +89,11 @@ def evaluate_clips(
     Also writes breakdown.json (with confidence intervals), protocol.json, frames.npz and, with `report`, report.html
     with the `extra` sections in it and the training curves of the run folders `curves` (None: of the checkpoint's own,
     where it lies in one); `against` is the result folder of another evaluation of the same frames, with which the page
-    compares. `meshes` (obj or ply) writes those of `mesh_frames` (`MeshChoice.parse`) to meshes/,
-    `predictions_out` (.npz or .parquet) those of all frames to one file. Where a HO3D store holds the released meshes
-    of all its frames, the keys of the official scores.txt are in metrics.json too. Raises InputError for a checkpoint
-    or store that cannot be read, for an `against` of another protocol, for a network whose output is not finite, and
-    for exports that the clips cannot give.
+    compares. `num_workers` processes decode the clips (-1: what feeds a GPU, none beside a CPU). `meshes` (obj or ply)
+    writes those of `mesh_frames` (`MeshChoice.parse`) to meshes/, `predictions_out` (.npz or .parquet) those of all
+    frames to one file. Where a HO3D store holds the released meshes of all its frames, the keys of the official
+    scores.txt are in metrics.json too. Raises InputError for a checkpoint or store that cannot be read, for an
+    `against` of another protocol, for a network whose output is not finite, and for exports that the clips cannot give.
     """
     out, store = Path(out), ClipStore.open(clips)
     network = load_checkpoint(checkpoint, hierarchy)
@@ -104,6 +104,8 @@ def evaluate_clips(
     hand, samples, tips = load_truth_hand([store], mano), list_samples(store, network), choose_fingertips(store)
     protocol = build_protocol(store, np.arange(len(store)), network, checkpoint, tips or "of the network")
     if against is not None:
+        if Path(against).resolve() == out.resolve():
+            raise InputError(f"--against {against}: is --out itself, whose results are replaced; give another --out")
         require_alike(Path(against), protocol)
     chosen = choose_device(device)
     network = network.for_inference().to(chosen)

@@ -229,6 +229,8 @@ def test_the_page_compares_with_another_evaluation_of_the_same_frames(
     with pytest.raises(InputError, match="expected a folder that h2o evaluate wrote"):
         evaluate_clips(make_checkpoint(), store, tmp_path / "other", against=tmp_path)
     assert not (tmp_path / "other").exists()
+    with pytest.raises(InputError, match="is --out itself"):
+        evaluate_clips(make_checkpoint(), store, out, against=out)
 
 
 def test_processes_that_decode_the_clips_change_no_score(single: tuple[Path, dict], store, make_checkpoint, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from h2onet.hand.hierarchy import Hierarchy, build_hierarchy, load_hierarchy
+from h2onet.hand.mano import HandModel, load_hand
 from h2onet.network.checkpoint import load_checkpoint
 from h2onet.network.h2onet import H2ONet, NetworkConfig
 from scipy.spatial import ConvexHull
@@ -52,6 +53,18 @@ def build(sphere: Hierarchy) -> Builder:
         return model.eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def hand() -> HandModel:
+    """The right stand-in hand."""
+    return load_hand("standin")
+
+
+@pytest.fixture(scope="session")
+def hierarchy(hand: HandModel) -> Hierarchy:
+    """The hierarchy of the stand-in's own mesh, made once: it takes seconds."""
+    return build_hierarchy(hand.arrays.v_template, hand.faces)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 from h2onet.errors import InputError
-from h2onet.hand.hierarchy import build_hierarchy
-from h2onet.hand.mano import load_hand
 from h2onet.network.checkpoint import initialise, load_checkpoint, save_checkpoint
 from h2onet.network.fusion import JointVisibility, visibility_of_parts
 from h2onet.network.h2onet import H2ONet, NetworkConfig, build_network
@@ -17,14 +15,7 @@ WIDTH = 0.125
 
 
 @pytest.fixture(scope="module")
-def hand():
-    return load_hand("standin")
-
-
-@pytest.fixture(scope="module")
-def make(hand):
-    hierarchy = build_hierarchy(hand.arrays.v_template, hand.faces)
-
+def make(hand, hierarchy):
     def network(**config) -> H2ONet:
         torch.manual_seed(5)
         return build_network(NetworkConfig(width=WIDTH, **config), hand, hierarchy).eval()

@@ -9,7 +9,6 @@ import pytest
 import torch
 from h2onet.errors import InputError
 from h2onet.hand.hierarchy import build_hierarchy
-from h2onet.hand.mano import load_hand
 from h2onet.network.checkpoint import (
     checkpoint_hash,
     initialise,
@@ -25,16 +24,6 @@ from h2onet.network.tables import is_table
 from safetensors.torch import load_file
 
 WIDTH = 0.25
-
-
-@pytest.fixture(scope="module")
-def hand():
-    return load_hand("standin")
-
-
-@pytest.fixture(scope="module")
-def hierarchy(hand):
-    return build_hierarchy(hand.arrays.v_template, hand.faces)
 
 
 @pytest.fixture
