@@ -26,6 +26,7 @@ from h2onet.data.stores.sequences import SequenceStore
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
 from h2onet.data.synthetic.motion.gestures import FAMILIES
 from h2onet.network.allocator import keep_freed_memory
+from h2onet.network.checkpoints.folder import SYNTHETIC
 from h2onet.pipeline.build_clips import build_clips
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
 from h2onet.training.loop import train
@@ -40,8 +41,8 @@ SPLITS = ("train", "val", "test")
 class Stage:
     """One training run.
 
-    Its folder, preset, the folder it starts from, epochs, whether the rate falls near the end, and what else differs
-    from the preset.
+    Its folder, preset, the folder whose weights it starts from (or "synthetic", those in the package), epochs, whether
+    the rate falls near the end, and what else differs from the preset.
     """
 
     name: str
@@ -219,7 +220,7 @@ def train_stage(
         clips["train"],
         options.out / stage.name,
         val_clips=clips["val"],
-        init=None if stage.start is None else options.out / stage.start / "last",
+        init=stage.start if stage.start in (None, SYNTHETIC.name) else options.out / stage.start / "last",
         resume=True,
         device=options.device,
     )

@@ -41,7 +41,16 @@ def training_clips(recipe: Recipe, clips: Clips) -> ClipDataset:
         _check_store(recipe, path)
     augment = Augmentation(recipe.scale_range, recipe.rotation_degrees, recipe.rotation_probability, recipe.colour_gain)
     windows = _windows(recipe, paths, train=recipe.jitter)
-    return ClipDataset(paths, frames=windows, augment=augment, seed=recipe.seed, require_pose=True)
+    dataset = ClipDataset(
+        paths, frames=windows, augment=augment, seed=recipe.seed, require_pose=True, sampling=recipe.sampling
+    )
+    for path, often in zip(paths, dataset.drawn(), strict=False):  # empty where all are drawn equally often
+        told = often > 1
+        log.info(
+            "%s: %d of %d samples show fingers hidden now and seen before; %.0f %% of its draws are theirs",
+            path, told.sum(), len(often), 100 * often[told].sum() / often.sum(),
+        )  # fmt: skip
+    return dataset
 
 
 def validation_clips(recipe: Recipe, val_clips: Clips | None, clips: Clips) -> ClipDataset | None:
@@ -145,6 +154,11 @@ def _check_store(recipe: Recipe, path: str) -> ClipStore:
         raise InputError(
             f"{path}: no frame has occlusion labels, which the multi-frame preset {recipe.name} learns from; use a "
             "split that h2o prepare-labels can label, or a single-frame preset"
+        )
+    if recipe.sampling == "hidden" and not store.index["labelled"].any():
+        raise InputError(
+            f"{path}: no frame has occlusion labels, by which recipe {recipe.name} samples; use a split that h2o "
+            "prepare-labels can label, or sampling=uniform"
         )
     if recipe.joint_visibility and not (store.index["joint_visible"] != UNKNOWN).any():
         raise InputError(

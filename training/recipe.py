@@ -24,6 +24,7 @@ DATASETS = {"dexycb": ("dexycb",), "ho3d": ("ho3d-v2", "ho3d-v3"), "any": ()}  #
 AMP = ("auto", "off", "bf16", "fp16")
 ORDERS = ("official", "corrected")
 WEIGHTED_BY = ("fingers", "joints")
+SAMPLINGS = ("uniform", "hidden")
 # Keys that may change between a run and its resumption: none of them changes what a step computes.
 FREE_ON_RESUME = (
     *("epochs", "num_workers", "checkpoint_every", "log_every", "pictures", "max_steps", "tensorboard"),
@@ -65,6 +66,9 @@ class Recipe:
     scale_lr: Annotated[bool, "multiply lr by batch_size x processes / reference_batch"] = False
     reference_batch: Annotated[int, "samples per step that lr is meant for; only scale_lr asks for it"] = 32
     # windows and augmentation (training only)
+    sampling: Annotated[
+        str, "uniform, or hidden: frames with fingers that are hidden now and were seen before are drawn more often"
+    ] = "uniform"
     jitter: Annotated[bool, "vary how far back the past frames of a training window lie, as the authors do"] = True
     scale_range: Annotated[float, "crops are scaled by 1 - this to 1 + this"] = 0.25
     rotation_degrees: Annotated[float, "standard deviation of the crops' rotation, degrees; at most twice that"] = 30.0
@@ -101,6 +105,7 @@ class Recipe:
             ("amp", self.amp in AMP, f"one of {', '.join(AMP)}"),
             ("occlusion_joint_order", self.occlusion_joint_order in ORDERS, f"one of {', '.join(ORDERS)}"),
             ("fusion_weights", self.fusion_weights in WEIGHTED_BY, f"one of {', '.join(WEIGHTED_BY)}"),
+            ("sampling", self.sampling in SAMPLINGS, f"one of {', '.join(SAMPLINGS)}"),
             (
                 "fusion_weights",
                 self.fusion_weights != "joints" or self.joint_visibility,

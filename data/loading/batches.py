@@ -32,20 +32,38 @@ def epoch_order(dataset: ClipDataset, seed: int, epoch: int, shuffle: bool) -> n
     """The (index, draw) pairs of one epoch, (N, 2) int64, before sharing among ranks.
 
     Without weights every sample once. With weights an epoch is as long, and store s fills its share w_s / sum(w) of it:
-    its samples in turn, each again with another draw (other augmentation) only after all were drawn once.
+    its samples in turn, each again with another draw (other augmentation) only after all were drawn once. Where the
+    dataset's `sampling` is hidden, a store's share goes to its samples by `_repeats` instead.
     """
     counts = dataset.counts
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[1, 0, 0, 0]))
     wanted = counts if dataset.weights is None else _shares(sum(counts), dataset.weights)
+    often = dataset.drawn()
     parts, first = [], 0
-    for count, number in zip(counts, wanted, strict=True):
-        rounds = -(-number // count)
-        order = [rng.permutation(count) if shuffle else np.arange(count) for _ in range(rounds)]
-        index = np.concatenate(order)[:number] if order else np.empty(0, np.int64)
-        parts.append(np.stack([index + first, np.arange(number) // count], axis=1))
+    for store, (count, number) in enumerate(zip(counts, wanted, strict=True)):
+        if often:
+            chosen = _repeats(often[store], number, rng)
+        else:
+            rounds = -(-number // count)
+            order = [rng.permutation(count) if shuffle else np.arange(count) for _ in range(rounds)]
+            index = np.concatenate(order)[:number] if order else np.empty(0, np.int64)
+            chosen = np.stack([index, np.arange(number) // count], axis=1)
+        parts.append(chosen + np.array([first, 0]))
         first += count
     pairs = np.concatenate(parts)
     return rng.permutation(pairs) if shuffle else pairs
+
+
+def _repeats(often: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """`number` (index, draw) pairs, (number, 2), sample i about number * often[i] / sum(often) times.
+
+    Systematic sampling: as often as that rounded down or up, and over many epochs exactly so on average.
+    """
+    edges = np.floor(np.cumsum(often) / often.sum() * number + rng.random()).astype(np.int64)
+    edges[-1] = number  # the sum of rounded shares may miss it
+    times = np.diff(edges, prepend=0)
+    index = np.repeat(np.arange(len(often)), times)
+    return np.stack([index, np.arange(number) - np.repeat(edges - times, times)], axis=1)
 
 
 def _shares(total: int, weights: tuple[float, ...]) -> list[int]:
@@ -230,6 +248,8 @@ class ClipLoader:
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
             "world": self.world,
+            # Left out as it was before there was a choice, so that runs from then go on.
+            **({} if self.dataset.sampling == "uniform" else {"sampling": self.dataset.sampling}),
         }
 
 

@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ...errors import InputError
 from ..stores.clips import ClipStore
 from .augment import NOTHING, Augmentation, HandLabels, mirror_left, patch, photo_affine, turn
 from .crops import SIZE, WHOLE_PHOTO
-from .windows import Window, window_positions
+from .windows import Window, sampling_weights, window_of, window_positions
 
 Item = dict[str, Any]
 Windows = Window | Mapping[str, Window] | None
 Key = int | tuple[int, int, int]
+SAMPLINGS = ("uniform", "hidden")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,8 @@ class ClipDataset(Dataset):
     Window per dataset name. `augment` None for validation and test; otherwise windows jitter too, and frames whose hand
     lies outside the photo are dropped, as the authors do. `require_pose` keeps frames with a hand pose; the
     past frames of a window come from the kept ones. `weights` (one per store) is each store's share of an epoch, used
-    by `batches.loader`.
+    by `batches.loader`. `sampling` is uniform, or hidden: an epoch is as long, but draws frames in proportion to how
+    many fingers are hidden in them and were seen before (`windows.sampling_weights`).
 
     Everything random follows from (seed, epoch, index) alone. Picklable; files are opened per process, on first use.
     """
@@ -56,6 +59,7 @@ class ClipDataset(Dataset):
         seed: int = 0,
         weights: Sequence[float] | None = None,
         require_pose: bool = False,
+        sampling: str = "uniform",
     ) -> None:
         self.paths = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
         if not self.paths:
@@ -68,7 +72,10 @@ class ClipDataset(Dataset):
             raise InputError(f"ClipDataset: seed is {seed}; expected 0 or more")
         self.frames, self.augment, self.seed = frames, augment, seed
         self.weights = None if weights is None else tuple(float(w) for w in weights)
+        if sampling not in SAMPLINGS:
+            raise InputError(f"ClipDataset: sampling is {sampling!r}; expected one of {', '.join(SAMPLINGS)}")
         self.require_pose = require_pose
+        self.sampling = sampling
         self.epoch = 0
         self._parts: list[_Part] | None = None
         self.fingerprints: tuple[str, ...] = ()  # of the stores, in the order of `paths`
@@ -89,6 +96,20 @@ class ClipDataset(Dataset):
     def set_epoch(self, epoch: int) -> None:
         """The epoch that plain integer indices draw their augmentation for."""
         self.epoch = epoch
+
+    def drawn(self) -> list[NDArray[np.float64]]:
+        """How often each sample of each store is drawn relative to the others of its store; empty: all equally often.
+
+        InputError for a store whose dataset has no window of its own.
+        """
+        if self.sampling == "uniform":
+            return []
+        weights = []
+        for part in self._open_parts():
+            index, window = part.store.index, window_of(part.store.dataset, train=False)
+            whole = sampling_weights(index["occluded"], index["sequence_id"], index["frame"], window)
+            weights.append(whole[part.rows])
+        return weights
 
     def _open_parts(self) -> list[_Part]:
         if self._parts is None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...hand.parts import FINGERS, UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -93,3 +95,41 @@ def window_positions(
     number = int(numbers[position])
     earlier = numbers[: position + 1]
     return np.array([position, *(nearest_position(earlier, number - k) for k in window.offsets(number, rng))], np.int64)
+
+
+def fixed_positions(numbers: NDArray, window: Window) -> NDArray[np.int64]:
+    """`window_positions` without jitter for every frame of a camera sequence at once: (F, T) from `numbers` (F,)."""
+    window = window.fixed()
+    wanted = numbers[:, None] - np.array([window.offsets(int(number)) for number in numbers], np.int64).reshape(
+        len(numbers), len(window.past)
+    )
+    right = np.searchsorted(numbers, wanted)  # never past the frame itself: no wanted number is larger than its own
+    left = np.maximum(right - 1, 0)
+    earlier = (right > 0) & (wanted - numbers[left] <= numbers[right] - wanted)
+    return np.column_stack([np.arange(len(numbers)), np.where(earlier, left, right)]).astype(np.int64)
+
+
+def seen_earlier(occluded: NDArray, sequence: NDArray, numbers: NDArray, window: Window) -> NDArray[np.uint8]:
+    """Was a finger visible in a past frame of its frame's window without jitter: (N, 5) 1 yes, 0 no, 255 unknown.
+
+    Of N frames, those of a sequence side by side: occluded (N, 5) 1 hidden, 0 visible, 255 unknown; sequence (N,) ids;
+    numbers (N,) frame numbers, increasing within a sequence. Unknown where no past frame is known to show the finger
+    and one of them is not known to hide it.
+    """
+    found = np.full(occluded.shape, UNKNOWN, np.uint8)
+    starts = np.flatnonzero(np.diff(sequence, prepend=-1))
+    for rows in np.split(np.arange(len(sequence)), starts[1:]):
+        past = occluded[rows[fixed_positions(numbers[rows], window)[:, 1:]]]
+        found[rows] = np.where((past == 0).any(1), 1, np.where((past == 1).all(1), 0, UNKNOWN))
+    return found
+
+
+def sampling_weights(occluded: NDArray, sequence: NDArray, numbers: NDArray, window: Window) -> NDArray[np.float64]:
+    """How often a frame is drawn relative to others by `sampling = hidden`: (N,), 1 + k.
+
+    k is the number of its fingers, 0 to 5, that are hidden in it and visible in a past frame of its window; arguments
+    as for `seen_earlier`, `occluded` (N, 5 or more). Frames in which a window has nothing to tell keep weight 1.
+    """
+    fingers = occluded[:, : len(FINGERS)]
+    told = (fingers == 1) & (seen_earlier(fingers, sequence, numbers, window) == 1)
+    return 1.0 + told.sum(1)

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.clips import ClipStore, window_of
-from ...data.loading.windows import window_positions
+from ...data.loading.windows import seen_earlier
 from ...data.readers.dexycb_splits import YCB_NAMES
-from ...hand.parts import FINGERS, UNKNOWN
+from ...hand.parts import FINGERS
 from .confidence import recordings
-from .temporal import HIDDEN, VISIBLE
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class FrameFacts:
 
     sequence, recording (N,) str; number, dataset_index (N,) int64; visible_fraction (N, 6) of thumb .. little and palm,
     cause (N, 6) uint8 (codes of `hand.parts.CAUSES`, 255 unknown); joints (N, 21, 3) m, true, relative to the wrist in
-    the hand's own side, NaN unknown; root (N, 3) m; seen_earlier as `seen_earlier` gives it; joint_visible (N, 21)
+    the hand's own side, NaN unknown; root (N, 3) m; seen_earlier as `seen_in_window` gives it; joint_visible (N, 21)
     uint8, 255 unknown; hand_visible_area, object_visible_area (N,), NaN unknown; groups title -> (N,) values.
     """
 
@@ -52,7 +51,7 @@ class FrameFacts:
             cause=index["cause"][rows],
             joints=index["joints"][rows].astype(np.float64) - root[:, None],
             root=root,
-            seen_earlier=seen_earlier(store)[rows],
+            seen_earlier=seen_in_window(store)[rows],
             joint_visible=index["joint_visible"][rows],
             hand_visible_area=index["hand_visible_area"][rows],
             object_visible_area=index["object_visible_area"][rows],
@@ -60,22 +59,13 @@ class FrameFacts:
         )
 
 
-def seen_earlier(store: ClipStore) -> NDArray[np.uint8]:
-    """Was a finger visible in a past frame of the frame's window: (frames of the store, 5) 1 yes, 0 no, 255 unknown.
+def seen_in_window(store: ClipStore) -> NDArray[np.uint8]:
+    """`seen_earlier` of every frame of a store, in its dataset's window: (frames of the store, 5).
 
     The window is the dataset's, whatever network is scored, so that networks can be compared on the same fingers.
     """
     index, window = store.index, window_of(store.dataset, train=False)
-    label = index["occluded"][:, : len(FINGERS)]
-    sequence, number = index["sequence_id"], index["frame"]
-    found = np.full(label.shape, UNKNOWN, np.uint8)
-    starts = np.flatnonzero(np.diff(sequence, prepend=-1))
-    for rows in np.split(np.arange(len(sequence)), starts[1:]):
-        numbers = number[rows]
-        past = np.array([window_positions(numbers, i, window)[1:] for i in range(len(rows))])
-        earlier = label[rows[past]] if len(rows) else np.empty((0, len(window) - 1, len(FINGERS)))
-        found[rows] = np.where((earlier == VISIBLE).any(1), 1, np.where((earlier == HIDDEN).all(1), 0, UNKNOWN))
-    return found
+    return seen_earlier(index["occluded"][:, : len(FINGERS)], index["sequence_id"], index["frame"], window)
 
 
 def group_frames(store: ClipStore, rows: NDArray[np.int64], keys: NDArray) -> dict[str, NDArray]:

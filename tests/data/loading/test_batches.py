@@ -3,14 +3,17 @@
 import hashlib
 import json
 import multiprocessing
+import shutil
 
 import clip_scene
 import numpy as np
 import pytest
 import torch
+import zarr
 from h2onet.data.clips import ClipDataset, window_of
 from h2onet.data.loading.augment import Augmentation
 from h2onet.data.loading.batches import epoch_order, loader
+from h2onet.data.stores.clips import ClipStore
 from h2onet.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
 
@@ -132,6 +135,73 @@ def test_weights_are_shares_of_an_epoch(clips):
     index = int(again[0, 0])
     assert not np.array_equal(dataset[(0, index, 0)]["images"], dataset[(0, index, 1)]["images"])
     assert len(epoch_order(ClipDataset([clips, clips], weights=[0, 1]), 0, 0, False)) == 42
+
+
+def relabel(clips, out, hidden):
+    """A copy of the clips whose frames with these numbers have their thumb hidden, and nothing else."""
+    shutil.copytree(clips, out)
+    store = ClipStore.open(out)
+    occluded = store.index["occluded"].copy()
+    occluded[:, :5] = 0
+    occluded[np.isin(store.index["frame"], hidden), 0] = 1
+    zarr.open_array(str(out / "index" / "occluded"), mode="r+")[:] = occluded
+    return out
+
+
+@pytest.fixture(scope="module")
+def hiding(clips, tmp_path_factory):
+    return relabel(clips, tmp_path_factory.mktemp("hidden") / "clips.zarr", (6, 7))
+
+
+def hidden_sampling(path, **options):
+    return ClipDataset(
+        path, frames=window_of("dexycb", train=True), augment=Augmentation(), sampling="hidden", **options
+    )
+
+
+def test_frames_with_something_to_tell_are_drawn_in_proportion(hiding):
+    dataset = hidden_sampling(hiding)
+    (often,) = dataset.drawn()
+    told = np.isin(ClipStore.open(hiding).index["frame"], (6, 7))
+    assert often.tolist() == np.where(told, 2, 1).tolist() and told.sum() == 4
+    share = len(often) * often / often.sum()
+    orders = [epoch_order(dataset, 0, epoch, True) for epoch in range(60)]
+    times = np.array([np.bincount(order[:, 0], minlength=len(often)) for order in orders])
+    assert {len(order) for order in orders} == {21}  # an epoch is as long as before
+    assert (times >= np.floor(share)).all() and (times <= np.ceil(share)).all()
+    np.testing.assert_allclose(times.mean(0), share, atol=0.2)
+    assert all(len(np.unique(order, axis=0)) == 21 for order in orders)  # a repeated sample is another draw
+    assert not np.array_equal(orders[0], orders[1])
+    np.testing.assert_array_equal(orders[3], epoch_order(hidden_sampling(hiding), 0, 3, True))
+
+
+def test_sampling_by_what_is_hidden_keeps_the_stores_shares(clips, hiding):
+    order = epoch_order(hidden_sampling([clips, hiding], weights=[1, 2]), 0, 0, True)
+    assert len(order) == 42 and (order[:, 0] >= 21).sum() == 28
+    assert len(np.unique(order, axis=0)) == 42
+
+
+def test_sampling_by_what_is_hidden_is_resumed_and_shared(hiding):
+    dataset = hidden_sampling(hiding)
+    whole = two_epochs(dataset)
+    assert two_epochs(dataset, num_workers=2, start_method="spawn") == whole
+    first = loader(dataset, 4, shuffle=True, seed=7)
+    epochs = iter(first)
+    seen = [fingerprint(next(epochs)) for _ in range(3)]
+    state = json.loads(json.dumps(first.state_dict()))
+    second = loader(dataset, 4, shuffle=True, seed=7)
+    second.load_state_dict(state)
+    assert seen + [fingerprint(batch) for batch in second] == whole[0]
+    with pytest.raises(InputError, match="sampling=hidden, now sampling=None"):
+        loader(ClipDataset(hiding, seed=0), 4, shuffle=True, seed=7).load_state_dict(state)
+    shares = [loader(dataset, 2, shuffle=True, rank=rank, world=2) for rank in range(2)]
+    keys = [tuple(key) for each in shares for batch in each.samples(0) for key in batch]
+    assert sorted(keys) == sorted((0, *pair) for pair in epoch_order(dataset, 0, 0, True).tolist())
+
+
+def test_an_unknown_sampling_is_refused(clips):
+    with pytest.raises(InputError, match="sampling is 'hard'; expected one of uniform, hidden"):
+        ClipDataset(clips, sampling="hard")
 
 
 def test_epochs_differ_and_seeds_differ(dataset):

@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from h2onet.data.loading.windows import Window, nearest_position, window_of, window_positions
+from h2onet.data.loading.windows import (
+    Window,
+    fixed_positions,
+    nearest_position,
+    sampling_weights,
+    seen_earlier,
+    window_of,
+    window_positions,
+)
 from h2onet.errors import InputError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,3 +87,40 @@ def test_a_window_stays_in_the_sequence_and_in_the_past(numbers, data, dataset, 
     for at, back in zip(chosen[1:], offsets, strict=True):
         wanted = numbers[position] - back
         assert abs(numbers[at] - wanted) == min(abs(n - wanted) for n in numbers[: position + 1])
+
+
+@given(frames, st.sampled_from([0, 1, 2]), st.sampled_from(["dexycb", "ho3d-v2"]))
+def test_all_windows_at_once_are_those_taken_one_by_one(numbers, past, dataset):
+    window = window_of(dataset, train=False, past=past)
+    chosen = fixed_positions(np.array(numbers), window)
+    alone = [window_positions(np.array(numbers), i, window) for i in range(len(numbers))]
+    np.testing.assert_array_equal(chosen, np.array(alone).reshape(len(numbers), 1 + past))
+
+
+def test_what_a_past_frame_shows_counts_only_inside_the_sequence():
+    occluded = np.zeros((4, 5), np.uint8)
+    occluded[1:, 0] = [1, 1, 255]  # hidden in the second frame, and in both of the other sequence's but one unknown
+    sequence, numbers = np.array([0, 0, 1, 1]), np.array([0, 10, 0, 10])
+    window = Window((5, 10), (0.0, 0.0))
+    earlier = seen_earlier(occluded, sequence, numbers, window)
+    # Frame 10 of the first sequence has frames 0 and 10 (nearest to 5, the earlier one on a tie: 0) in its past.
+    assert earlier[1].tolist() == [1] * 5
+    # The other sequence starts hidden: its first frame's past is itself.
+    assert earlier[2].tolist() == [0, 1, 1, 1, 1]
+    assert earlier[3].tolist() == [0, 1, 1, 1, 1]
+    assert sampling_weights(occluded, sequence, numbers, window).tolist() == [1, 2, 1, 1]
+
+
+labels = st.sampled_from([0, 1, 255])
+
+
+@given(frames, st.data())
+def test_a_weight_counts_the_fingers_that_a_window_tells_of(numbers, data):
+    flat = data.draw(st.lists(labels, min_size=5 * len(numbers), max_size=5 * len(numbers)))
+    occluded = np.array(flat, np.uint8).reshape(-1, 5)
+    window = window_of("dexycb", train=False)
+    weights = sampling_weights(occluded, np.zeros(len(numbers), int), np.array(numbers), window)
+    for i, weight in enumerate(weights):
+        past = window_positions(np.array(numbers), i, window)[1:]
+        told = [f for f in range(5) if occluded[i, f] == 1 and any(occluded[row, f] == 0 for row in past)]
+        assert weight == 1 + len(told)

@@ -1,0 +1,116 @@
+"""What the head for joints' visibility learns, what it costs the mesh, and what is gained by using it.
+
+    python benchmarks/visibility.py --out runs/visibility            width 0.25: about an hour on two CPU cores
+    python benchmarks/visibility.py --out runs/smoke --smoke         does the script run
+
+Gestures behind stacks of objects, as in benchmarks/fusion.py: people, stacks and gestures of the test frames are in no
+training frame. A single-frame network learns them, from the weights that come with the program; from its end multi-
+frame networks see equally many pictures in the same order at the same rates: without the head, with it, with frames
+weighed by it (fusion_weights=joints), and with it and sampling=hidden. Differences are paired, with a 95 % bootstrap
+interval over recordings. Writes visibility.json; finished stages are kept.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from fusion import make_more
+from h2onet.data.stores.clips import ClipStore
+from h2onet.evaluation.compare import compare
+from h2onet.evaluation.evaluate import evaluate_clips
+from h2onet.network.allocator import keep_freed_memory
+from h2onet.network.checkpoints.folder import SYNTHETIC
+from learning import Groups, Stage, argument_parser, describe, history, make_data, train_stages
+
+SETTINGS = ("lr=5e-4", "rotation_degrees=10", "scale_range=0.1")
+HEAD = (*SETTINGS, "joint_visibility=true")
+MULTI = {
+    "multi": SETTINGS,
+    "multi-head": HEAD,
+    "multi-joints": (*HEAD, "fusion_weights=joints"),
+    "multi-hidden": (*HEAD, "sampling=hidden"),
+}
+PAIRS = (("multi", "multi-head"), ("multi-head", "multi-joints"), ("multi-head", "multi-hidden"))
+PAIRED = ("pa_mpjpe_mm", "pa_mpvpe_mm", "pa_mpjpe_seen_earlier_mm", "pa_mpjpe_never_seen_mm", "occlusion_accuracy")
+SHOWN = (
+    *("pa_mpjpe_mm", "pa_mpvpe_mm", "pa_mpjpe_seen_earlier_mm", "pa_mpjpe_never_seen_mm"),
+    *("occlusion_accuracy", "occlusion_macro_f1", "occlusion_roc_auc", "occlusion_pr_auc"),
+    *("joint_visibility_roc_auc", "joint_visibility_map", "joint_visibility_macro_f1"),
+)
+
+
+def main() -> None:
+    """Parse, make the data, train, score, write."""
+    options = arguments()
+    clips = make_data(options, "gestures")
+    more = make_more(options)
+    groups = stages(options)
+    train_stages(groups, options, {"train": [clips["train"], *more], "val": clips["val"]})
+    keep_freed_memory()
+    tests = {"other people and stacks": clips["test"], "other people": options.out / "test-all.zarr"}
+    results = {
+        "options": {k: str(v) for k, v in vars(options).items()},
+        "data": describe(clips) | {"more training frames": sum(len(ClipStore.open(path)) for path in more)},
+        **{name: measure(options, path, name) for name, path in tests.items()},
+        "curves": {stage.name: history(options.out / stage.name) for group in groups for stage in group},
+    }
+    (options.out / "visibility.json").write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps({name: results[name] for name in tests}, indent=2))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argument_parser("Joints seen or hidden: learned, scored, used.", 600, 16, 1)
+    parser.add_argument("--trees", type=int, default=2, help="datasets of so many recordings to train on")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(5, 3), help="of the single- and the multi-frame stages")
+    options = parser.parse_args()
+    if options.smoke:
+        options.recordings, options.frames = 30, 12
+    return options
+
+
+def stages(options: argparse.Namespace) -> Groups:
+    """The single-frame network alone, on all cores; then the multi-frame ones, two at a time."""
+    single, multi = options.epochs
+    alone = (*HEAD, f"threads={os.cpu_count() or 1}")
+    runs = [Stage(name, "demo-multi-stage1", "single", multi, settings=settings) for name, settings in MULTI.items()]
+    return (
+        (Stage("single", "demo-single-stage1", SYNTHETIC.name, single, settings=alone),),
+        tuple(runs[:2]),
+        tuple(runs[2:]),
+    )
+
+
+def measure(options: argparse.Namespace, clips: Path, name: str) -> dict:
+    """Scores of every network on held-out clips, the pairs' differences, and fingers told by the head for joints."""
+    folders = {run: options.out / f"{name.replace(' ', '-')}-{run}" for run in ("single", *MULTI)}
+    found = {}
+    for run, folder in folders.items():
+        metrics = evaluate_clips(
+            options.out / run / "last", clips, folder, report=False, device=options.device, batch_size=16
+        )
+        found[run] = {key: metrics[key] for key in SHOWN if metrics.get(key) is not None}
+    return {
+        "frames": len(ClipStore.open(clips)),
+        "scores": found,
+        "differences": {f"{b} - {a}": difference(folders[a], folders[b]) for a, b in PAIRS},
+    }
+
+
+def difference(first: Path, second: Path) -> dict[str, dict]:
+    """Paired differences of two evaluations, the second less the first."""
+    lines = {line.metric: line for line in compare(first, second).lines}
+    return {
+        name: {
+            "mean": None if lines[name].difference is None else round(lines[name].difference, 4),
+            "interval": None if lines[name].interval is None else np.round(lines[name].interval, 4).tolist(),
+        }
+        for name in PAIRED
+        if name in lines
+    }
+
+
+if __name__ == "__main__":
+    main()
