@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -139,12 +140,13 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
     at, for everybody on this machine; it runs nothing.
     """
     # Spawned: OpenGL and thread pools do not survive a fork. The variables must be set before NumPy loads there.
+    variables = {
+        **dict.fromkeys((*_THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
+        "DASK_LOGGING__DISTRIBUTED": "critical",  # the level that `distributed` takes when a worker imports it
+    }
     settings = {
         "distributed.worker.multiprocessing-method": "spawn",
-        "distributed.nanny.pre-spawn-environ": {
-            **dict.fromkeys((*_THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
-            "DASK_LOGGING__DISTRIBUTED": "critical",  # the level that `distributed` takes when a worker imports it
-        },
+        "distributed.nanny.pre-spawn-environ": variables,
         # Dask's own watching takes its share of two busy cores (benchmarks/labels.py: x1.65 with it, x1.76 without).
         "distributed.worker.profile.enabled": False,
         "distributed.scheduler.work-stealing": False,
@@ -154,7 +156,7 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
         # Dask drops workers that take longer than this to restart (15 s by default); under load ours do.
         "distributed.deploy.lost-worker-timeout": "1 day",
     }
-    with dask_config.set(settings), ExitStack() as stack:
+    with dask_config.set(settings), _environment_kept(), ExitStack() as stack:
         with _interrupts_held():
             security = Security.temporary()
             here = {"protocol": "tls://", "host": "127.0.0.1", "security": security}
@@ -174,6 +176,22 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
         if server is not None:
             log.info("dashboard: http://127.0.0.1:%d/status", server.port)
         yield client
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """This process's environment is afterwards what it was.
+
+    Dask's nannies, which live here, set what their workers are to inherit in it and leave it so: whatever this process
+    did next, training say, would find its threads pinned to one.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 from distributed import LocalCluster
 from h2onet.data.frame import Failure
 from h2onet.errors import InputError
+from h2onet.network.threads import pinned
 from h2onet.pipeline import cluster, dask_tasks, dask_workers
 from h2onet.pipeline.cluster import InProcess, check_cluster, connect
 from h2onet.pipeline.tasks import run_tasks
@@ -221,6 +222,20 @@ def test_a_scheduler_that_goes_away_is_one_line(tmp_path):
 def test_impossible_clusters_are_named(workers, scheduler, message):
     with pytest.raises(InputError, match=message), connect(workers, scheduler):
         pass
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_the_environment_is_afterwards_what_it_was(monkeypatch, ends_well):
+    for name in dask_workers._THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    before = dict(os.environ)
+    with contextlib.suppress(InputError), connect(workers=2) as client:
+        assert run(client, make_threads(), [0])[0]["OMP_NUM_THREADS"] == "1"
+        if not ends_well:
+            raise InputError("stopped")
+    assert dict(os.environ) == before  # what trains next in this process is not pinned to one thread
+    assert not pinned()
 
 
 def test_closing_leaves_no_process_behind():
