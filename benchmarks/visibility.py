@@ -12,7 +12,6 @@ interval over recordings. Writes visibility.json; finished stages are kept.
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +71,9 @@ def arguments() -> argparse.Namespace:
 
 
 def stages(options: argparse.Namespace) -> Groups:
-    """The single-frame network alone, on all cores; then the multi-frame ones, two at a time."""
+    """The single-frame network alone, on as many cores as help; then the multi-frame ones, two at a time."""
     single, multi = options.epochs
-    alone = (*HEAD, f"threads={os.cpu_count() or 1}")
+    alone = (*HEAD, "threads=0")
     runs = [Stage(name, "demo-multi-stage1", "single", multi, settings=settings) for name, settings in MULTI.items()]
     return (
         (Stage("single", "demo-single-stage1", SYNTHETIC.name, single, settings=alone),),
