@@ -131,6 +131,7 @@ def train_all(
 
 
 CLIPS_PANEL, PREDICTIONS_PANEL = "Scoring a checkpoint on clips", "Scoring a HO3D pred.json"
+VISIBILITY_PANEL = "Scoring joints seen or hidden"
 
 
 def panel(title: str, help_text: str, name: str | None = None, **options: Any) -> Any:
@@ -182,17 +183,28 @@ def evaluate(
     ground_truth: Annotated[Path | None, panel(PREDICTIONS_PANEL, "Folder with evaluation_xyz/verts.json.")] = None,
     dataset: Annotated[str | None, panel(PREDICTIONS_PANEL, "ho3d-v2 or ho3d-v3.")] = None,
     frames: Annotated[Path | None, panel(PREDICTIONS_PANEL, "SEQ/NNNN of every prediction, if not all.")] = None,
+    visibility: Annotated[
+        Path | None, panel(VISIBILITY_PANEL, "Score anybody's joints seen: FILE.npz, FILE.jsonl or FILE.parquet.")
+    ] = None,
+    labels: Annotated[str | None, panel(VISIBILITY_PANEL, "labels.zarr that --visibility is scored against.")] = None,
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
 ) -> None:
-    """Score a checkpoint on clips, or a HO3D pred.json against the released ground truth."""
+    """Score a checkpoint on clips, a HO3D pred.json against the released truth, or joints seen against labels."""
+    if visibility is not None:
+        for title in (CLIPS_PANEL, PREDICTIONS_PANEL):
+            refuse_panel(context, title, "--visibility", "is for another form of this command")
+        score_visibility(visibility, labels, out)
+        return
+    refuse_panel(context, VISIBILITY_PANEL, "--checkpoint or --predictions", "goes with --visibility FILE")
     if predictions is not None:
         refuse_panel(context, CLIPS_PANEL, "--predictions", "goes with --checkpoint FILE --clips clips.zarr")
         score_predictions(predictions, ground_truth, dataset, out, frames)
         return
     if checkpoint is None or clips is None:
         raise InputError(
-            "give --checkpoint FILE --clips clips.zarr, or --predictions pred.json --ground-truth DIR --dataset NAME"
+            "give --checkpoint FILE --clips clips.zarr, --predictions pred.json --ground-truth DIR --dataset NAME, or"
+            " --visibility FILE --labels labels.zarr"
         )
     refuse_panel(context, PREDICTIONS_PANEL, "--checkpoint", "goes with --predictions pred.json")
     if mesh_frames is not None and meshes is None:
@@ -232,6 +244,16 @@ def score_clips(checkpoint: Path, clips: str, out: Path, *, mesh_frames: str | N
     keep_freed_memory()
     metrics = evaluate_clips(checkpoint, clips, out, mesh_frames=mesh_frames or DEFAULT_FRAMES, **options)
     print(metrics_table(metrics))
+
+
+def score_visibility(visibility: Path, labels: str | None, out: Path) -> None:
+    """Run `evaluate_visibility` and print its table."""
+    from .evaluation.page.tables import metrics_table
+    from .evaluation.visibility import evaluate_visibility
+
+    if labels is None:
+        raise InputError("--visibility needs --labels labels.zarr, which says what is hidden")
+    print(metrics_table(evaluate_visibility(visibility, labels, out)))
 
 
 def score_predictions(

@@ -108,6 +108,7 @@ def draw_sequence(
 def label_randomly(rows: dict[str, np.ndarray], rng: np.random.Generator) -> None:
     """Fill the columns of occlusion labels with random values."""
     frames = len(rows["frame"])
-    rows["labelled"][:], rows["joint_visible"][:] = True, 1
+    rows["labelled"][:] = True
     rows["occluded"][:] = rng.integers(0, 2, (frames, 7))
     rows["visible_fraction"][:], rows["cause"][:] = rng.uniform(0, 1, (frames, 6)), rng.integers(0, 4, (frames, 6))
+    rows["joint_visible"][:] = rng.integers(0, 2, (frames, 21))

@@ -12,9 +12,9 @@ from ...durable import write_json
 from ...hand.draw import write_picture
 from ...hand.parts import VERTICES
 from .. import metrics
-from ..scoring.breakdowns import reliability
 from ..scoring.facts import FrameFacts
 from ..scoring.scores import FrameScores
+from ..scoring.visibility import reliability
 from .cards import Drawer, choose_frames
 from .document import Page, Section, write_page
 from .pictures import data_uri
@@ -61,7 +61,8 @@ def write_report(
     caller puts first. Returns the page's path.
     """
     scores, breakdown, pieces = result.scores, result.breakdown, out / "pieces"
-    curves, bins = pck_curves(scores), reliability(scores)
+    curves = pck_curves(scores)
+    bins = reliability(scores.occluded_probability[:, :5], scores.occluded[:, :5])
     plots = [
         pck_plot(curves, pieces / "pck.png"),
         occlusion_plot(breakdown.get("occluded_fingers", {}), pieces / "occluded_fingers.png"),

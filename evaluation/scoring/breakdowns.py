@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ...hand.parts import CAUSES, FINGERS, UNKNOWN
 from .facts import FrameFacts
 from .scores import FrameScores
-from .summary import average, finger_errors, hidden_now, in_mm, occlusion_by_output, visibility_by_joint
+from .summary import average, finger_errors, hidden_now, in_mm
 from .temporal import HIDDEN, NEVER, VISIBLE, frames_since_change
+from .visibility import joint_rows, joint_rows_together, occlusion_rows
 
 Row = dict[str, float | int | None]
 
@@ -24,7 +25,7 @@ HIDDEN_FOR = ((1, 5), (6, 15), (16, 30))  # frames since it was last visible
 
 def break_down(scores: FrameScores, facts: FrameFacts) -> dict[str, dict]:
     """Compute the contents of breakdown.json: title -> group -> row. Titles without any known frame are left out."""
-    found: dict[str, dict] = {"occlusion": occlusion_by_output(scores)}
+    found: dict[str, dict] = {"occlusion": occlusion_rows(scores.occluded_probability, scores.occluded)}
     labelled = (scores.occluded[:, :5] != UNKNOWN).all(1)
     if labelled.any():
         hidden = np.where(labelled, (scores.occluded[:, :5] == 1).sum(1), -1)
@@ -40,7 +41,8 @@ def break_down(scores: FrameScores, facts: FrameFacts) -> dict[str, dict]:
         found |= by_time(scores, facts)
     fraction = facts.visible_fraction[:, :5]
     found["visible_fraction"] = by_fraction(scores, fraction)
-    found["joint_visibility"] = visibility_by_joint(scores, facts)
+    found["joint_visibility"] = joint_rows(scores.joint_hidden_probability, facts.joint_visible)
+    found["joint_visibility_together"] = joint_rows_together(scores.joint_hidden_probability, facts.joint_visible)
     found["joint"] = by_joint(scores, facts)
     found["hand_visible_area"] = by_area(scores, facts.hand_visible_area)
     found["object_visible_area"] = by_area(scores, facts.object_visible_area)
@@ -139,16 +141,3 @@ def by_time(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, Row]]
         rows = {name: finger_row(scores, chosen & (labels == label)) for name, chosen in groups.items()}
         found[title] = {name: values for name, values in rows.items() if values["fingers"]}
     return found
-
-
-def reliability(scores: FrameScores, bins: int = 10) -> list[tuple[float, float, int]]:
-    """Calibration of all finger outputs together: (mean probability, share that was hidden, count) per filled bin."""
-    probability, label = scores.occluded_probability[:, :5], scores.occluded[:, :5]
-    known = (label != UNKNOWN) & np.isfinite(probability)
-    probability, hidden = probability[known], label[known] == 1
-    place = np.minimum((probability * bins).astype(int), bins - 1)
-    return [
-        (float(probability[place == b].mean()), float(hidden[place == b].mean()), int((place == b).sum()))
-        for b in range(bins)
-        if (place == b).any()
-    ]

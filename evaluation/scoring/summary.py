@@ -6,23 +6,15 @@ Lengths leave this module in millimetres (2D errors in pixels, angles in degrees
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hand.parts import FINGER_JOINTS, FINGERS, JOINT_NAMES, LABEL_OF_OUTPUT, OUTPUTS, UNKNOWN, VERTICES
+from ...hand.parts import FINGER_JOINTS, UNKNOWN, VERTICES
 from .. import metrics
 from .confidence import bootstrap_interval
 from .facts import FrameFacts
-from .ranking import average_precision, roc_auc
 from .scores import FrameScores
 from .temporal import HIDDEN, smoothness
+from .visibility import joint_intervals, joint_metrics, occlusion_intervals, occlusion_metrics
 
 MM = 1000.0
-OCCLUSION_METRICS = (
-    "occlusion_accuracy",
-    "occlusion_macro_f1",
-    "occlusion_majority_accuracy",
-    "occlusion_roc_auc",
-    "occlusion_pr_auc",
-)
-JOINT_METRICS = ("joint_visibility_roc_auc", "joint_visibility_map", "joint_visibility_macro_f1")
 
 
 def average(values: NDArray) -> float | None:
@@ -76,7 +68,8 @@ def summarise(scores: FrameScores, facts: FrameFacts) -> dict[str, float | int |
     rotation = average(scores.rotation_errors)
     table["orientation_deg"] = None if rotation is None else float(np.degrees(rotation))
     window = {name: average(values) for name, values in window_values(scores, facts).items()}
-    visibility = occlusion_metrics(scores) | joint_visibility_metrics(scores, facts)
+    visibility = occlusion_metrics(scores.occluded_probability, scores.occluded)
+    visibility |= joint_metrics(scores.joint_hidden_probability, facts.joint_visible)
     return table | window | smoothness_metrics(scores, facts) | visibility
 
 
@@ -140,101 +133,11 @@ def frame_values(scores: FrameScores, facts: FrameFacts) -> dict[str, NDArray]:
 
 
 def intervals(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, float]]:
-    """95 % bootstrap intervals over recordings of every mean over frames: name -> {"low", "high"}."""
-    found = {}
+    """95 % bootstrap intervals over recordings, of means over frames and of what is hidden: name -> {"low", "high"}."""
+    found = occlusion_intervals(scores.occluded_probability, scores.occluded, facts.recording)
+    found |= joint_intervals(scores.joint_hidden_probability, facts.joint_visible, facts.recording)
     for name, values in frame_values(scores, facts).items():
         interval = bootstrap_interval(values, facts.recording)
         if interval is not None:
             found[name] = {"low": interval[0], "high": interval[1]}
     return found
-
-
-def occlusion_metrics(scores: FrameScores) -> dict[str, float | None]:
-    """Means over the five fingers: accuracy, two-class F1, areas under ROC and precision-recall; None without them."""
-    per_finger = occlusion_by_output(scores)
-    if not per_finger:
-        return dict.fromkeys(OCCLUSION_METRICS)
-    fingers = [per_finger[finger] for finger in FINGERS if finger in per_finger]
-    return {
-        "occlusion_accuracy": average(np.array([f["accuracy"] for f in fingers])),
-        "occlusion_macro_f1": average(np.array([f["macro_f1"] for f in fingers])),
-        "occlusion_majority_accuracy": average(np.array([f["majority_accuracy"] for f in fingers])),
-        "occlusion_roc_auc": mean_of(fingers, "roc_auc"),
-        "occlusion_pr_auc": mean_of(fingers, "pr_auc"),
-    }
-
-
-def joint_visibility_metrics(scores: FrameScores, facts: FrameFacts) -> dict[str, float | None]:
-    """Means over the 21 joints of the head that predicts which are hidden; None without it, or without labels."""
-    joints = list(visibility_by_joint(scores, facts).values())
-    if not joints:
-        return dict.fromkeys(JOINT_METRICS)
-    return {
-        "joint_visibility_roc_auc": mean_of(joints, "roc_auc"),
-        "joint_visibility_map": mean_of(joints, "pr_auc"),
-        "joint_visibility_macro_f1": mean_of(joints, "macro_f1"),
-    }
-
-
-def mean_of(rows: list[dict[str, float | None]], name: str) -> float | None:
-    """Mean of one score over the rows that have it; None where none has."""
-    return average(np.array([np.nan if row[name] is None else row[name] for row in rows], np.float64))
-
-
-def visibility_by_joint(scores: FrameScores, facts: FrameFacts) -> dict[str, dict[str, float | None]]:
-    """The scores of `binary_scores` for "this joint is hidden", of every joint with a prediction and a label."""
-    found: dict[str, dict[str, float | None]] = {}
-    for k, name in enumerate(JOINT_NAMES):
-        probability, label = scores.joint_hidden_probability[:, k], facts.joint_visible[:, k]
-        known = (label != UNKNOWN) & np.isfinite(probability)
-        if known.any():
-            found[name] = binary_scores(probability[known], label[known] == 0)
-    return found
-
-
-def occlusion_by_output(scores: FrameScores) -> dict[str, dict[str, float | None]]:
-    """Accuracy, precision, recall, F1 of class occluded, macro F1 and calibration error of every occlusion output."""
-    found: dict[str, dict[str, float | None]] = {}
-    for k, name in enumerate(OUTPUTS):
-        label = scores.occluded[:, LABEL_OF_OUTPUT[k]]
-        probability = scores.occluded_probability[:, k]
-        known = (label != UNKNOWN) & np.isfinite(probability)
-        if known.any():
-            found[name] = binary_scores(probability[known], label[known] == 1)
-    return found
-
-
-def binary_scores(probability: NDArray, truth: NDArray) -> dict[str, float | None]:
-    """Scores of one yes/no output: probability (N,) of yes, truth (N,) bool. Macro F1 is over the classes that occur.
-
-    Precision is None where yes is never predicted, recall where it is never true, F1 where both hold.
-    """
-    predicted = probability > 0.5
-
-    def f1(yes: NDArray, true: NDArray) -> tuple[float, float, float]:
-        hits = float((yes & true).sum())
-        precision, recall = hits / max(yes.sum(), 1), hits / max(true.sum(), 1)
-        return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
-
-    precision, recall, f1_occluded = f1(predicted, truth)
-    present = [f1_occluded] * bool(truth.any()) + [f1(~predicted, ~truth)[2]] * bool((~truth).any())
-    bins = np.minimum((probability * 10).astype(int), 9)
-    gaps = [
-        abs(probability[bins == b].mean() - truth[bins == b].mean()) * (bins == b).mean()
-        for b in range(10)
-        if (bins == b).any()
-    ]
-    return {
-        "frames": len(truth),
-        "occluded_share": float(truth.mean()),
-        "accuracy": float((predicted == truth).mean()),
-        "majority_accuracy": float(max(truth.mean(), 1 - truth.mean())),
-        "precision": float(precision) if predicted.any() else None,
-        "recall": float(recall) if truth.any() else None,
-        "f1": float(f1_occluded) if predicted.any() or truth.any() else None,
-        "macro_f1": float(np.mean(present)),
-        "roc_auc": roc_auc(probability, truth),
-        "pr_auc": average_precision(probability, truth),
-        "brier": float(np.mean((probability - truth) ** 2)),
-        "calibration_error": float(np.sum(gaps)),
-    }

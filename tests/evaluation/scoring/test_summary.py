@@ -2,18 +2,12 @@
 
 import numpy as np
 import pytest
-from h2onet.evaluation.scoring.breakdowns import break_down, by_fraction, by_time, by_window, reliability
+from h2onet.evaluation.scoring.breakdowns import break_down, by_fraction, by_time, by_window
 from h2onet.evaluation.scoring.confidence import bootstrap_interval
 from h2onet.evaluation.scoring.facts import FrameFacts
 from h2onet.evaluation.scoring.scores import FrameScores
-from h2onet.evaluation.scoring.summary import (
-    binary_scores,
-    frame_values,
-    intervals,
-    occlusion_by_output,
-    summarise,
-    visibility_by_joint,
-)
+from h2onet.evaluation.scoring.summary import frame_values, intervals, summarise
+from h2onet.evaluation.scoring.visibility import joint_rows, occlusion_rows
 
 UNKNOWN = 255
 FINGERS = ["thumb", "index", "middle", "ring", "little"]
@@ -106,49 +100,16 @@ def test_motion_is_said_in_millimetres() -> None:
     assert (swung["jitter_mm"], swung["true_jitter_mm"]) == (pytest.approx(0.0, abs=1e-9), pytest.approx(6.0))
 
 
-def test_occlusion_scores_of_a_counted_case() -> None:
-    # Hidden: said 3 of 4 times. Seen: 2 of 6 times said to be hidden.
-    truth = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0], bool)
-    probability = np.array([0.9, 0.9, 0.9, 0.1, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1])
-    found = binary_scores(probability, truth)
-    assert found["accuracy"] == pytest.approx(0.7) and found["majority_accuracy"] == pytest.approx(0.6)
-    assert found["precision"] == pytest.approx(3 / 5) and found["recall"] == pytest.approx(3 / 4)
-    f1, f1_seen = 2 * 3 / (5 + 4), 2 * 4 / (5 + 6)
-    assert found["f1"] == pytest.approx(f1) and found["macro_f1"] == pytest.approx((f1 + f1_seen) / 2)
-    # Two bins of five frames: 0.9 said and 3/5 true, 0.1 said and 1/5 true.
-    assert found["calibration_error"] == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
-    assert found["brier"] == pytest.approx((3 * 0.01 + 0.81 + 2 * 0.81 + 4 * 0.01) / 10)
-    assert (found["frames"], found["occluded_share"]) == (10, pytest.approx(0.4))
-
-
-def test_calibration_of_honest_and_of_overconfident_probabilities() -> None:
-    rng = np.random.default_rng(0)
-    said = rng.uniform(0, 1, 40_000)
-    happened = rng.uniform(0, 1, 40_000) < said
-    honest, bold = binary_scores(said, happened), binary_scores(np.round(said), happened)
-    assert honest["calibration_error"] == pytest.approx(0.0, abs=0.02)
-    assert bold["calibration_error"] == pytest.approx(0.25, abs=0.02)
-    assert honest["brier"] == pytest.approx(1 / 6, abs=0.01) and honest["accuracy"] == pytest.approx(0.75, abs=0.01)
-
-
-def test_scores_that_mean_nothing_are_not_given() -> None:
-    never = binary_scores(np.array([0.1, 0.2]), np.array([False, False]))
-    assert never["precision"] is None and never["recall"] is None and never["f1"] is None
-    assert never["accuracy"] == never["macro_f1"] == 1.0
-    missed = binary_scores(np.array([0.1, 0.2]), np.array([True, False]))
-    assert missed["precision"] is None and missed["recall"] == 0.0 and missed["f1"] == 0.0
-
-
 def test_occlusion_outputs_meet_their_own_labels() -> None:
     """Output k is held against its own label: five fingers, then the whole hand (not the palm); 255 says nothing."""
     labels = np.array([[1, 0, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 1, 0], [0, 0, 1, 0, UNKNOWN, 1, 1]], np.uint8)
     own = labels[:, [0, 1, 2, 3, 4, 6]] == 1
-    found = occlusion_by_output(frame_scores(3, occluded=labels, occluded_probability=np.where(own, 0.8, 0.2)))
+    found = occlusion_rows(np.where(own, 0.8, 0.2), labels)
     assert list(found) == [*FINGERS, "global"]
     assert all(row["accuracy"] == 1.0 for row in found.values())
     assert [row["frames"] for row in found.values()] == [3, 3, 3, 3, 2, 3]
     assert [row["occluded_share"] for row in found.values()] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0, 2 / 3])
-    wrong = occlusion_by_output(frame_scores(3, occluded=labels, occluded_probability=np.where(own, 0.2, 0.8)))
+    wrong = occlusion_rows(np.where(own, 0.2, 0.8), labels)
     assert all(row["accuracy"] == 0.0 for row in wrong.values())
     table = summarise(frame_scores(3, occluded=labels, occluded_probability=np.where(own, 0.8, 0.2)), frame_facts(3))
     assert table["occlusion_accuracy"] == table["occlusion_macro_f1"] == 1.0
@@ -206,7 +167,7 @@ def test_the_visibility_of_joints_is_scored_joint_by_joint() -> None:
     hidden = np.zeros((4, 21))
     hidden[:, :3] = np.array([0.1, 0.2, 0.8, 0.9])[:, None]
     scores, facts = frame_scores(4, joint_hidden_probability=hidden), frame_facts(4, joint_visible=visible)
-    rows = visibility_by_joint(scores, facts)
+    rows = joint_rows(hidden, visible)
     assert list(rows) == ["wrist", "thumb_mcp", "thumb_pip"]
     assert [rows[name]["roc_auc"] for name in rows] == [1.0, 0.0, None]
     assert rows["wrist"]["macro_f1"] == 1.0 and rows["thumb_mcp"]["macro_f1"] == 0.0
@@ -259,13 +220,6 @@ def test_groups_hold_their_own_frames() -> None:
     assert found["finger"]["ring"]["hidden"]["mpjpe_mm"] == pytest.approx(4.0)
     assert found["finger"]["ring"]["visible"]["fingers"] == 3 and found["finger"]["index"]["hidden"]["fingers"] == 0
     assert found["cause"]["object"]["mpjpe_mm"] == pytest.approx(2.0)  # finger i of frame i, of five fingers
-
-
-def test_reliability_is_the_mean_of_every_bin() -> None:
-    probability = np.array([[0.05, 0.05, 0.55, 0.55, 1.0, np.nan]])
-    labels = np.array([[0, 1, 1, 1, 0, 0, 0]], np.uint8)
-    found = reliability(frame_scores(1, occluded_probability=probability, occluded=labels))
-    assert found == [(0.05, 0.5, 2), (0.55, 1.0, 2), (1.0, 0.0, 1)]
 
 
 def test_intervals_draw_recordings_and_weigh_them_by_their_frames() -> None:
