@@ -15,11 +15,11 @@ SAMPLES, FRAMES = 4, 3
 
 def gradients(processes: Processes, as_released: bool) -> dict[str, torch.Tensor]:
     """Gradients ("gradient/name") after clipping, and running statistics ("buffer/name"), of one step."""
-    settings = ["width=0.125", "channels_last=false", f"as_released={str(as_released).lower()}"]
+    settings = ["width=0.125", "channels_last=false", "joint_visibility=true", f"as_released={str(as_released).lower()}"]
     recipe = load_recipe("demo-multi-stage2", settings)
     hand = load_hand("standin", dtype=torch.float64)
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(frames=FRAMES, width=0.125), hand).double().train()
+    network = build_network(NetworkConfig(frames=FRAMES, width=0.125, joint_visibility=True), hand).double().train()
     if as_released:
         network.learn_joints()
     if processes.world > 1:
@@ -49,10 +49,14 @@ def _batch() -> dict[str, torch.Tensor]:
 
     occluded = torch.randint(0, 2, (SAMPLES, FRAMES, 7), generator=generator).to(torch.uint8)
     occluded[1:, 1] = 255  # the processes' numbers of known labels differ
+    joint_visible = torch.randint(0, 2, (SAMPLES, FRAMES, 21), generator=generator).to(torch.uint8)
+    joint_visible[0, :, 5:] = 1  # of seen and of hidden joints
+    joint_visible[1::2, :, ::3] = 255
     return {
         "images": normal(3, 128, 128).sigmoid(),
         "mano_pose": normal(48) * 0.3,
         "mano_shape": normal(10),
         "joints_2d": normal(21, 2).sigmoid(),
         "occluded": occluded,
+        "joint_visible": joint_visible,
     }
