@@ -34,6 +34,7 @@ PARTS = LABELS[:6]
 TOLERANCE = 1e-5
 OUTLINE = 2e-3
 """A pixel of a hand's outline as a share of a small hand's pixels."""
+OF_PIXELS = ("mask_iou", "hand_visible_area", "hand_hidden_area", "object_visible_area")
 
 
 def main() -> None:
@@ -129,12 +130,12 @@ def label(root: Path, split: str, folder: Path, options: argparse.Namespace, ste
 def differing(first: LabelStore, second: LabelStore) -> list[str]:
     """Names of the columns that are not equal. Integers and flags exactly, numbers to the float32 of a JSON's text.
 
-    That rounding may move one pixel of the rendered hand's outline, so mask_iou has a tolerance of its own.
+    That rounding may move one pixel of the rendered hand's outline, so what counts its pixels has a tolerance of its own.
     """
     names = []
     for name in first.index:
         a, b = first[name], second[name]
-        exact, tolerance = a.dtype.kind in "biu", OUTLINE if name == "mask_iou" else TOLERANCE
+        exact, tolerance = a.dtype.kind in "biu", OUTLINE if name in OF_PIXELS else TOLERANCE
         same = a.shape == b.shape and (
             np.array_equal(a, b) if exact else np.allclose(a, b, rtol=0.0, atol=tolerance, equal_nan=True)
         )
