@@ -130,7 +130,7 @@ def label(root: Path, split: str, folder: Path, options: argparse.Namespace, ste
 def differing(first: LabelStore, second: LabelStore) -> list[str]:
     """Names of the columns that are not equal. Integers and flags exactly, numbers to the float32 of a JSON's text.
 
-    That rounding may move one pixel of the rendered hand's outline, so what counts its pixels has a tolerance of its own.
+    That rounding may move one pixel of the rendered hand's outline, so what counts its pixels has its own tolerance.
     """
     names = []
     for name in first.index:

@@ -1,13 +1,13 @@
 """What the head for joints' visibility learns, what it costs the mesh, and what is gained by using it.
 
-    python benchmarks/visibility.py --out runs/visibility            width 0.25: about an hour on two CPU cores
+    python benchmarks/visibility.py --out runs/visibility            width 0.25: about 75 minutes on two CPU cores
     python benchmarks/visibility.py --out runs/smoke --smoke         does the script run
 
 Gestures behind stacks of objects, as in benchmarks/fusion.py: people, stacks and gestures of the test frames are in no
-training frame. A single-frame network learns them, from the weights that come with the program; from its end multi-
-frame networks see equally many pictures in the same order at the same rates: without the head, with it, with frames
-weighed by it (fusion_weights=joints), and with it and sampling=hidden. Differences are paired, with a 95 % bootstrap
-interval over recordings. Writes visibility.json; finished stages are kept.
+training frame. Two single-frame networks learn them from the weights that come with the program, one with the head.
+From the end of that one, three multi-frame networks see equally many pictures at the same rates: with frames weighed by
+the finger classifier, weighed by the head (fusion_weights=joints), and as the first with sampling=hidden. Differences
+are paired, with a 95 % bootstrap interval over recordings. Writes visibility.json; finished stages are kept.
 """
 
 import argparse
@@ -15,23 +15,30 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from fusion import make_more
+from h2onet.data.clips import ClipDataset, window_of
+from h2onet.data.loading.batches import loader
 from h2onet.data.stores.clips import ClipStore
 from h2onet.evaluation.compare import compare
 from h2onet.evaluation.evaluate import evaluate_clips
+from h2onet.evaluation.scoring.visibility import occlusion_metrics
 from h2onet.network.allocator import keep_freed_memory
+from h2onet.network.checkpoint import load_checkpoint
 from h2onet.network.checkpoints.folder import SYNTHETIC
+from h2onet.network.fusion import visibility_of_parts
 from learning import Groups, Stage, argument_parser, describe, history, make_data, train_stages
 
 SETTINGS = ("lr=5e-4", "rotation_degrees=10", "scale_range=0.1")
 HEAD = (*SETTINGS, "joint_visibility=true")
+SINGLE = {"single": SETTINGS, "single-head": HEAD}
 MULTI = {
-    "multi": SETTINGS,
-    "multi-head": HEAD,
+    "multi-fingers": HEAD,
     "multi-joints": (*HEAD, "fusion_weights=joints"),
     "multi-hidden": (*HEAD, "sampling=hidden"),
 }
-PAIRS = (("multi", "multi-head"), ("multi-head", "multi-joints"), ("multi-head", "multi-hidden"))
+RUNS = (*SINGLE, *MULTI)
+PAIRS = (("single", "single-head"), ("multi-fingers", "multi-joints"), ("multi-fingers", "multi-hidden"))
 PAIRED = ("pa_mpjpe_mm", "pa_mpvpe_mm", "pa_mpjpe_seen_earlier_mm", "pa_mpjpe_never_seen_mm", "occlusion_accuracy")
 SHOWN = (
     *("pa_mpjpe_mm", "pa_mpvpe_mm", "pa_mpjpe_seen_earlier_mm", "pa_mpjpe_never_seen_mm"),
@@ -63,7 +70,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argument_parser("Joints seen or hidden: learned, scored, used.", 600, 16, 1)
     parser.add_argument("--trees", type=int, default=2, help="datasets of so many recordings to train on")
-    parser.add_argument("--epochs", type=int, nargs=2, default=(5, 3), help="of the single- and the multi-frame stages")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(5, 1), help="of the single- and the multi-frame stages")
     options = parser.parse_args()
     if options.smoke:
         options.recordings, options.frames = 30, 12
@@ -71,31 +78,47 @@ def arguments() -> argparse.Namespace:
 
 
 def stages(options: argparse.Namespace) -> Groups:
-    """The single-frame network alone, on as many cores as help; then the multi-frame ones, two at a time."""
+    """Two networks at a time: both single-frame ones, then the multi-frame ones."""
     single, multi = options.epochs
-    alone = (*HEAD, "threads=0")
-    runs = [Stage(name, "demo-multi-stage1", "single", multi, settings=settings) for name, settings in MULTI.items()]
-    return (
-        (Stage("single", "demo-single-stage1", SYNTHETIC.name, single, settings=alone),),
-        tuple(runs[:2]),
-        tuple(runs[2:]),
+    first = tuple(
+        Stage(name, "demo-single-stage1", SYNTHETIC.name, single, settings=settings)
+        for name, settings in SINGLE.items()
     )
+    second = [
+        Stage(name, "demo-multi-stage1", "single-head", multi, settings=settings) for name, settings in MULTI.items()
+    ]
+    return first, tuple(second[:2]), tuple(second[2:])
 
 
 def measure(options: argparse.Namespace, clips: Path, name: str) -> dict:
     """Scores of every network on held-out clips, the pairs' differences, and fingers told by the head for joints."""
-    folders = {run: options.out / f"{name.replace(' ', '-')}-{run}" for run in ("single", *MULTI)}
+    folders = {run: options.out / f"{name.replace(' ', '-')}-{run}" for run in RUNS}
     found = {}
     for run, folder in folders.items():
-        metrics = evaluate_clips(
-            options.out / run / "last", clips, folder, report=False, device=options.device, batch_size=16
-        )
+        checkpoint = options.out / run / "last"
+        metrics = evaluate_clips(checkpoint, clips, folder, report=False, device=options.device, batch_size=16)
         found[run] = {key: metrics[key] for key in SHOWN if metrics.get(key) is not None}
     return {
         "frames": len(ClipStore.open(clips)),
         "scores": found,
+        "fingers of multi-fingers, told by the joints": fingers_by_joints(
+            options.out / "multi-fingers" / "last", clips
+        ),
         "differences": {f"{b} - {a}": difference(folders[a], folders[b]) for a, b in PAIRS},
     }
+
+
+@torch.inference_mode()
+def fingers_by_joints(checkpoint: Path, clips: Path) -> dict[str, float | None]:
+    """The scores of the occlusion outputs, with a finger's probability taken from the head for its joints."""
+    network = load_checkpoint(checkpoint)
+    samples = ClipDataset(clips, frames=window_of("dexycb", train=False))
+    hidden, labels = [], []
+    for batch in loader(samples, 16):
+        logits = network(batch["images"]).joint_visibility_logits
+        hidden.append(1 - visibility_of_parts(logits).numpy())
+        labels.append(batch["occluded"][:, 0].numpy())
+    return occlusion_metrics(np.concatenate(hidden), np.concatenate(labels))
 
 
 def difference(first: Path, second: Path) -> dict[str, dict]:
