@@ -2,8 +2,8 @@
 
 It composes the rooms as the four commands do: synthesize, prepare labels, build clips, train both networks, evaluate
 them on held-out sequences, and write one page. Everything lies below one folder; an interrupted demo goes on where it
-stood. Both networks start from the weights that come with the program and see equally many samples, so that what sets
-them apart is not the training.
+stood. The single-frame network starts from the weights that come with the program, the multi-frame one from its end:
+what both share is learned where a sample costs a third.
 """
 
 import logging
@@ -35,6 +35,7 @@ from .training.run import TrainResult
 log = logging.getLogger(__name__)
 
 PRESETS = ("synthetic-single-stage2", "synthetic-multi-stage2")
+"""In order; each starts from the end of the one before, the first from the weights in the package."""
 INIT = "synthetic"
 SPLITS = ("train", "val", "test")
 T = TypeVar("T")
@@ -143,15 +144,16 @@ def label_settings(out: Path, split: str, workers: int | None) -> LabelSettings:
 
 
 def train_networks(out: Path, overrides: tuple[str, ...]) -> list[TrainResult]:
-    """Train both networks, each from the weights in the package; the results of those that were not finished before."""
-    results = []
+    """Train both networks, one after the other; the results of those that were not finished before."""
+    results, start = [], INIT
     for preset in PRESETS:
-        recipe, folder = load_recipe(preset, overrides), out / "runs" / preset
+        recipe, folder, init = load_recipe(preset, overrides), out / "runs" / preset, start
+        start = folder / "last"
         if is_finished(folder, recipe):
             log.info("%s: finished before, kept", folder)
             continue
         clips, val_clips = (out / split / "clips.zarr" for split in ("train", "val"))
-        results.append(train(recipe, clips, folder, val_clips=val_clips, init=INIT, resume=True))
+        results.append(train(recipe, clips, folder, val_clips=val_clips, init=init, resume=True))
         if results[-1].interrupted:
             break
     return results

@@ -46,9 +46,10 @@ def test_a_demo_goes_all_the_way_and_on_after_a_break(small, tmp_path, monkeypat
     assert done.out.rstrip().endswith(f"open {out / 'report.html'}")
     assert re.search(r"train \d+ s, evaluate \d+ s", done.out) and "PA-MPJPE, mm" in done.out
 
-    for stage in stages:
+    starts = ("synthetic", str(out / "runs" / stages[0] / "last"))
+    for stage, start in zip(stages, starts, strict=True):
         metadata = read_metadata(out / "runs" / stage / "last")
-        assert metadata["epoch"] == 1 and metadata["provenance"]["init"] == "synthetic"
+        assert metadata["epoch"] == 1 and metadata["provenance"]["init"] == start
     single = json.loads((out / "single" / "protocol.json").read_text())
     assert single["network"]["frames"] == 1
     metrics = json.loads((out / "metrics.json").read_text())
