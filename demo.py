@@ -23,8 +23,8 @@ from .durable import follow
 from .errors import InputError
 from .evaluation.evaluate import evaluate_clips
 from .evaluation.page.clips import Section
-from .evaluation.page.pictures import data_uri
 from .evaluation.page.tables import metrics_table
+from .hand.pages import data_uri
 from .pipeline.build_clips import build_clips
 from .pipeline.prepare_labels import LabelSettings, prepare_labels
 from .training.chains import is_finished

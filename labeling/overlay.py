@@ -44,23 +44,7 @@ def draw_label(
     photo: (height, width, 3) uint8 RGB of the frame; row: the frame's row in `labels`.
     Raises InputError when the photo has another size, or the frame has neither pose nor mesh.
     """
-    if photo.shape != (frame.height, frame.width, 3):
-        raise InputError(f"{frame.image}: expected a photo of {frame.height}x{frame.width}x3, found {photo.shape}")
-    if frame.mano_pose is None and frame.vertices is None:
-        raise InputError(f"{frame.image}: there is no pose to draw")
-    posed = pose_frames([frame], hands)
-    x0, y0, side = _square(posed.own_2d[0], frame.width, frame.height)
-    scale = _PANEL / side
-    move = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
-    flags = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    seen = cv2.warpAffine(photo, move, (_PANEL, _PANEL), flags=flags, borderValue=(60, 60, 60))
-    left, right = seen.copy(), seen
-    if frame.hand_mask is not None:
-        mask = cv2.warpAffine(frame.hand_mask.astype(np.uint8), move, (_PANEL, _PANEL), flags=cv2.INTER_NEAREST)
-        outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(left, outline, -1, _OUTLINE, 1, cv2.LINE_AA)
-    part, hidden = _parts_on_panel(frame, posed, hands, objects, np.array([x0, y0]), scale)
-    _tint(right, part, hidden)
+    left, right = draw_panels(frame, photo, hands, objects)
     width = 2 * _PANEL + 3 * _MARGIN
     card = np.full((_CAPTION + _PANEL + _CHIP + 3 * _MARGIN, width, 3), _PAPER, np.uint8)
     _caption(card, frame, labels, row)
@@ -69,6 +53,34 @@ def draw_label(
         card[_CAPTION : _CAPTION + _PANEL, x : x + _PANEL] = panel
     _chips(card, labels, row, _CAPTION + _PANEL + _MARGIN)
     return card
+
+
+def draw_panels(
+    frame: Frame, photo: np.ndarray, hands: Hands, objects: ObjectLibrary, side: int = _PANEL
+) -> tuple[np.ndarray, np.ndarray]:
+    """The hand's surroundings twice, (side, side, 3) uint8 RGB: with the dataset's mask outlined, with parts over them.
+
+    photo: (height, width, 3) uint8 RGB of the frame.
+    Raises InputError when the photo has another size, or the frame has neither pose nor mesh.
+    """
+    if photo.shape != (frame.height, frame.width, 3):
+        raise InputError(f"{frame.image}: expected a photo of {frame.height}x{frame.width}x3, found {photo.shape}")
+    if frame.mano_pose is None and frame.vertices is None:
+        raise InputError(f"{frame.image}: there is no pose to draw")
+    posed = pose_frames([frame], hands)
+    x0, y0, extent = _square(posed.own_2d[0], frame.width, frame.height)
+    scale = side / extent
+    move = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
+    flags = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    seen = cv2.warpAffine(photo, move, (side, side), flags=flags, borderValue=(60, 60, 60))
+    left, right = seen.copy(), seen
+    if frame.hand_mask is not None:
+        mask = cv2.warpAffine(frame.hand_mask.astype(np.uint8), move, (side, side), flags=cv2.INTER_NEAREST)
+        outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(left, outline, -1, _OUTLINE, 1, cv2.LINE_AA)
+    part, hidden = _parts_on_panel(frame, posed, hands, objects, np.array([x0, y0]), scale, side)
+    _tint(right, part, hidden)
+    return left, right
 
 
 def most_telling_first(labels: FrameLabels) -> list[int]:
@@ -122,19 +134,19 @@ def _square(points: np.ndarray, width: int, height: int) -> tuple[float, float, 
 
 
 def _parts_on_panel(
-    frame: Frame, posed: Posed, hands: Hands, objects: ObjectLibrary, corner: np.ndarray, scale: float
+    frame: Frame, posed: Posed, hands: Hands, objects: ObjectLibrary, corner: np.ndarray, scale: float, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part ids (p, p) of the hand drawn at the panel's resolution, and where an object hides them (p, p) bool."""
+    """Part ids (side, side) of the hand drawn at the panel's resolution, and where an object hides them, bool."""
     model = hands.own(frame.side)
     points, z = (posed.own_2d[0] - corner) * scale, posed.own[0][:, 2]
-    hand = rasterize(points, z, model.faces, width=_PANEL, height=_PANEL)
+    hand = rasterize(points, z, model.faces, width=side, height=side)
     front = np.zeros_like(hand.inverse_depth[0])
     for item in frame.objects:
         mesh = objects.get(item.name)
         if mesh is not None and np.any(item.pose[:, :3]):
             placed = place(mesh, item.pose, frame.intrinsics)
             on_panel = (placed.points_2d - corner) * scale
-            drawn = rasterize(on_panel, placed.vertices[:, 2], mesh.faces, width=_PANEL, height=_PANEL)
+            drawn = rasterize(on_panel, placed.vertices[:, 2], mesh.faces, width=side, height=side)
             front = np.maximum(front, drawn.inverse_depth[0])
     face = hand.face[0]
     part = np.where(face >= 0, model.parts.face[face], NOTHING).astype(np.uint8)

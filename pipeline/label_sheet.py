@@ -20,7 +20,7 @@ from .label_sequence import LABEL_COLUMNS, Job
 
 log = logging.getLogger(__name__)
 CARDS = 24
-_PER_SEQUENCE = 1
+_PER_GROUP = 1
 
 
 def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequence], job: Job) -> None:
@@ -29,11 +29,11 @@ def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequen
     hands, objects = load_hands(job.mano, job.sides), ObjectLibrary(job.objects)
     by_key = {sequence.key: sequence for sequence in sequences}
     cards = []
-    for row in _chosen(most_telling_first(columns), labels["sequence_id"]):
+    for row in one_of_each_first(most_telling_first(columns), labels["sequence_id"]):
         key = labels.sequences[int(labels["sequence_id"][row])]
-        frame = _frame(by_key[key], int(labels["frame"][row]))
+        frame = read_frame(by_key[key], int(labels["frame"][row]))
         photo = cv2.imread(str(Path(by_key[key].root) / labels.image(row)), cv2.IMREAD_COLOR)
-        if frame is None or photo is None:
+        if isinstance(frame, str) or photo is None:
             continue
         cards.append(draw_label(frame, photo[..., ::-1], _columns(labels, slice(row, row + 1)), 0, hands, objects))
         if len(cards) == CARDS:
@@ -51,17 +51,22 @@ def _columns(labels: LabelStore, rows: slice) -> FrameLabels:
     return FrameLabels(**columns, camera_facing=unknown, joints_off=nothing, failures=(), missing_objects=())
 
 
-def _chosen(rows: Sequence[int], sequence_id: np.ndarray) -> list[int]:
-    """The rows in order, with what goes beyond one of a sequence moved to the end."""
+def one_of_each_first(rows: Sequence[int], group: np.ndarray) -> list[int]:
+    """The rows in order, with what goes beyond one of a group (of every row of the store) moved to the end."""
     taken: dict[int, int] = {}
     first, later = [], []
     for row in rows:
-        sequence = int(sequence_id[row])
-        taken[sequence] = taken.get(sequence, 0) + 1
-        (first if taken[sequence] <= _PER_SEQUENCE else later).append(row)
+        number = int(group[row])
+        taken[number] = taken.get(number, 0) + 1
+        (first if taken[number] <= _PER_GROUP else later).append(row)
     return first + later
 
 
-def _frame(sequence: CameraSequence, number: int) -> Frame | None:
-    one = sequence.take(np.flatnonzero(sequence.numbers == number)[:1])
-    return next((item for item in iter_frames(one) if isinstance(item, Frame)), None)
+def read_frame(sequence: CameraSequence, number: int) -> Frame | str:
+    """One frame of a camera sequence by its number, or why there is none, in one line."""
+    reason = f"{sequence.key}: frame {number} is not listed"
+    for item in iter_frames(sequence.take(np.flatnonzero(sequence.numbers == number)[:1])):
+        if isinstance(item, Frame):
+            return item
+        reason = f"{item.path}: {item.reason}"
+    return reason

@@ -19,9 +19,10 @@ from ...data.readers.ho3d import ho3d_frames
 from ...errors import brief
 from ...hand.camera import opencv_from_opengl, project
 from ...hand.draw import BLUE, ORANGE, Picture
+from ...hand.pages import data_uri
 from ...untrusted import check_key
 from ..page.cards import CROP, FACTOR, GROUND, HEAT_CAPTION, HEAT_MAXIMUM, Card, is_drawable
-from ..page.pictures import data_uri, heat_colours
+from ..page.pictures import heat_colours
 from .files import Meshes
 
 SIDE = FACTOR * CROP  # px

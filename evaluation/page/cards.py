@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from ...data.clips import ClipDataset, ClipStore
 from ...hand.draw import BLUE, ORANGE, Picture, from_the_back, overlay_mesh
 from ...hand.mano import HandModel
+from ...hand.pages import data_uri
 from ...hand.parts import CAUSES, FINGERS, UNKNOWN
 from ...network.h2onet import H2ONet
 from ..scoring.scores import CROP, FrameScores, current_frame, predict_again, predicted_hands
-from .pictures import data_uri, enlarge, heat_colours, to_picture
+from .pictures import enlarge, heat_colours, to_picture
 
 FACTOR = 2  # pictures are drawn at twice the crop's 128 px
 HEAT_MAXIMUM = 0.03  # m, the red end of the error map

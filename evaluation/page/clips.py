@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...durable import write_json
 from ...hand.draw import write_picture
+from ...hand.pages import data_uri
 from ...hand.parts import VERTICES
 from .. import metrics
 from ..scoring.facts import FrameFacts
@@ -17,7 +18,6 @@ from ..scoring.scores import FrameScores
 from ..scoring.visibility import reliability
 from .cards import Drawer, choose_frames
 from .document import Page, Section, write_page
-from .pictures import data_uri
 from .plots import fraction_plot, occlusion_plot, pck_plot, reliability_plot
 from .strips import Strip, choose_sequences, draw_strip
 from .tables import (

@@ -10,9 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ...durable import write_text
+from ...hand.pages import fill_template
 from .cards import Card
 from .published import Published
 from .strips import Strip
@@ -62,7 +61,5 @@ class Page:
 
 def write_page(path: Path, page: Page) -> None:
     """Fill the template and write the page."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["show"], environment.filters["score"] = format_value, format_score
     template = resources.files("h2onet.evaluation.page").joinpath("report.html").read_text("utf-8")
-    write_text(path, environment.from_string(template).render(page=page))
+    write_text(path, fill_template(template, {"show": format_value, "score": format_score}, page=page))

@@ -1,15 +1,13 @@
-"""The report's pictures: from network input, in the colours of errors, and as parts of a self-contained page.
+"""The report's pictures: from network input, and in the colours of errors.
 
 Pictures are (H, W, 3) uint8 RGB; the drawing itself is `hand.draw`.
 """
-
-import base64
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hand.draw import Picture, encode_picture
+from ...hand.draw import Picture
 
 _HEAT = ((0.0, (46, 94, 170)), (0.5, (240, 228, 150)), (1.0, (190, 30, 45)))
 
@@ -29,9 +27,3 @@ def heat_colours(values: NDArray, maximum: float) -> NDArray[np.float64]:
 def enlarge(picture: Picture, factor: int) -> Picture:
     """Enlarge a picture by a whole factor, by which its intrinsics grow too."""
     return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def data_uri(picture: Picture, *, quality: int = 88) -> str:
-    """Encode a picture as a JPEG data URI, for a self-contained page."""
-    encoded = encode_picture(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")

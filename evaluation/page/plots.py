@@ -1,40 +1,11 @@
 """Plots of the report, as SVG: PCK curves, error against occlusion, calibration."""
 
-import io
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ...durable import writing_file
-
-BLUE, ORANGE, GREY = "#2f6db5", "#d9792b", "#8a8f98"
-COLOURS = (BLUE, ORANGE, "#4c9f70", "#a05aa8", GREY)
-
-
-def new_figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """An empty plot in the page's style, made without pyplot and so without display or global state."""
-    drawing = Figure(figsize=(5.0, 3.1), layout="constrained")
-    axes = drawing.add_subplot()
-    axes.set_title(title, fontsize=10, loc="left")
-    axes.set_xlabel(x, fontsize=9)
-    axes.set_ylabel(y, fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    return drawing, axes
-
-
-def to_svg(drawing: Figure, png: Path | None = None) -> str:
-    """Render a drawing as an <svg> element; with `png` also write it as that file."""
-    if png is not None:
-        with writing_file(png) as file:
-            drawing.savefig(file, format="png", dpi=150)
-    text = io.StringIO()
-    drawing.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+from ...hand.pages import BLUE, COLOURS, GREY, ORANGE, new_figure, to_svg
 
 
 def pck_plot(curves: dict[str, tuple[NDArray, NDArray]], png: Path | None = None) -> str | None:

@@ -11,12 +11,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ...hand.draw import Picture
+from ...hand.pages import BLUE, ORANGE, to_svg
 from ...hand.parts import FINGERS
 from ..scoring.facts import FrameFacts
 from ..scoring.scores import FrameScores
 from ..scoring.summary import MM
 from .cards import HEAT_CAPTION, Drawer
-from .plots import BLUE, ORANGE, to_svg
 
 CELL = 144  # px of one picture in a strip
 COLUMNS = 8

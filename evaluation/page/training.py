@@ -16,10 +16,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...hand.pages import COLOURS, GREY, new_figure, to_svg
 from ...network.checkpoints.folder import CONFIG, find_folder
 from ...network.checkpoints.own import WEIGHTS, read_config
 from .document import Section
-from .plots import COLOURS, GREY, new_figure, to_svg
 
 HISTORY = "metrics.jsonl"
 CHECKPOINTS = ("best", "last")
