@@ -92,6 +92,17 @@ def labels_compare(a: LabelFile, b: LabelFile) -> None:
         raise typer.Exit(1)
 
 
+@labels.command("report")
+def labels_report(
+    stores: Annotated[list[Path], typer.Argument(help="labels.zarr, one or several")],
+    out: Annotated[Path, typer.Option(help="Page to write (.html).", callback=refuse_foreign_place)],
+) -> None:
+    """One page that loads nothing: balance, causes, time, agreement of the rules, frames that matter with a filter."""
+    from .pipeline.labels.report import report_labels
+
+    print(report_labels(stores, out))
+
+
 @labels.command("export")
 def labels_export(
     store: LabelFile,

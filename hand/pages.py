@@ -38,6 +38,7 @@ def new_figure(title: str, x: str, y: str, size: tuple[float, float] = (5.0, 3.1
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
     return drawing, axes
 
 

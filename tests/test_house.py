@@ -36,6 +36,7 @@ MAY_IMPORT_INSIDE = {
     "evaluation/ho3d": {"frames_npz", "metrics", "page", "protocol", "scoring"},
     "hand/standin": {"array_record", "parts"},
     "pipeline/labels": {"label_sheet"},
+    "pipeline/labels/page": set(),
     "network/checkpoints": {"backbone", "h2onet", "prediction", "tables"},
 }
 # What a folder may hold: files and inner rooms, and the imports between them.
