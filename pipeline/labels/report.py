@@ -93,8 +93,9 @@ def report_labels(stores: Sequence[Path], out: Path) -> str:
         causes=list(zip(CAUSES[1:], CAUSE_COLOURS, strict=True)),
     )
     write_text(out, page)
-    pictures = f"{gallery.drawn} of {len(gallery.cards)} frames drawn"
-    return f"{len(rows)} frames of {len(stores)} stores, {pictures} ({out.stat().st_size / 1e6:.1f} MB) in {out}"
+    named = "1 store" if len(stores) == 1 else f"{len(stores)} stores"
+    pictures = f"{gallery.drawn} of {len(gallery.cards)} pictures drawn"
+    return f"{len(rows)} frames of {named}, {pictures} ({out.stat().st_size / 1e6:.1f} MB) in {out}"
 
 
 def make_tiles(rows: LabelRows) -> list[Tile]:

@@ -14,6 +14,8 @@ from .pictures import draw_frames
 from .plots import CAUSE_COLOURS
 from .rows import LabelRows
 
+NOTED = 0.75
+"""The filters know a part as hidden where h2onet calls it so, or less than this share of it is seen."""
 _STATES = {0: "seen", 1: "hidden"}
 
 
@@ -32,8 +34,8 @@ class PartBar:
 class FrameCard:
     """A frame of the gallery: `picture` is a data URI, None where it could not be drawn.
 
-    hidden: "PART:CODE" of every part that either rule calls hidden, with the code of its cause ("x" unknown), by which
-    the page filters; apart: parts on which the rules disagree, None where they cannot be compared.
+    hidden: "PART:CODE" of every part that is hidden (NOTED), with the code of its cause ("x" unknown): the page filters
+    by it; apart: parts on which the rules disagree, None where they cannot be compared.
     """
 
     name: str
@@ -73,7 +75,7 @@ def make_card(rows: LabelRows, row: int, reason: str, picture: str | None) -> Fr
     cause, tokens, bars = rows["cause"][row], [], []
     for i, part in enumerate(PARTS):
         code = int(cause[i])
-        if rows.hidden[row, i] or rows.depth_hidden[row, i]:
+        if rows.hidden[row, i] or rows["visible_fraction"][row, i] < NOTED:
             tokens.append(f"{part}:{'x' if code == UNKNOWN else code}")
         bars.append(_bar(rows, row, i))
     overlap, whole = float(rows["mask_iou"][row]), int(rows["occluded"][row, LABELS.index("global")])

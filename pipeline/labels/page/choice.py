@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections import Counter
+from collections.abc import Container, Iterator
 
 import numpy as np
 
@@ -26,7 +26,9 @@ MASK, RULES, FINGERS_HIDDEN, OBJECT, NOTHING = (
 )
 BY_CAUSE = ("hidden by an object", "hidden by the own hand", "outside the image", "hidden by another hand")
 _FIRST = {MASK: 6, RULES: 12}
-"""Frames that these reasons get before all take turns."""
+"""Frames that these reasons get at their first turn, instead of one."""
+_LIMITS = (2, 4, 16, MOST_FRAMES)
+"""Frames of a camera sequence, which look alike: two, and more only where there are too few others."""
 
 
 def choose_frames(rows: LabelRows, most: int = MOST_FRAMES) -> dict[int, str]:
@@ -34,24 +36,36 @@ def choose_frames(rows: LabelRows, most: int = MOST_FRAMES) -> dict[int, str]:
 
     Frames in which the hand is mostly outside the image tell little: only the ranking for that takes them.
     """
-    queues = [(reason, _spread(rows, ranking)) for reason, ranking in _rankings(rows)]
+    rankings = [
+        (reason, one_of_each_first(ranking[:_CANDIDATES].tolist(), rows.recording.of))
+        for reason, ranking in _rankings(rows)
+    ]
     chosen: dict[int, str] = {}
-    for reason, queue in queues:
-        for row in islice((row for row in queue if row not in chosen), _FIRST.get(reason, 0)):
-            chosen[row] = reason
-    while queues and len(chosen) < most:
-        left = []
-        for reason, queue in queues:
-            row = next((row for row in queue if row not in chosen), None)
-            if row is not None and len(chosen) < most:
-                chosen[row] = reason
-                left.append((reason, queue))
-        queues = left
+    taken: Counter[int] = Counter()
+    for limit in _LIMITS:
+        first = _FIRST if limit == _LIMITS[0] else {}
+        turns = [(reason, first.get(reason, 1), iter(ranking)) for reason, ranking in rankings]
+        while turns and len(chosen) < most:
+            left = []
+            for reason, count, queue in turns:
+                found = _take(queue, min(count, most - len(chosen)), chosen, rows.sequence, taken, limit)
+                chosen |= dict.fromkeys(found, reason)
+                if found:
+                    left.append((reason, 1, queue))
+            turns = left
     return chosen
 
 
-def _spread(rows: LabelRows, ranking: np.ndarray) -> Iterator[int]:
-    return iter(one_of_each_first(ranking[:_CANDIDATES].tolist(), rows.recording.of))
+def _take(
+    queue: Iterator[int], count: int, chosen: Container[int], sequence: np.ndarray, taken: Counter[int], limit: int
+) -> list[int]:
+    """The next `count` rows of a ranking that are not chosen, of camera sequences of which fewer than `limit` are."""
+    found: list[int] = []
+    while len(found) < count and (row := next(queue, None)) is not None:
+        if row not in chosen and taken[int(sequence[row])] < limit:
+            taken[int(sequence[row])] += 1
+            found.append(row)
+    return found
 
 
 def _rankings(rows: LabelRows) -> Iterator[tuple[str, np.ndarray]]:

@@ -212,6 +212,7 @@ def group_plots(groups: dict[str, Groups], rows: LabelRows) -> dict[str, str]:
             share, (words, colour) = few[shown] / np.maximum(whole[shown], 1), _RULES[rule]
             axes.barh(place, share, height, label=words, color=colour)
         axes.set_yticks(np.arange(len(shown)), [_short(division.names[g]) for g in shown.tolist()], parse_math=False)
+        axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.grid(visible=False, axis="y")
         _legend_above(axes)
         found[title] = to_svg(drawing)
@@ -250,7 +251,7 @@ def course_plot(course: Course) -> str:
     edges = np.linspace(first, last + 1, columns + 1)
     drawing = Figure(figsize=(5.0, 3.1), layout="constrained")
     above, below = drawing.subplots(2, sharex=True, height_ratios=(5, 4))
-    above.set_title(_short(course.name, 40), fontsize=9, loc="left", parse_math=False)
+    above.set_title(_short(course.name, 36), fontsize=9, loc="left", parse_math=False)
     lanes, lane_colour = None, ORANGE
     for rule, (title, colour) in _RULES.items():
         sums = [np.zeros((columns, len(FINGERS))) for _ in range(2)]

@@ -122,9 +122,10 @@ class LabelRows:
 
     @cached_property
     def disagreement(self) -> np.ndarray:
-        """(N,) how far apart the rules are: sum over the known parts of |hidden by h2onet - hidden share by depth|."""
+        """(N,) how far apart the rules are: parts on which they disagree, equal counts by |label - hidden share|."""
         apart = np.abs(self.hidden[:, :6] - (1.0 - self["visible_fraction"].astype(np.float64)))
-        return np.where(self.both_known, apart, 0.0).sum(axis=1)
+        differ = self.both_known & (self.hidden[:, :6] != self.depth_hidden)
+        return self.disagreeing + np.where(differ, np.clip(apart, 0, 1), 0.0).sum(axis=1) / 7
 
     @cached_property
     def recording(self) -> Groups:

@@ -227,12 +227,14 @@ def agreement_table(rows: LabelRows) -> Table:
 
 
 def kappa_text(counts: Sequence[int]) -> str:
-    """Cohen's kappa of both, only first, only second, neither: agreement beyond chance, 1 at best, 0 by chance."""
+    """Cohen's kappa of both, only first, only second, neither: 1 at best, 0 by chance; a dash where it has no value."""
     both, first, second, neither = counts
     total = sum(counts)
     by_chance = (both + first) * (both + second) + (neither + first) * (neither + second)
-    if not total or by_chance == total**2:
+    if not total:
         return "unknown"
+    if by_chance == total**2:  # both rules always say the same one thing
+        return "–"
     return f"{((both + neither) * total - by_chance) / (total**2 - by_chance):.2f}"
 
 
@@ -251,6 +253,6 @@ def mask_tables(rows: LabelRows) -> list[Table]:
     medians = sorted((float(np.median(piece)), owner, len(piece)) for owner, piece in zip(owners, pieces, strict=True))
     low = [(rows.keys[owner][1], f"{middle:.3f}", frames) for middle, owner, frames in medians[:LONGEST]]
     return [
-        Table("mask", f"Overlap in {len(values)} frames", ("", "overlap"), [*zip(words, marks, strict=True)]),
+        Table("mask", "Overlap with the dataset's mask", ("", *words, "of frames"), [("overlap", *marks, len(values))]),
         Table("mask-sequences", "Camera sequences with the lowest overlap", ("", "median", "of frames"), low),
     ]
