@@ -273,8 +273,7 @@ def course_plot(course: Course) -> str:
     above.set_ylabel("share hidden", fontsize=8)
     above.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     if lanes is not None:
-        shades = LinearSegmentedColormap.from_list("lane", [NOTHING, lane_colour])
-        shades.set_bad("#ffffff")
+        shades = LinearSegmentedColormap.from_list("lane", [NOTHING, lane_colour]).with_extremes(bad="#ffffff")
         box = (first, last + 1, len(FINGERS), 0)
         below.imshow(lanes.T, cmap=shades, vmin=0, vmax=1, aspect="auto", extent=box, interpolation="nearest")
     below.set_yticks(np.arange(len(FINGERS)) + 0.5, FINGERS)
