@@ -448,6 +448,8 @@ def test_a_photo_that_is_missing_is_named_and_the_rest_is_there(tree, tmp_path, 
     (tree / "DEX_YCB").rename(tree / "gone")  # the store's own root; the copy is named by the environment
     try:
         monkeypatch.setenv("DEX_YCB_DIR", str(moved / "DEX_YCB"))
+        assert len(make_gallery(read_rows_of([moved / "labels.zarr"])).problems) == 1  # meshes are found beside it
+        shutil.rmtree(moved / "DEX_YCB" / "models")
         gallery = make_gallery(read_rows_of([moved / "labels.zarr"]))
         assert gallery.drawn == 5 and sum(card.picture is None for card in gallery.cards) == 1
         named = [line for line in gallery.problems if "color_000002.jpg" in line]

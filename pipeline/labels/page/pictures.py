@@ -66,21 +66,21 @@ class Artist:
 
     def _panels(self, found: _Dataset, row: int) -> Picture | str:
         labels = self._labels
-        key = labels.sequences[int(labels["sequence_id"][row])]
+        key, number = labels.sequences[int(labels["sequence_id"][row])], int(labels["frame"][row])
         if key not in found.sequences:
             return f"{key}: is not in {found.root}"
-        frame = read_frame(found.sequences[key], int(labels["frame"][row]))
-        if isinstance(frame, str):
-            return frame
-        if problem := problem_of(frame, needs_mask=False):
-            return f"{frame.image}: {problem}"
         try:
+            frame = read_frame(found.sequences[key], number)
+            if isinstance(frame, str):
+                return frame
+            if problem := problem_of(frame, needs_mask=False):
+                return f"{frame.image}: {problem}"
             photo = decode((found.root / frame.image).read_bytes())[..., ::-1]
             left, right = draw_panels(frame, np.ascontiguousarray(photo), found.hands, found.objects, SIDE)
         except InputError as error:
             return one_line(error)
         except FRAME_FAULTS as error:
-            return f"{frame.image}: {fault(error)}"
+            return f"{key}: frame {number}: {fault(error)}"
         return np.concatenate([left, np.full((SIDE, 4, 3), 255, np.uint8), right], axis=1)
 
     @cached_property
@@ -92,11 +92,12 @@ class Artist:
             sequences = {sequence.key: sequence for sequence in self._list(root, mano)}
             sides = dict.fromkeys(["right", *(attrs.get("mano") or {})])
             meshes, note = attrs.get("objects"), ""
-            if isinstance(meshes, str) and not Path(meshes).is_dir():
+            places = [Path(meshes), root / "models"] if isinstance(meshes, str) else []
+            there = next((place for place in places if place.is_dir()), None)
+            if places and there is None:
                 note = f"{meshes}: the object meshes are not there, so the pictures do not show what objects hide"
-                meshes = None
-            return _Dataset(root, sequences, load_hands(mano, tuple(sides)), ObjectLibrary(meshes), note)
-        except InputError as error:
+            return _Dataset(root, sequences, load_hands(mano, tuple(sides)), ObjectLibrary(there), note)
+        except (InputError, OSError) as error:
             return one_line(error)
 
     def _find_root(self) -> Path:
