@@ -133,6 +133,9 @@ def synthesize(
     handling: Annotated[
         str, typer.Option(help="lift: reach, grasp, lift. gestures: behind a stack. mixed: both.")
     ] = "lift",
+    hands: Annotated[
+        int, typer.Option(min=1, max=2, help="2: the other hand passes before the annotated one (dexycb only).")
+    ] = 1,
     motion: Annotated[Path | None, typer.Option(help="Replay real trajectories from this npz file.")] = None,
     motion_step: Annotated[int, typer.Option(min=1, help="Replay every n-th frame.")] = 1,
     workers: Workers = None,
@@ -148,6 +151,7 @@ def synthesize(
         layout=layout,
         seed=seed,
         handling=handling,
+        hands=hands,
         motion=motion,
         motion_step=motion_step,
         overwrite=overwrite,

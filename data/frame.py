@@ -205,6 +205,7 @@ class SceneAnnotation:
     hand_mask: np.ndarray | None = None
     objects: tuple[ObjectPose, ...] = ()
     grasped: int = -1
+    others: tuple[OtherHand, ...] = ()
 
 
 def frame_of_hand(
@@ -235,5 +236,6 @@ def frame_of_hand(
         root=joints[0],
         objects=scene.objects,
         grasped=scene.grasped,
+        others=scene.others,
         hand_mask=scene.hand_mask,
     )

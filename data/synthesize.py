@@ -93,6 +93,10 @@ def _check(settings: SynthesizeSettings) -> None:
             f"handling: {settings.handling} is for --layout dexycb only (HO3D has one object per sequence), without "
             "--motion"
         )
+    if settings.hands not in (1, 2):
+        raise InputError(f"hands: expected 1 or 2, found {settings.hands}")
+    if settings.hands == 2 and settings.layout != "dexycb":
+        raise InputError("hands: 2 is for --layout dexycb only (HO3D has one right hand per sequence); leave it out")
     out = Path(settings.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not settings.overwrite:
@@ -158,4 +162,6 @@ def _write_marker(root: Path, settings: SynthesizeSettings) -> None:
         "motion": settings.motion.name if settings.motion else None,
         "motion_step": settings.motion_step,
     }
+    if settings.hands != 1:  # trees with one hand stay as they were, to the byte
+        made["hands"] = settings.hands
     (root / MARKER).write_text(json.dumps(made, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 Pictures are (h, w, 3) uint8 RGB. A card shows the hand's surroundings twice: as photographed, with the outline of the
 dataset's hand mask, and with the model's parts in colour. What the camera sees is filled; what an object hides is
-striped.
+striped; what another hand hides is chequered, and that hand is outlined.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ from ..hand.parts import CAUSES, LABELS, NOTHING, PARTS, UNKNOWN
 from ..hand.zbuffer import rasterize, viewport_of
 from .label import FrameLabels
 from .objects import ObjectLibrary, place
-from .pose import Hands, Posed, pose_frames
+from .pose import Hands, Posed, other_mesh, pose_frames
+from .raster import Mesh
 
 PART_COLOURS = np.array(
     [(230, 140, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 101, 167), (170, 176, 190)], np.uint8
@@ -32,7 +33,7 @@ MOSTLY_OUTSIDE = 0.5
 
 _PANEL, _MARGIN, _CHIP, _CAPTION = 384, 8, 80, 30
 _PAPER, _INK, _QUIET = (250, 250, 248), (34, 36, 40), (128, 132, 138)
-_HIDDEN, _SEEN, _OUTLINE = (201, 56, 48), (38, 132, 78), (255, 255, 255)
+_HIDDEN, _SEEN, _OUTLINE, _OTHER = (201, 56, 48), (38, 132, 78), (255, 255, 255), (201, 56, 48)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -78,13 +79,17 @@ def draw_panels(
         mask = cv2.warpAffine(frame.hand_mask.astype(np.uint8), move, (side, side), flags=cv2.INTER_NEAREST)
         outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(left, outline, -1, _OUTLINE, 1, cv2.LINE_AA)
-    part, hidden = _parts_on_panel(frame, posed, hands, objects, np.array([x0, y0]), scale, side)
-    _tint(right, part, hidden)
+    corner = np.array([x0, y0])
+    hand, part = _parts_on_panel(frame, posed, hands, corner, scale, side)
+    things = _nearest_of(_placed(frame, objects), corner, scale, side)
+    others = _nearest_of([other_mesh(other, hands, frame.intrinsics) for other in frame.others], corner, scale, side)
+    _tint(right, part, things > hand, (others > hand) & (others > things))
+    _outline(right, others > np.maximum(things, hand))
     return left, right
 
 
 def most_telling_first(labels: FrameLabels) -> list[int]:
-    """Rows to look at first: a bad agreement with the mask, then in turns what objects, the hand and the image hide.
+    """Rows to look at first: a bad agreement with the mask, then in turns what objects, hands and the image hide.
 
     An agreement is bad below 0.75, where a wrong calibration or side shows. Hands that lie mostly outside the image
     tell little and come last. Rows without a label are left out.
@@ -96,7 +101,11 @@ def most_telling_first(labels: FrameLabels) -> list[int]:
     occluded = (labels.occluded[rows] == 1).sum(axis=1)
     bad = (agreement < BAD_AGREEMENT) & ~outside
     taken = [int(i) for i in np.lexsort((rows, agreement)) if bad[i]]
-    rankings = [np.lexsort((rows, -share)) for share in (hidden[:, 0], hidden[:, 1], occluded)]
+    shares = [hidden[:, 0], hidden[:, 1], occluded]
+    by_others = np.nan_to_num(labels.other_hand_fraction[rows]).mean(axis=1)
+    if by_others.any():
+        shares.insert(0, by_others)
+    rankings = [np.lexsort((rows, -share)) for share in shares]
     for turn in zip(*([int(i) for i in ranking if not (bad[i] or outside[i])] for ranking in rankings), strict=True):
         taken += turn
     taken += [int(i) for i in np.lexsort((rows, agreement)) if outside[i]]
@@ -134,29 +143,44 @@ def _square(points: np.ndarray, width: int, height: int) -> tuple[float, float, 
 
 
 def _parts_on_panel(
-    frame: Frame, posed: Posed, hands: Hands, objects: ObjectLibrary, corner: np.ndarray, scale: float, side: int
+    frame: Frame, posed: Posed, hands: Hands, corner: np.ndarray, scale: float, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part ids (side, side) of the hand drawn at the panel's resolution, and where an object hides them, bool."""
+    """Inverse depth (side, side) and part ids (side, side) of the hand drawn at the panel's resolution."""
     model = hands.own(frame.side)
     points, z = (posed.own_2d[0] - corner) * scale, posed.own[0][:, 2]
     hand = rasterize(points, z, model.faces, width=side, height=side)
-    front = np.zeros_like(hand.inverse_depth[0])
-    for item in frame.objects:
-        mesh = objects.get(item.name)
-        if mesh is not None and np.any(item.pose[:, :3]):
-            placed = place(mesh, item.pose, frame.intrinsics)
-            on_panel = (placed.points_2d - corner) * scale
-            drawn = rasterize(on_panel, placed.vertices[:, 2], mesh.faces, width=side, height=side)
-            front = np.maximum(front, drawn.inverse_depth[0])
     face = hand.face[0]
-    part = np.where(face >= 0, model.parts.face[face], NOTHING).astype(np.uint8)
-    return part, front > hand.inverse_depth[0]
+    return hand.inverse_depth[0], np.where(face >= 0, model.parts.face[face], NOTHING).astype(np.uint8)
 
 
-def _tint(panel: np.ndarray, part: np.ndarray, hidden: np.ndarray) -> None:
-    """Colour the parts in place: filled where seen, striped where hidden, dark lines between parts."""
+def _placed(frame: Frame, objects: ObjectLibrary) -> list[Mesh]:
+    """The frame's objects that have a mesh and are present."""
+    known = [(objects.get(item.name), item.pose) for item in frame.objects if np.any(item.pose[:, :3])]
+    return [place(mesh, pose, frame.intrinsics) for mesh, pose in known if mesh is not None]
+
+
+def _nearest_of(meshes: Sequence[Mesh], corner: np.ndarray, scale: float, side: int) -> np.ndarray:
+    """Inverse depth (side, side) of the first surface of the meshes at the panel's resolution, 0 where there is none."""
+    front = np.zeros((side, side), np.float32)
+    for mesh in meshes:
+        points = (mesh.points_2d - corner) * scale
+        drawn = rasterize(points, mesh.vertices[:, 2], mesh.faces, width=side, height=side)
+        front = np.maximum(front, drawn.inverse_depth[0])
+    return front
+
+
+def _outline(panel: np.ndarray, area: np.ndarray) -> None:
+    """Outline of an area (p, p) bool, in place."""
+    found, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(panel, found, -1, _OTHER, 2, cv2.LINE_AA)
+
+
+def _tint(panel: np.ndarray, part: np.ndarray, striped: np.ndarray, chequered: np.ndarray) -> None:
+    """Colour the parts in place: filled where seen, with a pattern where hidden, dark lines between parts."""
     y, x = np.indices(part.shape)
-    shown = (part != NOTHING) & (~hidden | ((x + y) // 5 % 2 == 0))
+    pattern = np.where(chequered, (x // 6 + y // 6) % 2 == 0, (x + y) // 5 % 2 == 0)
+    hidden = striped | chequered
+    shown = (part != NOTHING) & (~hidden | pattern)
     weight = np.where(hidden, 0.55, 0.66)[shown][:, None]
     colour = PART_COLOURS[part[shown]]
     panel[shown] = (weight * colour + (1 - weight) * panel[shown]).astype(np.uint8)

@@ -29,7 +29,7 @@ from ..hand.camera import project
 from ..hand.zbuffer import viewport_of
 from ..labeling.label import FrameLabels, label_frames
 from ..labeling.objects import ObjectLibrary, place
-from ..labeling.pose import Hands, load_hands
+from ..labeling.pose import Hands, load_hands, other_mesh, problem_of
 from ..labeling.raster import Mesh, Renderer, View
 from ..labeling.renderers import make_renderer
 from ..untrusted import fault
@@ -216,19 +216,20 @@ def _take(rows: Rows, places: list[int], labels: FrameLabels) -> None:
 def _with_rendered_mask(frame: Frame, tools: tuple[Hands, ObjectLibrary, Renderer]) -> Frame:
     """A mask for frames of datasets that release meshes but no segmentation (HO3D evaluation).
 
-    The hand as rendered, less what the objects hide: what a perfect segmentation would show. Only where every object is
-    known, with its mesh; otherwise the frame keeps no mask, and the h2onet rule stays unknown.
+    The hand as rendered, less what objects and other hands hide: what a perfect segmentation would show. Only where
+    every object is known, with its mesh; otherwise the frame keeps no mask, and the h2onet rule stays unknown.
     """
     hands, library, renderer = tools
     if frame.vertices is None or not frame.objects or library.missing({item.name for item in frame.objects}):
         return frame
-    if not np.isfinite(frame.vertices).all() or not np.isfinite(frame.intrinsics).all():
-        return frame
+    if problem_of(frame, needs_mask=False):
+        return frame  # it fails when it is labelled, by its reason
     points = project(frame.vertices, frame.intrinsics)
     view = View(frame.intrinsics, frame.width, frame.height, viewport_of(points, frame.width, frame.height))
     hand = renderer.inverse_depth([Mesh(frame.vertices, hands.own(frame.side).faces, points)], view)
     meshes = [(library.get(item.name), item.pose) for item in frame.objects]
     placed = [place(mesh, pose, frame.intrinsics) for mesh, pose in meshes if mesh is not None]
+    placed += [other_mesh(other, hands, frame.intrinsics) for other in frame.others]
     front = renderer.inverse_depth(placed, view)
     mask = np.zeros((frame.height, frame.width), bool)
     x0, y0, x1, y1 = view.viewport

@@ -23,6 +23,7 @@ from ..frame import (
     Failure,
     Frame,
     ObjectPose,
+    OtherHand,
     Photo,
     SceneAnnotation,
     Unannotated,
@@ -34,6 +35,7 @@ from .fields import array_of, check_intrinsics
 from .yaml_files import field, read_yaml
 
 HAND = 255  # of `seg`
+MOST_OTHERS = 8  # hands beside the annotated one
 LARGEST_LABEL = 2**24  # bytes of one array; `seg` has 0.3 MB
 NO_POSE = "pose_m is all 0"
 NO_JOINTS = "joint_3d is all -1"
@@ -44,7 +46,11 @@ NO_PIXELS = "joint_2d is all -1"
 
 @dataclass(frozen=True, eq=False)
 class RecordingMeta:
-    """What all frames of one camera recording share."""
+    """What all frames of one camera recording share.
+
+    others: side and basis of each further hand. DexYCB has none; `h2o synthesize --hands 2` names them in a field of
+    its own.
+    """
 
     side: str
     shape: np.ndarray  # (10,) betas
@@ -52,6 +58,7 @@ class RecordingMeta:
     objects: tuple[str, ...]
     grasped: int
     basis: HandBasis | None
+    others: tuple[tuple[str, HandBasis | None], ...] = ()
 
 
 def read_recording(sequence: CameraSequence) -> RecordingMeta:
@@ -60,9 +67,13 @@ def read_recording(sequence: CameraSequence) -> RecordingMeta:
     subject, name, serial = sequence.key.split("/")
     path = root / subject / name / "meta.yml"
     meta = read_yaml(path)
-    side = _first(field(meta, path, "mano_sides"), path, "mano_sides")
-    if side not in ("right", "left"):
-        raise InputError(f"{path}: mano_sides is {brief(side)}, expected right or left; copy the file again")
+    side = _side(_first(field(meta, path, "mano_sides"), path, "mano_sides"), path, "mano_sides")
+    others = meta.get("other_sides", [])
+    if not isinstance(others, list) or len(others) > MOST_OTHERS:
+        raise InputError(
+            f"{path}: other_sides is {brief(others)}, expected a list of at most {MOST_OTHERS}; copy the file again"
+        )
+    others = [_side(other, path, "other_sides") for other in others]
     ids = field(meta, path, "ycb_ids")
     if not isinstance(ids, list) or not all(isinstance(i, int) and 1 <= i <= len(YCB_NAMES) for i in ids):
         raise InputError(
@@ -78,13 +89,15 @@ def read_recording(sequence: CameraSequence) -> RecordingMeta:
     except ValueError as error:
         raise InputError(f"{path}: {error}; copy the file again") from None
     hand = calibration / f"mano_{calibrated}" / "mano.yml"
+    basis = {name: None if sequence.mano is None else hand_basis(sequence.mano, name) for name in {side, *others}}
     return RecordingMeta(
-        side=str(side),
+        side=side,
         shape=_numbers(field(read_yaml(hand), hand, "betas"), (10,), hand, "betas"),
         intrinsics=read_intrinsics(calibration / "intrinsics" / f"{serial}_640x480.yml"),
         objects=tuple(YCB_NAMES[i - 1] for i in ids),
         grasped=grasped,
-        basis=None if sequence.mano is None else hand_basis(sequence.mano, str(side)),
+        basis=basis[side],
+        others=tuple((other, basis[other]) for other in others),
     )
 
 
@@ -96,6 +109,12 @@ def read_intrinsics(path: Path) -> np.ndarray:
         return check_intrinsics(intrinsics_matrix(*values.tolist()), "color")
     except ValueError as error:
         raise InputError(f"{path}: {error}; copy the file again") from None
+
+
+def _side(value: object, path: Path, name: str) -> str:
+    if value not in ("right", "left"):
+        raise InputError(f"{path}: {name} is {brief(value)}, expected right or left; copy the file again")
+    return str(value)
 
 
 def _first(values: object, path: Path, name: str) -> object:
@@ -130,7 +149,7 @@ def dexycb_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Fram
             continue
         path = label_path(photo)
         try:
-            arrays = read_label_file(root / path, masks)
+            arrays = read_label_file(root / path, masks, len(recording.others))
             reason = no_hand(arrays)
             item = Unannotated(photo.image, reason) if reason else _frame(photo, recording, arrays)
         except FRAME_FAULTS as error:
@@ -147,9 +166,14 @@ _SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
 _MASK = (480, 640)
 
 
-def read_label_file(path: Path, masks: bool = True) -> dict[str, np.ndarray]:
-    """The arrays of a labels_*.npz (`seg` only with `masks`). ValueError or OSError when it is damaged."""
+def read_label_file(path: Path, masks: bool = True, others: int = 0) -> dict[str, np.ndarray]:
+    """The arrays of a labels_*.npz (`seg` only with `masks`). ValueError or OSError when it is damaged.
+
+    others: how many further hands the recording has, whose poses are then read, too.
+    """
     wanted: dict[str, Wanted] = {**_SHAPES, "pose_y": (None, 3, 4)}
+    if others:
+        wanted["other_pose_m"] = (others, 51)
     return read_npz(path, wanted | ({"seg": _MASK} if masks else {}), {"seg": WHOLE}, LARGEST_LABEL)
 
 
@@ -165,14 +189,29 @@ def no_hand(arrays: dict[str, np.ndarray]) -> str | None:
 
 
 def scene_annotation(recording: RecordingMeta, arrays: dict[str, np.ndarray]) -> SceneAnnotation:
-    """Hand mask (where `seg` was read) and the objects that are present: an all-zero pose is an absent one."""
+    """Hand mask (where `seg` was read), objects and other hands that are present: an all-zero pose is an absent one."""
     poses = array_of(arrays["pose_y"], (len(recording.objects), 3, 4), "pose_y")
     present = [i for i in range(len(poses)) if poses[i].any()]
     return SceneAnnotation(
         hand_mask=arrays["seg"] == HAND if "seg" in arrays else None,
         objects=tuple(ObjectPose(recording.objects[i], poses[i]) for i in present),
         grasped=present.index(recording.grasped) if recording.grasped in present else -1,
+        others=_other_hands(recording, arrays),
     )
+
+
+def _other_hands(recording: RecordingMeta, arrays: dict[str, np.ndarray]) -> tuple[OtherHand, ...]:
+    """The further hands of a frame, with the person's betas: calibrated on one hand, DexYCB uses them for both."""
+    if not recording.others:
+        return ()
+    poses = array_of(arrays["other_pose_m"], (len(recording.others), 51), "other_pose_m")
+    found = []
+    for pose, (side, basis) in zip(poses, recording.others, strict=True):
+        if pose.any() and basis is not None:
+            fingers = basis.finger_pose(pose[3:48])
+            whole = np.concatenate([pose[:3], fingers])
+            found.append(OtherHand(side, mano_pose=whole, mano_shape=recording.shape, translation=pose[48:51]))
+    return tuple(found)
 
 
 def _frame(photo: Photo, recording: RecordingMeta, arrays: dict[str, np.ndarray]) -> Frame:

@@ -102,7 +102,7 @@ def annotated_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[F
 
 
 class _DexYCBScenes:
-    """Reads mask and objects of a recording from its label files."""
+    """Reads mask, objects and other hands of a recording from its label files."""
 
     def __init__(self, sequence: CameraSequence) -> None:
         self._recording: RecordingMeta | None = None
@@ -117,7 +117,8 @@ class _DexYCBScenes:
         if self._recording is None:
             return SceneAnnotation(), Failure(path, f"no mask and objects: {self._problem}")
         try:
-            return scene_annotation(self._recording, read_label_file(Path(photo.sequence.root) / path)), None
+            arrays = read_label_file(Path(photo.sequence.root) / path, others=len(self._recording.others))
+            return scene_annotation(self._recording, arrays), None
         except FRAME_FAULTS as error:
             return SceneAnnotation(), Failure(path, f"no mask and objects: {reason_of(error)}")
 

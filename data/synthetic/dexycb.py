@@ -19,7 +19,7 @@ from .choice import Choice, all_choices, choose_cameras, choose_sequences
 from .motion.recorded import SIDE, centre_of_action, load_motion, table_of
 from .motion.retarget import fit_betas, replay
 from .motion.skeleton import skeleton_of
-from .performance import hand_model, make_performance, perform, subject_betas
+from .performance import Performance, hand_model, make_performance, perform, subject_betas, with_other_hand
 from .plan import STAGES, Plan, annotate
 from .scene.room import MIDDLE, Camera, make_look, make_rig
 from .write_dexycb import MASTER, DexYCBPlace, write_intrinsics, write_recording, write_subject
@@ -65,18 +65,34 @@ def _plan_made_up(settings: SynthesizeSettings, root: Path) -> list[Callable[[],
         stage = "entry" if settings.frames >= 60 else STAGES[order % len(STAGES)]
         if settings.handling == "gestures" or (settings.handling == "mixed" and order % 2):
             stage = "gestures"
-        tasks.append(partial(record, place, choice, settings.frames, stage, settings.seed))
+        tasks.append(partial(record, place, choice, settings, stage))
     return tasks
 
 
-def record(place: DexYCBPlace, choice: Choice, frames: int, stage: str, seed: int) -> int:
+def record(place: DexYCBPlace, choice: Choice, settings: SynthesizeSettings, stage: str) -> int:
     """Make and write one recording; returns its number of photos."""
+    seed, frames = settings.seed, settings.frames
     rng = np.random.default_rng([seed, 51, choice.subject, choice.position])
     rig = subject_rig(seed, choice.subject)
     betas = subject_betas(seed, choice.subject)
     others = int(rng.integers(1, 4))
     performance = make_performance(choice.side, betas, choice.grasped, others, frames, rig, stage, rng)
+    performance = _with_hands(performance, settings, choice, place, rig)
     return write_recording(place, performance, rig, make_look(choice.subject, rng), seed)
+
+
+def _with_hands(
+    performance: Performance,
+    settings: SynthesizeSettings,
+    choice: Choice,
+    place: DexYCBPlace,
+    rig: tuple[Camera, ...],
+) -> Performance:
+    """With the other hand where two are asked for: by a generator of its own, so that all the rest stays as it is."""
+    if settings.hands == 1:
+        return performance
+    rng = np.random.default_rng([settings.seed, 53, choice.subject, choice.position])
+    return with_other_hand(performance, tuple(rig[i] for i in place.cameras), rng)
 
 
 def _plan_replayed(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
@@ -129,4 +145,5 @@ def record_replay(
     recording = replay(
         motion, _span_name(choice), skeleton, world_from_table, settings.frames, settings.motion_step, others, rng
     )
-    return write_recording(place, perform(recording), rig, make_look(choice.subject, rng), settings.seed)
+    performance = _with_hands(perform(recording), settings, choice, place, rig)
+    return write_recording(place, performance, rig, make_look(choice.subject, rng), settings.seed)

@@ -16,12 +16,13 @@ from ...hand.arrays import load_arrays
 from ...hand.rotations import matrix_from_axis_angle, move_hand
 from ...hand.skinning import SkinnedHand
 from .motion.gestures import make_gestures
+from .motion.passing import make_passing
 from .motion.reach import Recording, make_recording
 from .motion.skeleton import skeleton_of
 from .scene.room import HEIGHT, WIDTH, Camera, Look
 from .scene.shading import view_of
 from .scene.shadows import cast_shadows
-from .scene.shot import Shot, geometry_of, skin_colours, take_shot, textures_of
+from .scene.shot import HAND, OTHER_HAND, HandShape, Shot, geometry_of, skin_colours, take_shot, textures_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,8 @@ class Performance:
     """A recording with its hand posed.
 
     vertices (F, 778, 3) and joints (F, 21, 3) m in the table's frame; root (3,) m is the rest wrist J0; coefficients
-    (F, 45) are the finger pose in the hand's PCA basis.
+    (F, 45) are the finger pose in the hand's PCA basis. `other`: the person's other hand in the same frames, where it
+    is in the picture; it has no further one.
     """
 
     recording: Recording
@@ -37,6 +39,7 @@ class Performance:
     joints: np.ndarray
     root: np.ndarray
     coefficients: np.ndarray
+    other: Performance | None = None
 
 
 @cache
@@ -104,6 +107,14 @@ def make_performance(
     )
 
 
+def with_other_hand(performance: Performance, cameras: tuple[Camera, ...], rng: np.random.Generator) -> Performance:
+    """The same with the person's other hand, which passes between the first one and one of `cameras`."""
+    recording = performance.recording
+    side = "left" if recording.side == "right" else "right"
+    skeleton = skeleton_of(hand_model(side).arrays, recording.betas)
+    return replace(performance, other=perform(make_passing(skeleton, recording, performance.joints, cameras, rng)))
+
+
 def hand_in_camera(performance: Performance, camera_from_table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """MANO pose (F, 48) rad and translation (F, 3) m of the hand in another frame; (4, 4) maps the table's into it."""
     recording = performance.recording
@@ -123,18 +134,28 @@ def shoot(
 
     `seed` feeds the sensor noise, one generator per camera.
     """
-    recording, model = performance.recording, hand_model(performance.recording.side)
-    colours = skin_colours(model.arrays.v_template, model.faces, model.arrays.weights, look.skin)
+    recording = performance.recording
+    acts = [_shapes(performance, look, HAND)]
+    if performance.other is not None:
+        acts.append(_shapes(performance.other, look, OTHER_HAND))
     textures = textures_of(recording.objects)
     middle = np.array([0.0, 0.0, 0.08])
     views = [view_of(camera, look, middle) for camera in cameras]
     generators = [np.random.default_rng([*seed, i]) for i in range(len(cameras))]
-    backward = matrix_from_axis_angle(recording.pose[:, :3])[:, :, 0] * (1.0 if recording.side == "right" else -1.0)
     for frame in range(len(recording.pose)):
-        hand = performance.vertices[frame] if recording.present[frame] else None
-        geometry = geometry_of(
-            hand, backward[frame], model.faces, colours, recording.objects, recording.object_poses[frame], look
-        )
+        hands = [shape for shapes in acts if (shape := shapes[frame]) is not None]
+        geometry = geometry_of(hands, recording.objects, recording.object_poses[frame], look)
         shadows = cast_shadows(geometry, look.lights[0], middle)
         for i, view in enumerate(views):
             yield frame, i, take_shot(geometry, textures, view, look, shadows, generators[i])
+
+
+def _shapes(performance: Performance, look: Look, identity: int) -> list[HandShape | None]:
+    """The hand of every frame as it is drawn, None where it is absent."""
+    recording, model = performance.recording, hand_model(performance.recording.side)
+    colours = skin_colours(model.arrays.v_template, model.faces, model.arrays.weights, look.skin)
+    backward = matrix_from_axis_angle(recording.pose[:, :3])[:, :, 0] * (1.0 if recording.side == "right" else -1.0)
+    return [
+        HandShape(vertices, back, model.faces, colours, identity) if there else None
+        for vertices, back, there in zip(performance.vertices, backward, recording.present, strict=True)
+    ]

@@ -12,6 +12,7 @@ class SynthesizeSettings:
 
     handling: "lift" reaches, grasps and lifts; "gestures" shows gestures behind a stack of objects (`motion.gestures`);
     "mixed" does one and the other by turns.
+    hands: 2 has the person's other hand pass before the annotated one (DexYCB layout only; `motion.passing`).
     motion: npz of real trajectories to replay (DexYCB layout only), every `motion_step`-th frame. workers: processes,
     default one per usable core. overwrite: replace `out`, if it is a tree made by this module.
     """
@@ -23,6 +24,7 @@ class SynthesizeSettings:
     cameras: int = 3
     seed: int = 0
     handling: str = "lift"
+    hands: int = 1
     motion: Path | None = None
     motion_step: int = 1
     workers: int | None = None

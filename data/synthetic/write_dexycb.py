@@ -1,6 +1,7 @@
 """Writes DexYCB's raw tree (docs/datasets.md): calibration once, then one recording after another.
 
 Files hold camera-frame (OpenCV) values in metres and pixels; `pose.npz` is in the world frame, the master camera's.
+What the layout has no place for, a second hand, stands under names of its own beside the published ones.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..readers.dexycb_splits import SERIALS, SUBJECTS
 from .performance import Performance, hand_in_camera, shoot
 from .scene.objects import catalogue
 from .scene.room import Camera, Look
-from .scene.shot import Shot
+from .scene.shot import HAND, OTHER_HAND, Shot
 
 MASTER = 2
 """Index of the camera whose frame is the world."""
@@ -96,6 +97,7 @@ def write_recording(
         f"serials: [{serials}]\nnum_frames: {len(recording.pose)}\nextrinsics: '{extrinsics_id(place.subject)}'\n"
         f"ycb_ids: {ids}\nycb_grasp_ind: {recording.grasped}\nmano_sides: [{recording.side}]\n"
         f"mano_calib: ['{mano_calibration(place.subject)}']\n"
+        + (f"other_sides: [{performance.other.recording.side}]\n" if performance.other else "")
     )
     _write_world(folder / "pose.npz", performance, world_from_table(rig))
     cameras = tuple(rig[index] for index in place.cameras)
@@ -117,29 +119,41 @@ class _Annotations:
     def __init__(self, performance: Performance, camera: Camera) -> None:
         recording = performance.recording
         pose = camera.camera_from_table
-        hand, translation = hand_in_camera(performance, pose)
-        parameters = np.concatenate([hand[:, :3], performance.coefficients, translation], axis=1)
         joints = performance.joints @ pose[:3, :3].T + pose[:3, 3]
         pixels, _ = camera.project(performance.joints.reshape(-1, 3))
         there = recording.present
-        self.pose_m = np.where(there[:, None], parameters, 0.0).astype(np.float32)[:, None]
+        self.pose_m = _parameters(performance, pose)
         self.joint_3d = np.where(there[:, None, None], joints, -1.0).astype(np.float32)[:, None]
         self.joint_2d = np.where(there[:, None, None], pixels.reshape(-1, 21, 2), -1.0).astype(np.float32)[:, None]
         self.pose_y = (pose @ recording.object_poses)[:, :, :3].astype(np.float32)
+        self.other_pose_m = None if performance.other is None else _parameters(performance.other, pose)
+
+
+def _parameters(performance: Performance, pose: np.ndarray) -> np.ndarray:
+    """(F, 1, 51) float32, DexYCB's `pose_m`, after the table was moved by `pose` (4, 4); 0 where the hand is absent."""
+    hand, translation = hand_in_camera(performance, pose)
+    parameters = np.concatenate([hand[:, :3], performance.coefficients, translation], axis=1)
+    return np.where(performance.recording.present[:, None], parameters, 0.0).astype(np.float32)[:, None]
 
 
 def _write_frame(folder: Path, frame: int, shot: Shot, annotations: _Annotations) -> None:
     (folder / f"color_{frame:06d}.jpg").write_bytes(encode(".jpg", shot.photo, _JPEG))
     depth = np.round(shot.depth * 1000.0).astype(np.uint16)
     (folder / f"aligned_depth_to_color_{frame:06d}.png").write_bytes(encode(".png", depth, _PNG))
-    np.savez_compressed(
-        folder / f"labels_{frame:06d}.npz",
-        seg=shot.seg,
-        pose_y=annotations.pose_y[frame],
-        pose_m=annotations.pose_m[frame],
-        joint_3d=annotations.joint_3d[frame],
-        joint_2d=annotations.joint_2d[frame],
-    )
+    arrays = {
+        "seg": shot.seg,
+        "pose_y": annotations.pose_y[frame],
+        "pose_m": annotations.pose_m[frame],
+        "joint_3d": annotations.joint_3d[frame],
+        "joint_2d": annotations.joint_2d[frame],
+    }
+    if annotations.other_pose_m is not None:
+        other = shot.seg == OTHER_HAND
+        # To DexYCB's programs the other hand is what an arm is to them: nothing that is annotated.
+        arrays["seg"] = np.where(other, np.uint8(0), shot.seg)
+        arrays["other_seg"] = np.where(other, np.uint8(HAND), np.uint8(0))
+        arrays["other_pose_m"] = annotations.other_pose_m[frame]
+    np.savez_compressed(folder / f"labels_{frame:06d}.npz", **arrays)
 
 
 def _write_world(path: Path, performance: Performance, world: np.ndarray) -> None:
@@ -148,7 +162,7 @@ def _write_world(path: Path, performance: Performance, world: np.ndarray) -> Non
     poses = world @ recording.object_poses
     quaternions = Rotation.from_matrix(poses[..., :3, :3].reshape(-1, 3, 3)).as_quat()
     pose_y = np.concatenate([quaternions.reshape(*poses.shape[:2], 4), poses[..., :3, 3]], axis=-1)
-    hand, translation = hand_in_camera(performance, world)
-    pose_m = np.concatenate([hand[:, :3], performance.coefficients, translation], axis=1)
-    pose_m = np.where(recording.present[:, None], pose_m, 0.0)[:, None]
-    np.savez_compressed(path, pose_y=pose_y.astype(np.float32), pose_m=pose_m.astype(np.float32))
+    arrays = {"pose_y": pose_y.astype(np.float32), "pose_m": _parameters(performance, world)}
+    if performance.other is not None:
+        arrays["other_pose_m"] = _parameters(performance.other, world)
+    np.savez_compressed(path, **arrays)

@@ -1,6 +1,8 @@
 """The synthesizer as a command: settings that make no dataset, trees in the way, same seed same bytes."""
 
 import hashlib
+import json
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,11 @@ from h2onet.data.readers.dexycb_splits import in_split
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
 from h2onet.data.synthetic.choice import all_choices, choose_cameras, choose_sequences
 from h2onet.errors import InputError
+from llvmlite.binding import get_host_cpu_name
+
+BEFORE = Path(__file__).parents[1] / "fixtures" / "synthesized.json"
+"""Digests of two small trees as commit 94d1534 made them, and with what: other encoders, and other instructions of the
+processor, make other bytes. To be written anew (`write_digests`) by whoever changes them with intent."""
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -20,15 +27,53 @@ def digest(root: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("layout", "handling"), [("dexycb", "lift"), ("dexycb", "gestures"), ("ho3d-v2", "lift")])
-def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout, handling):
+def digest_by_folder(root: Path) -> dict[str, str]:
+    """One digest of names and bytes for everything below each of a tree's folders, and for each of its files."""
+    found = {}
+    for name, value in digest(root).items():
+        found.setdefault(Path(name).parts[0], hashlib.sha256()).update(f"{name} {value}\n".encode())
+    return {name: value.hexdigest() for name, value in found.items()}
+
+
+def made_with() -> dict[str, str]:
+    libraries = ("numpy", "scipy", "opencv-python-headless", "numba")
+    return {name: version(name) for name in libraries} | {"processor": get_host_cpu_name()}
+
+
+def small_trees(folder: Path) -> dict[str, dict[str, str]]:
+    found = {}
+    for layout, handling in (("dexycb", "mixed"), ("ho3d-v3", "lift")):
+        out = folder / layout
+        synthesize(
+            SynthesizeSettings(out, layout, sequences=2, frames=2, cameras=1, seed=5, handling=handling, workers=1)
+        )
+        found[layout] = digest_by_folder(out)
+    return found
+
+
+def write_digests(folder: Path) -> None:
+    """Call by hand, with an empty folder."""
+    BEFORE.write_text(json.dumps({"made_with": made_with(), "trees": small_trees(folder)}, indent=1) + "\n")
+
+
+def test_trees_with_one_hand_are_what_they_were_to_the_byte(tmp_path):
+    before, here = json.loads(BEFORE.read_text()), made_with()
+    if here != before["made_with"]:
+        pytest.skip(f"the digests are of {before['made_with']}, here is {here}")
+    assert small_trees(tmp_path) == before["trees"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "handling", "hands"),
+    [("dexycb", "lift", 1), ("dexycb", "gestures", 1), ("dexycb", "mixed", 2), ("ho3d-v2", "lift", 1)],
+)
+def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout, handling, hands):
     trees = {}
     for name, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
         out = tmp_path / name
+        size = {"sequences": 2, "frames": 3, "cameras": 1}
         summary = synthesize(
-            SynthesizeSettings(
-                out, layout, sequences=2, frames=3, cameras=1, seed=seed, handling=handling, workers=workers
-            )
+            SynthesizeSettings(out, layout, **size, seed=seed, handling=handling, hands=hands, workers=workers)
         )
         assert summary.photos == 6 and summary.sequences == 2 and str(out) in str(summary)
         trees[name] = digest(out)
@@ -66,6 +111,8 @@ def test_mixed_recordings_are_those_of_lifting_and_of_gestures_by_turns(tmp_path
         ({"handling": "juggle"}, "lift, gestures"),
         ({"handling": "gestures", "motion": Path("x.npz")}, "without --motion"),
         ({"handling": "gestures", "layout": "ho3d-v3"}, "one object per sequence"),
+        ({"hands": 3}, "hands: expected 1 or 2"),
+        ({"hands": 2, "layout": "ho3d-v3"}, "hands: 2 is for --layout dexycb only"),
     ],
 )
 def test_bad_settings_are_one_clear_line_and_leave_nothing(tmp_path, changes, words):

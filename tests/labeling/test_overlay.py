@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from h2onet.data.frame import Frame, OtherHand
 from h2onet.errors import InputError
 from h2onet.hand.parts import PARTS
 from h2onet.labeling.objects import ObjectLibrary
@@ -43,6 +44,32 @@ def test_hidden_parts_are_striped_and_their_chip_changes(stage):
     width = (bare.shape[1] - 16) // 7
     chip = slice(-80, None), slice(8 + index * width, 8 + (index + 1) * width)
     assert (bare[chip] != hidden[chip]).any()
+
+
+def test_what_another_hand_hides_is_chequered_and_that_hand_outlined(stage):
+    bare = stage.frame(stage.pose())
+    tips = stage.mesh(bare)[1][[8, 12]].mean(axis=0)
+    left = stage.frame(stage.pose(), side="left", middle=tips * 0.6)
+    both = Frame(**vars(bare) | {"others": (OtherHand("left", vertices=stage.mesh(left)[0]),)})
+    ball = stage.frame(stage.pose(), objects=[stage.sphere("ball", tips * 0.8, 0.05)])
+    cards = [card_of(stage, frame) for frame in (bare, both, ball)]
+    red = [(np.abs(card[:, card.shape[1] // 2 :].astype(int) - (201, 56, 48)).max(axis=-1) < 6).sum() for card in cards]
+    assert red[1] > red[0] + 300 and red[2] < red[0] + 300  # chips have red words, too
+    index = PARTS.index("index")
+    assert has_colour(cards[1], index) < 0.7 * has_colour(cards[0], index)
+    behind = Frame(**vars(bare) | {"others": (OtherHand("left", vertices=stage.mesh(left)[0] * 2.5),)})
+    assert has_colour(card_of(stage, behind), index) > 0.9 * has_colour(cards[0], index)  # its outline lies beside
+
+
+def test_frames_with_another_hand_are_among_the_first(stage):
+    bare = stage.frame(stage.pose())
+    tips = stage.mesh(bare)[1][[8, 12]].mean(axis=0)
+    left = stage.mesh(stage.frame(stage.pose(), side="left", middle=tips * 0.6))[0]
+    others = [Frame(**vars(bare) | {"others": (OtherHand("left", vertices=left * k),)}) for k in (1.0, 2.5)]
+    mask = stage.silhouette(bare)
+    labels = stage.label(bare, Frame(**vars(others[1]) | {"hand_mask": mask}), others[0])
+    assert labels.other_hand_fraction[2].sum() > 0 == labels.other_hand_fraction[1].sum()
+    assert most_telling_first(labels)[0] == 2
 
 
 def test_left_hands_released_meshes_and_frames_without_mask_are_drawn(stage):

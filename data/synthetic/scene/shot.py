@@ -6,6 +6,7 @@ is nearest, seg is 0, as in a photo where only the hand itself is labelled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,20 +21,37 @@ from .room import HEIGHT, WIDTH, Geometry, Look, linear
 from .shading import View, develop, paint
 from .shadows import ShadowMap
 
-HAND = 255
+HAND, OTHER_HAND = 255, 254
+"""Identities in a shot: of the annotated hand, as in DexYCB's seg, and of the person's other one, which it lacks."""
 _RINGS = 13
+_ALONG = [i / (_RINGS - 1) for i in range(_RINGS)]
 
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """photo (480, 640, 3) uint8 **BGR**, as encoders take it; seg (480, 640) uint8, 0 / 1-21 / 255; depth (480, 640)
+    """photo (480, 640, 3) uint8 **BGR**, as encoders take it; seg (480, 640) uint8, 0 / 1-21 / 254 / 255; depth (480,
 
-    float32 m.
+    640) float32 m.
     """
 
     photo: np.ndarray
     seg: np.ndarray
     depth: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class HandShape:
+    """A hand of one moment.
+
+    vertices (778, 3) m; `back` (3,) is where its forearm points; faces (1538, 3); colours (778, 3) float32 linear;
+    identity in the shot.
+    """
+
+    vertices: np.ndarray
+    back: np.ndarray
+    faces: np.ndarray
+    colours: np.ndarray
+    identity: int = HAND
 
 
 def skin_colours(rest: np.ndarray, faces: np.ndarray, weights: np.ndarray, skin: np.ndarray) -> np.ndarray:
@@ -62,24 +80,29 @@ def skin_colours(rest: np.ndarray, faces: np.ndarray, weights: np.ndarray, skin:
     return np.clip(colours, 0.0, 1.0).astype(np.float32)
 
 
-def _forearm(hand: np.ndarray, back: np.ndarray, look: Look, colours: np.ndarray) -> tuple[np.ndarray, ...]:
-    """A sleeve and arm that continue the wrist's opening: vertices, normals, colours, faces.
+def arm_line(wrist: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Points (13, 3) m along the middle of the arm that begins at `wrist` (3,).
 
     `back` (3,) is where the hand's own forearm axis points; the arm bends from there towards the person.
     """
+    home = np.array([0.35 * wrist[0], -0.95, 0.22]) - wrist
+    home /= np.linalg.norm(home)
+    points = []
+    for t in _ALONG:
+        axis = back + min(1.8 * t, 1.0) * (0.25 * back + 0.75 * home - back)
+        points.append(wrist + 0.62 * t * axis / np.linalg.norm(axis))
+    return np.stack(points)
+
+
+def _forearm(hand: np.ndarray, back: np.ndarray, look: Look, colours: np.ndarray) -> tuple[np.ndarray, ...]:
+    """A sleeve and arm that continue the wrist's opening: vertices, normals, colours, faces."""
     loop = np.array(WRIST_LOOP)
     rim = hand[loop]
     middle = rim.mean(axis=0)
-    home = np.array([0.35 * middle[0], -0.95, 0.22]) - middle
-    home /= np.linalg.norm(home)
     n = len(loop)
     rings, tones = [], []
-    for i in range(_RINGS):
-        t = i / (_RINGS - 1)
-        along = 0.62 * t
-        axis = back + min(1.8 * t, 1.0) * (0.25 * back + 0.75 * home - back)
-        centre = middle + along * axis / np.linalg.norm(axis)
-        clothed = along > look.sleeve_start
+    for t, centre in zip(_ALONG, arm_line(middle, back), strict=True):
+        clothed = 0.62 * t > look.sleeve_start
         swell = (1.0 + 0.75 * t) * (1.16 if clothed else 1.0)
         rings.append(centre + (rim - middle) * swell)
         tones.append(np.tile(look.sleeve, (n, 1)) if clothed else colours[loop])
@@ -103,20 +126,16 @@ def textures_of(objects: tuple[str, ...]) -> np.ndarray:
     return np.stack([_texture(name) for name in objects])
 
 
-def geometry_of(
-    hand: np.ndarray | None,
-    back: np.ndarray,
-    faces: np.ndarray,
-    colours: np.ndarray,
-    objects: tuple[str, ...],
-    poses: np.ndarray,
-    look: Look,
-) -> Geometry:
-    """All meshes of one moment. hand: (778, 3) m or None when it is absent; poses: (n, 4, 4) table_from_object."""
+def geometry_of(hands: Sequence[HandShape], objects: tuple[str, ...], poses: np.ndarray, look: Look) -> Geometry:
+    """All meshes of one moment: the hands that are there with their arms, and objects at poses (n, 4, 4)
+
+    table_from_object.
+    """
     parts: list[tuple[np.ndarray, ...]] = []
-    if hand is not None:
-        parts.append(_entry(hand, vertex_normals(hand, faces), colours, None, faces, HAND, -1, 0.05))
-        arm, normals, tones, arm_faces = _forearm(hand, back, look, colours)
+    for hand in hands:
+        skin = vertex_normals(hand.vertices, hand.faces)
+        parts.append(_entry(hand.vertices, skin, hand.colours, None, hand.faces, hand.identity, -1, 0.05))
+        arm, normals, tones, arm_faces = _forearm(hand.vertices, hand.back, look, hand.colours)
         parts.append(_entry(arm, normals, tones, None, arm_faces, 0, -1, 0.01))
     for i, (name, pose) in enumerate(zip(objects, poses, strict=True)):
         mesh = object_mesh(name)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import raw_trees as trees
+from h2onet.data.annotations import write_annotations
 from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.frame import Failure, Frame, Unannotated
 from h2onet.data.readers.dexycb import NO_JOINTS, NO_PIXELS, NO_POSE
@@ -138,6 +139,53 @@ def test_absent_objects_are_left_out_and_the_held_one_is_found(made):
     frame = frames(made)[0]
     assert [o.name for o in frame.objects] == ["003_cracker_box"] and frame.grasped == 0
     np.testing.assert_allclose(frame.objects[0].pose, trees.object_pose(0), atol=1e-6)
+
+
+def with_others(tree: Path, sides: str = "[left]") -> Path:
+    """The first recording with another hand in its second frame with a hand (2), absent in the others."""
+    meta = tree / trees.SUBJECT / trees.SEQUENCE / "meta.yml"
+    meta.write_text(meta.read_text() + f"other_sides: {sides}\n")
+    for path in meta.parent.glob("*/labels_*.npz"):
+        truth = trees.posed("left", 7)
+        row = np.concatenate([truth.pose[:3], truth.coefficients, truth.translation])[None].astype(np.float32)
+        trees.change_label(path, other_pose_m=row if path.name == "labels_000002.npz" else np.zeros_like(row))
+    return meta
+
+
+def test_the_real_dataset_has_no_other_hands(made):
+    assert all(not item.others for item in frames(made) if isinstance(item, Frame))
+
+
+@pytest.mark.parametrize("from_json", [False, True])
+def test_other_hands_in_fields_of_their_own_are_read_with_the_persons_shape(tree, tmp_path, from_json):
+    with_others(tree)
+    options = {}
+    if from_json:
+        options["annotations"] = tmp_path / "a.json"
+        write_annotations("dexycb", tree, "train", "s0", "standin", options["annotations"])
+    found = {f.image: f.others for f in frames(tree, **options) if isinstance(f, Frame)}
+    having = {image for image, others in found.items() if others}
+    assert having == {f"{trees.SUBJECT}/{trees.SEQUENCE}/{serial}/color_000002.jpg" for serial in SERIALS[:2]}
+    (other,), truth = found[min(having)], trees.posed("left", 7)
+    assert (other.side, other.vertices) == ("left", None)
+    np.testing.assert_allclose(other.mano_pose, truth.pose, atol=1e-6)
+    np.testing.assert_allclose(other.mano_shape, trees.BETAS)
+    np.testing.assert_allclose(other.translation, truth.translation, atol=1e-7)
+
+
+def test_what_is_wrong_with_other_hands_is_said(tree):
+    meta = with_others(tree)
+    path, text = first_label(tree, 2), meta.read_text()
+    trees.change_label(path, other_pose_m=np.full((1, 51), np.nan, np.float32))
+    trees.change_label(first_label(tree, 3), other_pose_m=np.zeros((2, 51), np.float32))
+    failed = {Path(item.path).name: item.reason for item in frames(tree) if isinstance(item, Failure)}
+    assert failed == {
+        "labels_000002.npz": "not readable: other_pose_m is not finite",
+        "labels_000003.npz": "not readable: other_pose_m has shape (2, 51), expected (1, 51)",
+    }
+    for sides, reason in (("[both]", "other_sides is 'both', expected right or left"), ("left", "expected a list")):
+        meta.write_text(text.replace("other_sides: [left]", f"other_sides: {sides}"))
+        assert any(reason in item.reason for item in frames(tree) if isinstance(item, Failure))
 
 
 @pytest.mark.parametrize(

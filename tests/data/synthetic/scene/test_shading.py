@@ -7,7 +7,7 @@ from h2onet.data.synthetic.performance import hand_model
 from h2onet.data.synthetic.scene import room, shading
 from h2onet.data.synthetic.scene.objects import catalogue
 from h2onet.data.synthetic.scene.shadows import _BIAS, SCALE, cast_shadows
-from h2onet.data.synthetic.scene.shot import geometry_of, skin_colours, textures_of
+from h2onet.data.synthetic.scene.shot import HandShape, geometry_of, skin_colours, textures_of
 from h2onet.hand.zbuffer import rasterize
 from scipy.spatial.transform import Rotation
 
@@ -25,7 +25,8 @@ def scene(seed):
     things = tuple(rng.choice(list(catalogue()), 3, replace=False))
     poses = np.tile(np.eye(4), (3, 1, 1))
     poses[:, :3, :3], poses[:, :3, 3] = Rotation.random(3, rng=rng).as_matrix(), rng.uniform(-0.1, 0.2, (3, 3))
-    geometry = geometry_of(hand, np.array([0.0, -1.0, 0.2]), model.faces, colours, things, poses, look)
+    shape = HandShape(hand, np.array([0.0, -1.0, 0.2]), model.faces, colours)
+    geometry = geometry_of([shape], things, poses, look)
     camera = room.make_rig(rng)[int(rng.integers(8))]
     view = shading.view_of(camera, look, MIDDLE)
     return geometry, textures_of(things), view, look, cast_shadows(geometry, look.lights[0], MIDDLE), rng
