@@ -160,7 +160,7 @@ def _placed(frame: Frame, objects: ObjectLibrary) -> list[Mesh]:
 
 
 def _nearest_of(meshes: Sequence[Mesh], corner: np.ndarray, scale: float, side: int) -> np.ndarray:
-    """Inverse depth (side, side) of the first surface of the meshes at the panel's resolution, 0 where there is none."""
+    """Inverse depth (side, side) of the first surface of the meshes on the panel, 0 where there is none."""
     front = np.zeros((side, side), np.float32)
     for mesh in meshes:
         points = (mesh.points_2d - corner) * scale
