@@ -1,0 +1,111 @@
+"""What a fit holds to be likely beside what it sees: mild pulls on shape and finger turns, and joint limits if asked.
+
+A pull is a length per unit of a parameter, in metres: as much as if every fitted point lay so far off. So 1e-4 for the
+shape lets one unit of it weigh as much as a mean distance of 0.1 mm, whatever the number of points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from .array_record import HandArrays
+from .fit_points import PARAMETERS, SHAPE, joint_points, mesh_points
+from .parts import FINGER_JOINTS, JOINTS_FROM_MANO
+
+TWIST, BEND, SPREAD = 0, 1, 2
+"""A finger joint's axes: along its bone; the one that closes the hand when it is turned by; the third."""
+MESH_SHAPE = 1e-5
+"""m per unit: for meshes, which leave nothing open; it holds shapes that hardly move a vertex near zero."""
+JOINTS_SHAPE, HINGE, EASE = 1e-4, 3e-4, 3e-5
+"""m per unit, m per rad: for joints alone, which say nothing of a turn about the last bone and little about others.
+HINGE pulls what a hinge cannot do (every twist, and the spread of the second and third joints) and EASE every turn
+towards the hand's mean pose."""
+_LIMIT = 3e-3  # m per rad beyond a joint's limits
+_D = np.pi / 180
+# Twist, bend and spread (rad) of the first, second and third joint of index to little finger, from the flat hand:
+# the ranges of motion that orthopaedists measure, with 15 to 20 degrees for what MANO's rest pose and axes leave over.
+_FINGER_LIMITS = _D * np.array(
+    [[(-20, 20), (-50, 110), (-35, 35)], [(-15, 15), (-20, 130), (-15, 15)], [(-15, 15), (-30, 105), (-15, 15)]]
+)
+# The thumb's axes differ from hand to hand: a ball for its first joint, less twist for the others.
+_THUMB_LIMITS = _D * np.array([[(-60, 60)] * 3, [(-30, 30), (-90, 90), (-90, 90)], [(-30, 30), (-110, 110), (-90, 90)]])
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Pulls as a quadratic form (61, 61) m2 round a centre (61,), and limits (15, 3, 2) rad of the finger joints' axes.
+
+    `axes` (15, 3, 3): twist, bend, spread of joints 1 to 15 in MANO's order, as rows; no limits where they are None.
+    """
+
+    normal: np.ndarray
+    centre: np.ndarray
+    axes: np.ndarray
+    limits: np.ndarray | None
+
+    def added(self, equations: np.ndarray, parameters: np.ndarray, points: int) -> np.ndarray:
+        """Normal equations (B, 62, 62) of that many points with the prior's share, at parameters (B, 61)."""
+        pulled = (parameters - self.centre) @ self.normal
+        equations = equations.copy()
+        equations[:, :-1, :-1] += points * self.normal
+        equations[:, -1, :-1] += points * pulled
+        equations[:, -1, -1] += points * (pulled * (parameters - self.centre)).sum(axis=1)
+        if self.limits is not None:
+            self._add_limits(equations, parameters, points * _LIMIT**2)
+        return equations
+
+    def _add_limits(self, equations: np.ndarray, parameters: np.ndarray, weight: float) -> None:
+        assert self.limits is not None
+        turns = (self.axes @ parameters[:, 3:48].reshape(-1, 15, 3, 1))[..., 0]
+        beyond = turns - np.clip(turns, self.limits[..., 0], self.limits[..., 1])  # (B, 15, 3)
+        equations[:, -1, 3:48] += weight * (beyond[..., None, :] @ self.axes).reshape(-1, 45)
+        equations[:, -1, -1] += weight * (beyond**2).sum(axis=(1, 2))
+        blocks = self.axes.swapaxes(1, 2) @ ((beyond != 0)[..., None] * self.axes)
+        for joint in range(15):
+            own = slice(3 + 3 * joint, 6 + 3 * joint)
+            equations[:, own, own] += weight * blocks[:, joint]
+
+
+def for_vertices(arrays: HandArrays, *, limits: bool) -> Prior:
+    """The prior of a fit to meshes."""
+    normal = np.zeros((PARAMETERS, PARAMETERS))
+    normal[SHAPE, SHAPE] = MESH_SHAPE**2 * np.eye(10)
+    return Prior(normal, np.zeros(PARAMETERS), *_axes_and_limits(arrays, limits))
+
+
+def for_joints(arrays: HandArrays, *, limits: bool) -> Prior:
+    """The prior of a fit to joints alone."""
+    axes, bounds = _axes_and_limits(arrays, limits)
+    normal, centre = np.zeros((PARAMETERS, PARAMETERS)), np.zeros(PARAMETERS)
+    centre[3:48] = arrays.hands_mean
+    normal[SHAPE, SHAPE] = JOINTS_SHAPE**2 * np.eye(10)
+    for joint in range(15):
+        pulls = np.full(3, EASE)
+        pulls[TWIST] = HINGE
+        if joint < 12 and joint % 3:  # the thumb's hinges lie elsewhere
+            pulls[SPREAD] = HINGE
+        own = slice(3 + 3 * joint, 6 + 3 * joint)
+        normal[own, own] = axes[joint].T * pulls**2 @ axes[joint]
+    return Prior(normal, centre, axes, bounds)
+
+
+def _axes_and_limits(arrays: HandArrays, limits: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    bounds = np.concatenate([np.tile(_FINGER_LIMITS, (4, 1, 1)), _THUMB_LIMITS])
+    return finger_axes(arrays), bounds if limits else None
+
+
+def finger_axes(arrays: HandArrays) -> np.ndarray:
+    """Twist, bend and spread axes (15, 3, 3) of joints 1 to 15: unit rows, rest axes (the palm faces -y)."""
+    rest = joint_points(mesh_points(arrays), "manopth", arrays.side).template.T
+    axes = np.empty((15, 3, 3))
+    for finger in FINGER_JOINTS:
+        for joint, end in pairwise(finger):
+            bone = rest[end] - rest[joint]
+            bone /= np.linalg.norm(bone)
+            bend = np.cross([0.0, 1.0, 0.0], bone)
+            bend /= np.linalg.norm(bend)
+            axes[JOINTS_FROM_MANO[joint] - 1] = bone, bend, np.cross(bone, bend)
+    return axes

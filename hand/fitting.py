@@ -1,0 +1,143 @@
+"""MANO's parameters from meshes or joints: a batched least-squares fit of one side's hand.
+
+Metres and radians, float64, NumPy only (docs/fit.md). A fitted hand is `mano_pose`, `mano_shape` and the wrist's
+place, so that vertices = LBS(mano_pose, mano_shape) - J0(mano_shape) + wrist. The pose starts in closed form
+(`fit_start`), shape and wrist from a linear least squares, and damped Gauss-Newton steps (Levenberg 1944, Marquardt
+1963) with the exact derivatives of `fit_points` do the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..errors import InputError
+from .array_record import HandArrays
+from .fit_points import PARAMETERS, POSE, SHAPE, WRIST, Points, joint_points, mesh_points, spread_rows
+from .fit_priors import Prior, for_joints, for_vertices
+from .fit_start import PartTurns, bone_pose
+from .parts import JOINTS, VERTICES
+
+BATCH = 64  # hands at a time, whatever their number: memory stays small
+COARSE = 96  # vertices that the first steps look at
+NEAR, DONE = 1e-4, 1e-5  # m: a step that moves the points by less (root mean square) is the last, coarsely and at all
+MOST_STEPS = 40
+_DAMPING, _LEAST_DAMPING = 1e-3, 1e-9
+
+
+@dataclass(frozen=True)
+class FittedHands:
+    """N fitted hands: mano_pose (N, 48) rad, mano_shape (N, 10), wrist (N, 3) m, error (N,) m.
+
+    The pose is full axis-angle, global rotation first, hand mean included, no angle above pi; the error is the mean
+    distance of the points that were fitted to. The rows of unknown hands are NaN.
+    """
+
+    mano_pose: np.ndarray
+    mano_shape: np.ndarray
+    wrist: np.ndarray
+    error: np.ndarray
+
+
+class HandFitter:
+    """Fits one side's hand, MANO's or the stand-in's; `limits` holds joint angles within those of living hands."""
+
+    def __init__(self, arrays: HandArrays, *, limits: bool = False) -> None:
+        self.arrays = arrays
+        self.side: str = arrays.side
+        self._mesh = mesh_points(arrays)
+        self._rows = spread_rows(self._mesh, COARSE)
+        self._coarse = self._mesh[self._rows]
+        self._parts = PartTurns(arrays)
+        self._mesh_prior, self._joint_prior = for_vertices(arrays, limits=limits), for_joints(arrays, limits=limits)
+
+    def to_vertices(self, vertices: np.ndarray) -> FittedHands:
+        """Fit meshes (N, 778, 3) m. A mesh with a number that is not finite is unknown; InputError for other shapes."""
+
+        def fit(meshes: np.ndarray) -> np.ndarray:
+            near = _start(self._coarse, meshes[:, self._rows], self._parts.pose(meshes), self._mesh_prior)
+            near = _descend(self._coarse, meshes[:, self._rows], near, self._mesh_prior, NEAR)
+            return _descend(self._mesh, meshes, near, self._mesh_prior, DONE)
+
+        return _fit_known(fit, self._mesh, _points(vertices, "vertices", VERTICES))
+
+    def to_joints(self, joints: np.ndarray, tips: str = "manopth") -> FittedHands:
+        """Fit joints (N, 21, 3) m: wrist, then thumb to little, base to tip; tips: a set of `parts.TIPS`.
+
+        Turns about the bones are open; mild priors choose them (docs/fit.md). Unknown hands and errors as above.
+        """
+        points = joint_points(self._mesh, tips, self.side)
+
+        def fit(hands: np.ndarray) -> np.ndarray:
+            start = _start(points, hands, bone_pose(hands, points.template.T), self._joint_prior)
+            return _descend(points, hands, start, self._joint_prior, DONE)
+
+        return _fit_known(fit, points, _points(joints, "joints", JOINTS))
+
+
+def _points(values: np.ndarray, name: str, count: int) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 3 or values.shape[1:] != (count, 3) or values.dtype.kind not in "fiu":
+        raise InputError(f"{name}: expected (N, {count}, 3) numbers in metres, found {values.shape} {values.dtype}")
+    return values.astype(np.float64)
+
+
+def _fit_known(fit: Callable[[np.ndarray], np.ndarray], points: Points, observed: np.ndarray) -> FittedHands:
+    """Fit the hands that are known, batch by batch; NaN for the others."""
+    known = np.flatnonzero(np.isfinite(observed).all(axis=(1, 2)))
+    parameters, error = np.full((len(observed), PARAMETERS), np.nan), np.full(len(observed), np.nan)
+    for start in range(0, len(known), BATCH):
+        rows = known[start : start + BATCH]
+        found = fit(observed[rows])
+        turns = Rotation.from_rotvec(found[:, POSE].reshape(-1, 3)).as_rotvec()  # the same turns, no angle above pi
+        found[:, POSE] = turns.reshape(-1, 48)
+        parameters[rows] = found
+        error[rows] = np.linalg.norm(points.place(found) - observed[rows], axis=2).mean(axis=1)
+    return FittedHands(parameters[:, POSE], parameters[:, SHAPE], parameters[:, WRIST], error)
+
+
+def _start(points: Points, observed: np.ndarray, pose: np.ndarray, prior: Prior) -> np.ndarray:
+    """Parameters (B, 61) with this pose (B, 48); shape and wrist, which are linear then, by least squares."""
+    parameters = np.zeros((len(pose), PARAMETERS))
+    parameters[:, POSE] = pose
+    equations = _equations(points, observed, parameters, prior)
+    linear = slice(SHAPE.start, PARAMETERS)
+    step = np.linalg.solve(equations[:, linear, linear], -equations[:, -1, linear, None])
+    parameters[:, linear] += step[..., 0]
+    return parameters
+
+
+def _equations(points: Points, observed: np.ndarray, parameters: np.ndarray, prior: Prior) -> np.ndarray:
+    return prior.added(points.normal_equations(parameters, observed), parameters, points.count)
+
+
+def _descend(points: Points, observed: np.ndarray, start: np.ndarray, prior: Prior, enough: float) -> np.ndarray:
+    """Parameters (B, 61) of least squares by damped Gauss-Newton steps, each hand until a step moves it too little.
+
+    A step that made the sum of squares larger is taken back, and the next one is shorter.
+    """
+    count = len(start)
+    best, trial = start.copy(), start.copy()
+    equations = np.full((count, PARAMETERS + 1, PARAMETERS + 1), np.inf)
+    damping = np.full(count, _DAMPING)
+    diagonal = np.arange(PARAMETERS)
+    left = np.arange(count)  # the hands that still move
+    for _ in range(MOST_STEPS):
+        found = _equations(points, observed[left], trial[left], prior)
+        better = found[:, -1, -1] <= equations[left, -1, -1]
+        equations[left[better]], best[left[better]] = found[better], trial[left[better]]
+        damping[left] = np.maximum(np.where(better, damping[left] / 10, damping[left] * 10), _LEAST_DAMPING)
+        damped = equations[left, :-1, :-1]
+        damped[:, diagonal, diagonal] *= 1 + damping[left, None]
+        step = np.linalg.solve(damped, -equations[left, -1, :-1, None])
+        moved = (step.swapaxes(1, 2) @ equations[left, :-1, :-1] @ step)[:, 0, 0]
+        trial[left] = best[left] + step[..., 0]
+        last = moved < points.count * enough**2
+        best[left[last]] = trial[left[last]]  # so short a step cannot do harm
+        left = left[~last]
+        if not left.size:
+            break
+    return best
