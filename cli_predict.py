@@ -1,11 +1,11 @@
-"""The `h2o` commands that use a trained network: predict, benchmark, export."""
+"""The `h2o` commands that use a trained network, and the fit of MANO: predict, fit, benchmark, export."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .cli_options import Checkpoint, Device, Hierarchy, finish, refuse_foreign_place
+from .cli_options import Checkpoint, Device, Hierarchy, Mano, finish, refuse_foreign_place, require_mano
 from .errors import InputError
 
 app = typer.Typer()
@@ -53,6 +53,40 @@ def predict(
     )
     print(summary)
     finish(summary.failures, out / "failures.jsonl")
+
+
+@app.command()
+def fit(
+    joints: Annotated[Path, typer.Option(help="FILE.npz or FILE.json with joints (N, 21, 3) in metres.")],
+    side: Annotated[str, typer.Option(help="right or left.")],
+    out: Annotated[Path, typer.Option(help="The .npz file to write.", callback=refuse_foreign_place)],
+    mano: Mano = None,
+    order: Annotated[str, typer.Option(help="Order of the joints: h2onet, ho3d or mediapipe.")] = "h2onet",
+    vertices: Annotated[
+        bool | None,
+        typer.Option(help="Fit to the file's vertices (N, 778, 3), or not (default: where it has them)."),
+    ] = None,
+    tips: Annotated[
+        str | None, typer.Option(help="Fingertips: manopth, h2onet, ho3d or smplx (default: ho3d's, else manopth's).")
+    ] = None,
+    noise: Annotated[float, typer.Option(help="How far off joints are, in mm; keeps the fit to likely hands.")] = 1.0,
+    limits: Annotated[bool, typer.Option("--limits", help="Hold joints softly within their ranges of motion.")] = False,
+) -> None:
+    """Fit MANO's pose and shape to joints or meshes."""
+    from .hand.fit_files import fit_file
+
+    summary = fit_file(
+        joints,
+        out,
+        mano=require_mano(mano),
+        side=side,
+        order=order,
+        tips=tips,
+        vertices=vertices,
+        noise=noise / 1000,
+        limits=limits,
+    )
+    print(summary)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """What a fit holds to be likely beside what it sees: mild pulls on shape and finger turns, and joint limits if asked.
 
-A pull is a length per unit of a parameter, in metres: as much as if every fitted point lay so far off. So 1e-4 for the
-shape lets one unit of it weigh as much as a mean distance of 0.1 mm, whatever the number of points.
+Joints are believed to be off by `noise` (m, standard deviation of a coordinate), shapes to be about 1 and turns about
+as wide as `HINGE` and `EASE` say; the fit is the likeliest hand. Where joints say nothing of a turn, the prior decides.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ import numpy as np
 
 from .array_record import HandArrays
 from .fit_points import PARAMETERS, SHAPE, joint_points, mesh_points
-from .parts import FINGER_JOINTS, JOINTS_FROM_MANO
+from .parts import FINGER_JOINTS, JOINTS, JOINTS_FROM_MANO, VERTICES
 
 TWIST, BEND, SPREAD = 0, 1, 2
 """A finger joint's axes: along its bone; the one that closes the hand when it is turned by; the third."""
-MESH_SHAPE = 1e-5
-"""m per unit: for meshes, which leave nothing open; it holds shapes that hardly move a vertex near zero."""
-JOINTS_SHAPE, HINGE, EASE = 1e-4, 3e-4, 3e-5
-"""m per unit, m per rad: for joints alone, which say nothing of a turn about the last bone and little about others.
-HINGE pulls what a hinge cannot do (every twist, and the spread of the second and third joints) and EASE every turn
-towards the hand's mean pose."""
-_LIMIT = 3e-3  # m per rad beyond a joint's limits
+MESH_NOISE = 3e-4
+"""m: of meshes, which leave nothing open; it holds shapes that hardly move a vertex near zero."""
+HINGE, EASE = 0.17, 0.8
+"""rad, round the hand's mean pose: what a hinge cannot do (every twist, the spread of second and third joints), and all
+other turns of finger joints."""
+_LIMIT = 3e-3  # m per rad beyond a joint's limits: as much as if every point lay so far off
 _D = np.pi / 180
 # Twist, bend and spread (rad) of the first, second and third joint of index to little finger, from the flat hand:
 # the ranges of motion that orthopaedists measure, with 15 to 20 degrees for what MANO's rest pose and axes leave over.
@@ -36,7 +35,7 @@ _THUMB_LIMITS = _D * np.array([[(-60, 60)] * 3, [(-30, 30), (-90, 90), (-90, 90)
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Pulls as a quadratic form (61, 61) m2 round a centre (61,), and limits (15, 3, 2) rad of the finger joints' axes.
+    """A quadratic form (61, 61) m2, per point, round a centre (61,), and limits (15, 3, 2) rad of finger joints.
 
     `axes` (15, 3, 3): twist, bend, spread of joints 1 to 15 in MANO's order, as rows; no limits where they are None.
     """
@@ -72,24 +71,24 @@ class Prior:
 def for_vertices(arrays: HandArrays, *, limits: bool) -> Prior:
     """The prior of a fit to meshes."""
     normal = np.zeros((PARAMETERS, PARAMETERS))
-    normal[SHAPE, SHAPE] = MESH_SHAPE**2 * np.eye(10)
+    normal[SHAPE, SHAPE] = MESH_NOISE**2 / VERTICES * np.eye(10)
     return Prior(normal, np.zeros(PARAMETERS), *_axes_and_limits(arrays, limits))
 
 
-def for_joints(arrays: HandArrays, *, limits: bool) -> Prior:
-    """The prior of a fit to joints alone."""
+def for_joints(arrays: HandArrays, noise: float, *, limits: bool) -> Prior:
+    """The prior of a fit to joints alone, which are off by about `noise` m."""
     axes, bounds = _axes_and_limits(arrays, limits)
     normal, centre = np.zeros((PARAMETERS, PARAMETERS)), np.zeros(PARAMETERS)
     centre[3:48] = arrays.hands_mean
-    normal[SHAPE, SHAPE] = JOINTS_SHAPE**2 * np.eye(10)
+    normal[SHAPE, SHAPE] = np.eye(10)
     for joint in range(15):
-        pulls = np.full(3, EASE)
-        pulls[TWIST] = HINGE
+        width = np.full(3, EASE)
+        width[TWIST] = HINGE
         if joint < 12 and joint % 3:  # the thumb's hinges lie elsewhere
-            pulls[SPREAD] = HINGE
+            width[SPREAD] = HINGE
         own = slice(3 + 3 * joint, 6 + 3 * joint)
-        normal[own, own] = axes[joint].T * pulls**2 @ axes[joint]
-    return Prior(normal, centre, axes, bounds)
+        normal[own, own] = axes[joint].T / width**2 @ axes[joint]
+    return Prior(normal * noise**2 / JOINTS, centre, axes, bounds)
 
 
 def _axes_and_limits(arrays: HandArrays, limits: bool) -> tuple[np.ndarray, np.ndarray | None]:

@@ -25,6 +25,7 @@ BATCH = 64  # hands at a time, whatever their number: memory stays small
 COARSE = 96  # vertices that the first steps look at
 NEAR, DONE = 1e-4, 1e-5  # m: a step that moves the points by less (root mean square) is the last, coarsely and at all
 MOST_STEPS = 40
+NOISE = 1e-3  # m
 _DAMPING, _LEAST_DAMPING = 1e-3, 1e-9
 
 
@@ -52,28 +53,32 @@ class HandFitter:
         self._rows = spread_rows(self._mesh, COARSE)
         self._coarse = self._mesh[self._rows]
         self._parts = PartTurns(arrays)
-        self._mesh_prior, self._joint_prior = for_vertices(arrays, limits=limits), for_joints(arrays, limits=limits)
+        self._limits, self._prior = limits, for_vertices(arrays, limits=limits)
 
     def to_vertices(self, vertices: np.ndarray) -> FittedHands:
         """Fit meshes (N, 778, 3) m. A mesh with a number that is not finite is unknown; InputError for other shapes."""
 
         def fit(meshes: np.ndarray) -> np.ndarray:
-            near = _start(self._coarse, meshes[:, self._rows], self._parts.pose(meshes), self._mesh_prior)
-            near = _descend(self._coarse, meshes[:, self._rows], near, self._mesh_prior, NEAR)
-            return _descend(self._mesh, meshes, near, self._mesh_prior, DONE)
+            near = _start(self._coarse, meshes[:, self._rows], self._parts.pose(meshes), self._prior)
+            near = _descend(self._coarse, meshes[:, self._rows], near, self._prior, NEAR)
+            return _descend(self._mesh, meshes, near, self._prior, DONE)
 
         return _fit_known(fit, self._mesh, _points(vertices, "vertices", VERTICES))
 
-    def to_joints(self, joints: np.ndarray, tips: str = "manopth") -> FittedHands:
+    def to_joints(self, joints: np.ndarray, tips: str = "manopth", noise: float = NOISE) -> FittedHands:
         """Fit joints (N, 21, 3) m: wrist, then thumb to little, base to tip; tips: a set of `parts.TIPS`.
 
-        Turns about the bones are open; mild priors choose them (docs/fit.md). Unknown hands and errors as above.
+        noise: how far off (m) a coordinate is taken to be; the larger, the more the fit keeps to likely hands. Turns
+        about bones are open without such a belief (docs/fit.md). Unknown hands and errors as above.
         """
+        if not 0 < noise < np.inf:
+            raise InputError(f"noise: expected metres above 0, found {noise:g}")
+        prior = for_joints(self.arrays, noise, limits=self._limits)
         points = joint_points(self._mesh, tips, self.side)
 
         def fit(hands: np.ndarray) -> np.ndarray:
-            start = _start(points, hands, bone_pose(hands, points.template.T), self._joint_prior)
-            return _descend(points, hands, start, self._joint_prior, DONE)
+            start = _start(points, hands, bone_pose(hands, points.template.T), prior)
+            return _descend(points, hands, start, prior, DONE)
 
         return _fit_known(fit, points, _points(joints, "joints", JOINTS))
 

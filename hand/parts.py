@@ -38,6 +38,12 @@ PART_OF_JOINT = np.array([5, 1, 1, 1, 2, 2, 2, 4, 4, 4, 3, 3, 3, 0, 0, 0], dtype
 # Row i of the 21 joints (wrist, then thumb..little, base to tip) in [16 MANO joints, 5 tips thumb..little], which is
 # also the order of HO3D's files.
 JOINTS_FROM_MANO = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+ORDERS: dict[str, tuple[int, ...]] = {
+    "h2onet": tuple(range(JOINTS)),
+    "ho3d": JOINTS_FROM_MANO,
+    "mediapipe": tuple(range(JOINTS)),
+}
+"""Orders of the 21 joints by user: row i of this project's order is row ORDERS[name][i] of that one."""
 FINGER_JOINTS = tuple(range(1 + 4 * i, 5 + 4 * i) for i in range(len(FINGERS)))
 """The four of the 21 joints that belong to each finger, base to tip; 0 is the wrist."""
 FINGER_CHAINS = tuple((0, *joints) for joints in FINGER_JOINTS)
