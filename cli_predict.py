@@ -25,6 +25,10 @@ def predict(
     intrinsics: Annotated[str | None, typer.Option(help="fx,fy,cx,cy, or a .npy or .json with the matrix.")] = None,
     sequence: Annotated[bool, typer.Option("--sequence", help="The pictures are frames, in order of name.")] = False,
     meshes: Annotated[str, typer.Option(help="obj, ply or none.")] = "obj",
+    mano: Annotated[
+        str | None,
+        typer.Option(envvar="MANO_DIR", help="The hand that the network was trained on, for MANO parameters."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Reconstruct the hand in pictures or a video."""
@@ -50,6 +54,7 @@ def predict(
         sequence=sequence,
         meshes=meshes,
         device=device,
+        mano=mano,
     )
     print(summary)
     finish(summary.failures, out / "failures.jsonl")

@@ -20,7 +20,7 @@ from ..errors import InputError, brief, one_line
 from ..untrusted import read_json
 from .array_record import SIDES
 from .arrays import load_arrays
-from .fitting import NOISE, FittedHands, HandFitter
+from .fitting import NOISE, FittedHands, HandFitter, known_hands
 from .parts import FINGER_CHAINS, JOINTS, ORDERS, VERTICES
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,10 @@ def fit_file(
 ) -> FitSummary:
     """Fit the hands of `path` and write `out`: mano_pose (N, 48), mano_shape (N, 10), wrist (N, 3), error (N,), side.
 
-    path: an .npz file, or JSON, with `joints` (N, 21, 3) and perhaps `vertices` (N, 778, 3), m; hands with NaN (JSON:
-    or null) are unknown and stay NaN. vertices: fit to them (True), to the joints (False), or to vertices where there
-    are any (None). order: one of `parts.ORDERS`; tips: one of `parts.TIPS` (None: the usual ones of that order).
+    path: an .npz file, or JSON, with `joints` (N, 21, 3) and perhaps `vertices` (N, 778, 3), m; hands that are NaN,
+    null in JSON, or all one point, are unknown and become NaN. vertices: fit to them (True), to the joints (False), or
+    to vertices where there are any (None). order: one of `parts.ORDERS`; tips: one of `parts.TIPS` (None: the usual
+    ones of that order).
     Raises InputError for another file, and for joints in another order or unit.
     """
     path, out = Path(path), Path(out)
@@ -74,7 +75,7 @@ def fit_file(
     fitter = HandFitter(load_arrays(mano, side), limits=limits)
     points, observed = _read_hands(path, vertices)
     observed = np.asarray(observed, np.float64)
-    known = np.isfinite(observed).all(axis=(1, 2))
+    known = known_hands(observed)
     _check_size(f"--joints {path}: {points}", observed[known])
     if points == "joints":
         _check_order(f"--joints {path}", observed[known], order)

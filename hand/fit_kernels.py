@@ -16,6 +16,19 @@ _part = njit(**_OPTIONS)
 
 
 @_part
+def _clear(rows):
+    for row in rows:
+        for v in range(len(row)):
+            row[v] = 0.0
+
+
+@_part
+def _add(row, total):
+    for v in range(len(row)):
+        total[v] += row[v]
+
+
+@_part
 def _rotation(vector, turn, tangent):
     """Fill the matrix of an axis-angle vector, and the one that turns a change of the vector into a turn after it."""
     squared = vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]
@@ -47,7 +60,10 @@ def _chain(own, rest_template, rest_directions, parents, bones):
             rest[joint, i] = rest_template[joint, i]
             for k in range(10):
                 rest[joint, i] += own[48 + k] * rest_directions[joint, i, k]
-    orient[0], place[0] = turn[0], rest[0]
+    for i in range(3):
+        place[0, i] = rest[0, i]
+        for k in range(3):
+            orient[0, i, k] = turn[0, i, k]
     for joint in range(1, 16):
         parent = parents[joint]
         for i in range(3):
@@ -122,16 +138,18 @@ def _pose_rows(directions, weights, parents, bones, unposed, blended, below, tot
     axis, change = np.empty(3), np.empty((3, 3))
     for joint in range(16):
         _carry(unposed, weights[joint], orient[joint], place[joint], rest[joint], below[joint])
-        total[joint] = weights[joint]
+        for v in range(count):
+            total[joint, v] = weights[joint, v]
     for joint in range(15, -1, -1):
         parent = parents[joint]
-        if joint > 0:
-            below[parent] += below[joint]
-            total[parent] += total[joint]
         for i in range(3):
             start, row, share, lever = place[joint, i], below[joint, i], total[joint], carried[i]
             for v in range(count):
                 lever[v] = row[v] - start * share[v]
+            if joint > 0:
+                _add(row, below[parent, i])
+        if joint > 0:
+            _add(total[joint], total[parent])
         for c in range(3):
             for i in range(3):
                 axis[i] = tangent[joint, i, c]
@@ -152,7 +170,7 @@ def _pose_rows(directions, weights, parents, bones, unposed, blended, below, tot
                         change[i, k] = (
                             tangent[joint, p, c] * turn[joint, q, k] - tangent[joint, q, c] * turn[joint, p, k]
                         )
-                moved[:] = 0.0
+                _clear(moved)
                 _add_nine(change, directions[1 + 9 * joint : 10 + 9 * joint], moved)
                 _add_turned(blended, moved, row)
 
@@ -173,7 +191,7 @@ def _shape_rows(directions, weights, rest_directions, parents, orient, blended, 
                 offset[joint, i] = place[joint, i]
                 for m in range(3):
                     offset[joint, i] -= orient[joint, i, m] * rest_directions[joint, m, k]
-        rows[k] = 0.0
+        _clear(rows[k])
         for i in range(3):
             line = rows[k, i]
             for joint in range(16):
@@ -203,10 +221,12 @@ def fill_places(parameters, template, directions, weights, rest_template, rest_d
         _chain(own, rest_template, rest_directions, parents, bones)
         _unpose(own, bones[0], template, directions, share, unposed)
         for i in range(3):
-            placed[b, i] = own[58 + i]
+            for v in range(len(unposed[i])):
+                placed[b, i, v] = own[58 + i]
         for joint in range(16):
             _carry(unposed, weights[joint], bones[2][joint], bones[3][joint], bones[4][joint], carried)
-            placed[b] += carried
+            for i in range(3):
+                _add(carried[i], placed[b, i])
 
 
 @_part
@@ -215,7 +235,7 @@ def _rows(own, template, directions, weights, rest_template, rest_directions, pa
     share, unposed, blended, total, below = scratch
     _chain(own, rest_template, rest_directions, parents, bones)
     _unpose(own, bones[0], template, directions, share, unposed)
-    blended[:] = 0.0
+    _clear(blended)
     for joint in range(16):
         for i in range(9):
             line, weight, entry = blended[i], weights[joint], bones[2][joint, i // 3, i % 3]
@@ -224,8 +244,9 @@ def _rows(own, template, directions, weights, rest_template, rest_directions, pa
     _pose_rows(directions, weights, parents, bones, unposed, blended, below, total, rows)
     _shape_rows(directions, weights, rest_directions, parents, bones[2], blended, rows[48:])
     for i in range(3):
-        rows[58 + i] = 0.0
-        rows[58 + i, i] = 1.0
+        _clear(rows[58 + i])
+        for v in range(rows.shape[2]):
+            rows[58 + i, i, v] = 1.0
 
 
 @_part

@@ -22,7 +22,7 @@ MESH_NOISE = 3e-4
 HINGE, EASE = 0.17, 0.8
 """rad, round the hand's mean pose: what a hinge cannot do (every twist, the spread of second and third joints), and all
 other turns of finger joints."""
-_LIMIT = 3e-3  # m per rad beyond a joint's limits: as much as if every point lay so far off
+_LIMIT = 5e-3  # m per rad beyond a joint's limits: as much as if every point lay so far off
 _D = np.pi / 180
 # Twist, bend and spread (rad) of the first, second and third joint of index to little finger, from the flat hand:
 # the ranges of motion that orthopaedists measure, with 15 to 20 degrees for what MANO's rest pose and axes leave over.
@@ -47,7 +47,7 @@ class Prior:
 
     def added(self, equations: np.ndarray, parameters: np.ndarray, points: int) -> np.ndarray:
         """Normal equations (B, 62, 62) of that many points with the prior's share, at parameters (B, 61)."""
-        pulled = (parameters - self.centre) @ self.normal
+        pulled = ((parameters - self.centre)[:, None] @ self.normal)[:, 0]  # one by one: bits know no batch
         equations = equations.copy()
         equations[:, :-1, :-1] += points * self.normal
         equations[:, -1, :-1] += points * pulled

@@ -22,11 +22,13 @@ from .fit_start import PartTurns, bone_pose
 from .parts import JOINTS, VERTICES
 
 BATCH = 64  # hands at a time, whatever their number: memory stays small
-COARSE = 96  # vertices that the first steps look at
+COARSE = 192  # vertices that the first steps look at
 NEAR, DONE = 1e-4, 1e-5  # m: a step that moves the points by less (root mean square) is the last, coarsely and at all
+SMALL = 0.03  # as a share of the distance that is left: where hands cannot fit, smaller steps lead nowhere
 MOST_STEPS = 40
 NOISE = 1e-3  # m
-_DAMPING, _LEAST_DAMPING = 1e-3, 1e-9
+FARTHEST = 1e3  # m
+_DAMPING, _LEAST_DAMPING = 1e-2, 1e-9
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ class HandFitter:
         self._limits, self._prior = limits, for_vertices(arrays, limits=limits)
 
     def to_vertices(self, vertices: np.ndarray) -> FittedHands:
-        """Fit meshes (N, 778, 3) m. A mesh with a number that is not finite is unknown; InputError for other shapes."""
+        """Fit meshes (N, 778, 3) m. InputError for another shape.
+
+        A hand is unknown where a number is not finite or beyond a kilometre, or where all its points are one.
+        """
 
         def fit(meshes: np.ndarray) -> np.ndarray:
             near = _start(self._coarse, meshes[:, self._rows], self._parts.pose(meshes), self._prior)
@@ -90,9 +95,15 @@ def _points(values: np.ndarray, name: str, count: int) -> np.ndarray:
     return values.astype(np.float64)
 
 
+def known_hands(observed: np.ndarray) -> np.ndarray:
+    """Which hands (N,) of points (N, P, 3) m are known: finite, near enough to be meant, and more than one point."""
+    near = (np.abs(observed) < FARTHEST).all(axis=(1, 2))  # False for NaN
+    return near & (observed != observed[:, :1]).any(axis=(1, 2))
+
+
 def _fit_known(fit: Callable[[np.ndarray], np.ndarray], points: Points, observed: np.ndarray) -> FittedHands:
     """Fit the hands that are known, batch by batch; NaN for the others."""
-    known = np.flatnonzero(np.isfinite(observed).all(axis=(1, 2)))
+    known = np.flatnonzero(known_hands(observed))
     parameters, error = np.full((len(observed), PARAMETERS), np.nan), np.full(len(observed), np.nan)
     for start in range(0, len(known), BATCH):
         rows = known[start : start + BATCH]
@@ -140,7 +151,7 @@ def _descend(points: Points, observed: np.ndarray, start: np.ndarray, prior: Pri
         step = np.linalg.solve(damped, -equations[left, -1, :-1, None])
         moved = (step.swapaxes(1, 2) @ equations[left, :-1, :-1] @ step)[:, 0, 0]
         trial[left] = best[left] + step[..., 0]
-        last = moved < points.count * enough**2
+        last = moved < np.maximum(points.count * enough**2, SMALL**2 * equations[left, -1, -1])
         best[left[last]] = trial[left[last]]  # so short a step cannot do harm
         left = left[~last]
         if not left.size:

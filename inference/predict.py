@@ -24,8 +24,10 @@ from ..hand.mesh_files import FORMATS
 from ..hand.parts import OUTPUTS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from ..network.device import choose_device
+from ..network.h2onet import H2ONet
 from ..network.threads import piece_timer
 from .following import number_hands
+from .mano_fit import MeshFitter
 from .outputs import RUN, Outputs, check_output_folder, whole_run
 from .placement import assumed_intrinsics
 from .places import HandBox, check_names, frame_name, read_boxes, read_intrinsics
@@ -65,14 +67,16 @@ def predict(
     window: Window | None = None,
     meshes: str = "obj",
     precision: str = "float32",
+    mano: str | Path | None = None,
 ) -> PredictSummary:
     """Reconstruct the hand in every picture of a folder, or in every frame of a video.
 
     boxes: JSON or CSV as `places.read_boxes` reads it; without one the whole picture is taken, and in a video (or with
     `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
     that they are frames in order of name. intrinsics: as `places.read_intrinsics` reads them; without them overlays
-    assume a common field of view and no wrist position is written. meshes: obj, ply or none. Raises InputError for
-    input that cannot be read at all and for an `out` among the inputs; single bad frames become rows of failures.jsonl.
+    assume a common field of view and no wrist position is written. meshes: obj, ply or none. mano: the hand that the
+    network was trained on, to write each mesh's MANO parameters; without it they are null. Raises InputError for input
+    that cannot be read at all and for an `out` among the inputs; single bad frames become rows of failures.jsonl.
     """
     if (images is None) == (video is None):
         raise InputError("give either --images DIR or --video FILE")
@@ -91,8 +95,10 @@ def predict(
         log.warning("%s: a stage 1 network knows no orientation: overlays show 2D joints only", checkpoint)
     network = network.for_inference()
 
+    fitter = _mesh_fitter(mano, network)
+
     def new_predictor() -> Predictor:
-        return Predictor(network, device=device, window=window, track=follows, precision=precision)
+        return Predictor(network, device=device, window=window, track=follows, precision=precision, mano=fitter)
 
     run = PredictionRun(new_predictor, side, follows, named, str(boxes), cameras)
     run.predictor(0)  # an unsuitable window or precision is reported before anything is written
@@ -241,9 +247,27 @@ def make_row(name: str, number: int, result: HandResult, camera_known: bool) -> 
         "oriented": result.oriented,
         "joints_2d_px": numbers(result.joints_2d, 2),
         "root_m": numbers(result.root, 6) if camera_known else None,
+        "mano_pose": numbers(result.mano_pose, 6),
+        "mano_shape": numbers(result.mano_shape, 6),
+        "mano_wrist_m": numbers(result.mano_wrist, 6),
+        "mano_error_m": None if result.mano_error is None else round(result.mano_error, 6),
         "occluded": None if occluded is None else dict(zip(OUTPUTS, numbers(occluded, 4) or [], strict=True)),
         **joints_seen,
     }
+
+
+def _mesh_fitter(mano: str | Path | None, network: H2ONet) -> MeshFitter | None:
+    """The fitter of a hand that has the network's triangles; None, with a line that says why, without such a hand."""
+    if mano is None:
+        log.info("no MANO parameters are written: they need --mano, the hand that the network was trained on")
+        return None
+    fitter = MeshFitter(mano)
+    try:
+        fitter.check(network.faces.cpu().numpy())
+    except InputError as error:
+        log.warning("no MANO parameters are written: %s", error)
+        return None
+    return fitter
 
 
 def write_lists(out: Path, run: PredictionRun, facts: dict[str, Any]) -> None:

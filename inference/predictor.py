@@ -9,7 +9,7 @@ one hand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,12 @@ from ..data.loading.crops import FROM_JOINTS, SIZE, crop_box, square_box, transf
 from ..data.loading.crops import GIVEN as FROM_BOX
 from ..data.loading.windows import Window, window_of, window_positions
 from ..errors import InputError, brief
+from ..hand.fitting import FittedHands
 from ..network.checkpoint import load_checkpoint, read_metadata
 from ..network.checkpoints.folder import find_folder
 from ..network.device import choose_device
 from ..network.h2onet import FrameFeatures, H2ONet, Prediction
+from .mano_fit import MeshFitter
 from .placement import wrist_from_projection
 from .places import LARGEST
 
@@ -42,6 +44,8 @@ class HandResult:
     single-frame network; root (3,) m, the wrist in the camera frame, None without intrinsics or where no place before
     the camera fits; box (4,) x0, y0, x1, y1 px, the square that the network saw, and where it came from; joints_seen
     (21,) probability that each joint is seen, None from a network without a head for it.
+    mano_pose (48,) rad, mano_shape (10,) and mano_wrist (3,) m, relative to the wrist as the mesh is: the hand model
+    fitted to the mesh, vertices = LBS - J0 + mano_wrist, and mano_error, the mean distance in m; None without a model.
     """
 
     vertices: NDArray[np.float64]
@@ -54,6 +58,10 @@ class HandResult:
     side: str
     oriented: bool
     joints_seen: NDArray[np.float64] | None = None
+    mano_pose: NDArray[np.float64] | None = None
+    mano_shape: NDArray[np.float64] | None = None
+    mano_wrist: NDArray[np.float64] | None = None
+    mano_error: float | None = None
 
 
 class Predictor:
@@ -62,7 +70,8 @@ class Predictor:
     checkpoint: folder, official .pth (needs `hierarchy`) or a loaded network. window: how far back a multi-frame
     network looks (default: as in its training where the checkpoint says so, else 5 and 10 frames, DexYCB's). track:
     without a box, follow the joints of the frame before; otherwise the whole picture is taken. precision: float32 or
-    bfloat16.
+    bfloat16. mano: the hand that the network was trained on (a folder, "standin", or a `MeshFitter` that several
+    predictors share), to be fitted to every mesh; InputError where its triangles are not the network's.
     """
 
     def __init__(
@@ -74,6 +83,7 @@ class Predictor:
         window: Window | None = None,
         track: bool = True,
         precision: str = "float32",
+        mano: str | Path | MeshFitter | None = None,
     ) -> None:
         if isinstance(checkpoint, H2ONet):
             network = checkpoint
@@ -85,6 +95,9 @@ class Predictor:
         self.window = _window_for(network.config.frames, window)
         self.track = track
         faces = network.faces.cpu().numpy().astype(np.int32)
+        self._fitter = MeshFitter(mano) if isinstance(mano, str | Path) else mano
+        if self._fitter is not None:
+            self._fitter.check(faces)
         self._faces = {"right": faces, "left": faces[:, ::-1].copy()}  # a mirrored mesh is wound the other way
         self.reset()
 
@@ -194,7 +207,20 @@ class Predictor:
         occluded = None if logits is None else logits[0, 0].float().softmax(0)[1].double().cpu().numpy()
         logits = prediction.joint_visibility_logits
         joints_seen = None if logits is None else logits[0].double().sigmoid().cpu().numpy()
-        return HandResult(vertices, joints, joints_2d, occluded, root, square, source, side, oriented, joints_seen)
+        fitted = None if self._fitter is None else self._fitter(vertices[None], side)
+        result = HandResult(vertices, joints, joints_2d, occluded, root, square, source, side, oriented, joints_seen)
+        return result if fitted is None else with_mano(result, fitted)
+
+
+def with_mano(result: HandResult, fitted: FittedHands) -> HandResult:
+    """The result with the parameters of its fitted hand, the only one of `fitted`."""
+    return replace(
+        result,
+        mano_pose=fitted.mano_pose[0],
+        mano_shape=fitted.mano_shape[0],
+        mano_wrist=fitted.wrist[0],
+        mano_error=float(fitted.error[0]),
+    )
 
 
 def as_picture(frame: NDArray) -> NDArray[np.uint8]:

@@ -1,0 +1,53 @@
+"""MANO's parameters of a network's meshes: the hand model whose triangles the network has, fitted to what it predicts.
+
+Metres and radians; meshes in the hand's own side, relative to the wrist, as `predictor.HandResult` has them.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, one_line
+from ..hand.array_record import SIDES
+from ..hand.arrays import load_arrays
+from ..hand.fitting import FittedHands, HandFitter
+
+log = logging.getLogger(__name__)
+
+
+class MeshFitter:
+    """Fits the hand models of a folder to meshes of either side, for any number of predictors."""
+
+    def __init__(self, mano: str | Path) -> None:
+        """mano: folder of MANO_RIGHT.pkl and MANO_LEFT.pkl, or "standin". InputError where neither side is there."""
+        self.mano = mano
+        self._fitters: dict[str, HandFitter] = {}
+        faults: list[InputError] = []
+        for side in SIDES:
+            try:
+                self._fitters[side] = HandFitter(load_arrays(mano, side))
+            except InputError as error:
+                faults.append(error)
+        if len(faults) == len(SIDES):
+            raise faults[0]
+        for fault in faults:
+            log.warning("--mano: %s; hands of that side get no MANO parameters", one_line(fault))
+
+    def check(self, faces: NDArray) -> None:
+        """InputError where a network's triangles (1538, 3), in either winding, are not those of the hand models."""
+        wanted = np.sort(faces, axis=1)
+        for fitter in self._fitters.values():
+            if not np.array_equal(wanted, np.sort(fitter.arrays.faces, axis=1)):
+                raise InputError(
+                    f"--mano {self.mano}: expected the hand that the network was trained on, found other triangles; "
+                    "pass that hand's folder, or standin for a network of synthetic data"
+                )
+
+    def __call__(self, vertices: NDArray, side: str) -> FittedHands | None:
+        """The fit of meshes (N, 778, 3) m; None where that side's model is missing."""
+        fitter = self._fitters.get(side)
+        return None if fitter is None else fitter.to_vertices(vertices)
