@@ -74,7 +74,12 @@ def fit(
     tips: Annotated[
         str | None, typer.Option(help="Fingertips: manopth, h2onet, ho3d or smplx (default: ho3d's, else manopth's).")
     ] = None,
-    noise: Annotated[float, typer.Option(help="How far off joints are, in mm; keeps the fit to likely hands.")] = 1.0,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="How far off the points are, in mm: keeps to likely hands (default: joints 1, vertices 0.3)."
+        ),
+    ] = None,
     limits: Annotated[bool, typer.Option("--limits", help="Hold joints softly within their ranges of motion.")] = False,
 ) -> None:
     """Fit MANO's pose and shape to joints or meshes."""
@@ -88,7 +93,7 @@ def fit(
         order=order,
         tips=tips,
         vertices=vertices,
-        noise=noise / 1000,
+        noise=None if noise is None else noise / 1000,
         limits=limits,
     )
     print(summary)

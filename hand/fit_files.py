@@ -20,7 +20,7 @@ from ..errors import InputError, brief, one_line
 from ..untrusted import read_json
 from .array_record import SIDES
 from .arrays import load_arrays
-from .fitting import NOISE, FittedHands, HandFitter, known_hands
+from .fitting import JOINT_NOISE, MESH_NOISE, FittedHands, HandFitter, known_hands
 from .parts import FINGER_CHAINS, JOINTS, ORDERS, VERTICES
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def fit_file(
     order: str = "h2onet",
     tips: str | None = None,
     vertices: bool | None = None,
-    noise: float = NOISE,
+    noise: float | None = None,
     limits: bool = False,
 ) -> FitSummary:
     """Fit the hands of `path` and write `out`: mano_pose (N, 48), mano_shape (N, 10), wrist (N, 3), error (N,), side.
@@ -67,7 +67,8 @@ def fit_file(
     path: an .npz file, or JSON, with `joints` (N, 21, 3) and perhaps `vertices` (N, 778, 3), m; hands that are NaN,
     null in JSON, or all one point, are unknown and become NaN. vertices: fit to them (True), to the joints (False), or
     to vertices where there are any (None). order: one of `parts.ORDERS`; tips: one of `parts.TIPS` (None: the usual
-    ones of that order).
+    ones of that order). noise: how far off the points are, m (None: 1 mm for joints, 0.3 mm for vertices). limits: hold
+    joints softly within their ranges of motion.
     Raises InputError for another file, and for joints in another order or unit.
     """
     path, out = Path(path), Path(out)
@@ -83,8 +84,8 @@ def fit_file(
 
     def fit(hands: np.ndarray) -> FittedHands:
         if points == "vertices":
-            return fitter.to_vertices(hands)
-        return fitter.to_joints(hands, tips or _TIPS[order], noise)
+            return fitter.to_vertices(hands, MESH_NOISE if noise is None else noise)
+        return fitter.to_joints(hands, tips or _TIPS[order], JOINT_NOISE if noise is None else noise)
 
     found = fit(observed)
     error = found.error[known]

@@ -17,8 +17,6 @@ from .parts import FINGER_JOINTS, JOINTS, JOINTS_FROM_MANO, VERTICES
 
 TWIST, BEND, SPREAD = 0, 1, 2
 """A finger joint's axes: along its bone; the one that closes the hand when it is turned by; the third."""
-MESH_NOISE = 3e-4
-"""m: of meshes, which leave nothing open; it holds shapes that hardly move a vertex near zero."""
 HINGE, EASE = 0.17, 0.8
 """rad, round the hand's mean pose: what a hinge cannot do (every twist, the spread of second and third joints), and all
 other turns of finger joints."""
@@ -68,10 +66,10 @@ class Prior:
             equations[:, own, own] += weight * blocks[:, joint]
 
 
-def for_vertices(arrays: HandArrays, *, limits: bool) -> Prior:
-    """The prior of a fit to meshes."""
+def for_vertices(arrays: HandArrays, noise: float, *, limits: bool) -> Prior:
+    """The prior of a fit to meshes, which leave nothing open: it holds shapes that hardly move a vertex near zero."""
     normal = np.zeros((PARAMETERS, PARAMETERS))
-    normal[SHAPE, SHAPE] = MESH_NOISE**2 / VERTICES * np.eye(10)
+    normal[SHAPE, SHAPE] = noise**2 / VERTICES * np.eye(10)
     return Prior(normal, np.zeros(PARAMETERS), *_axes_and_limits(arrays, limits))
 
 

@@ -26,7 +26,7 @@ COARSE = 192  # vertices that the first steps look at
 NEAR, DONE = 1e-4, 1e-5  # m: a step that moves the points by less (root mean square) is the last, coarsely and at all
 SMALL = 0.03  # as a share of the distance that is left: where hands cannot fit, smaller steps lead nowhere
 MOST_STEPS = 40
-NOISE = 1e-3  # m
+JOINT_NOISE, MESH_NOISE = 1e-3, 3e-4  # m
 FARTHEST = 1e3  # m
 _DAMPING, _LEAST_DAMPING = 1e-2, 1e-9
 
@@ -55,30 +55,30 @@ class HandFitter:
         self._rows = spread_rows(self._mesh, COARSE)
         self._coarse = self._mesh[self._rows]
         self._parts = PartTurns(arrays)
-        self._limits, self._prior = limits, for_vertices(arrays, limits=limits)
+        self._limits = limits
 
-    def to_vertices(self, vertices: np.ndarray) -> FittedHands:
+    def to_vertices(self, vertices: np.ndarray, noise: float = MESH_NOISE) -> FittedHands:
         """Fit meshes (N, 778, 3) m. InputError for another shape.
 
-        A hand is unknown where a number is not finite or beyond a kilometre, or where all its points are one.
+        noise: how far off (m) a coordinate is taken to be; the larger, the more the fit keeps to likely hands. A hand
+        is unknown where a number is not finite or beyond a kilometre, or where all its points are one.
         """
+        prior = for_vertices(self.arrays, _checked(noise), limits=self._limits)
 
         def fit(meshes: np.ndarray) -> np.ndarray:
-            near = _start(self._coarse, meshes[:, self._rows], self._parts.pose(meshes), self._prior)
-            near = _descend(self._coarse, meshes[:, self._rows], near, self._prior, NEAR)
-            return _descend(self._mesh, meshes, near, self._prior, DONE)
+            near = _start(self._coarse, meshes[:, self._rows], self._parts.pose(meshes), prior)
+            near = _descend(self._coarse, meshes[:, self._rows], near, prior, NEAR)
+            return _descend(self._mesh, meshes, near, prior, DONE)
 
         return _fit_known(fit, self._mesh, _points(vertices, "vertices", VERTICES))
 
-    def to_joints(self, joints: np.ndarray, tips: str = "manopth", noise: float = NOISE) -> FittedHands:
+    def to_joints(self, joints: np.ndarray, tips: str = "manopth", noise: float = JOINT_NOISE) -> FittedHands:
         """Fit joints (N, 21, 3) m: wrist, then thumb to little, base to tip; tips: a set of `parts.TIPS`.
 
-        noise: how far off (m) a coordinate is taken to be; the larger, the more the fit keeps to likely hands. Turns
-        about bones are open without such a belief (docs/fit.md). Unknown hands and errors as above.
+        Turns about bones are left open by joints: the belief in likely hands chooses them (docs/fit.md). The rest is as
+        above.
         """
-        if not 0 < noise < np.inf:
-            raise InputError(f"noise: expected metres above 0, found {noise:g}")
-        prior = for_joints(self.arrays, noise, limits=self._limits)
+        prior = for_joints(self.arrays, _checked(noise), limits=self._limits)
         points = joint_points(self._mesh, tips, self.side)
 
         def fit(hands: np.ndarray) -> np.ndarray:
@@ -86,6 +86,12 @@ class HandFitter:
             return _descend(points, hands, start, prior, DONE)
 
         return _fit_known(fit, points, _points(joints, "joints", JOINTS))
+
+
+def _checked(noise: float) -> float:
+    if not 0 < noise < np.inf:
+        raise InputError(f"noise: expected a distance above 0, found {noise:g} m")
+    return noise
 
 
 def _points(values: np.ndarray, name: str, count: int) -> np.ndarray:

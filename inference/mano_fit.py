@@ -16,6 +16,8 @@ from ..hand.array_record import SIDES
 from ..hand.arrays import load_arrays
 from ..hand.fitting import FittedHands, HandFitter
 
+NOISE = 3e-3
+"""m: a network's meshes are off by about so much; they are no reason to believe in a shape that nobody has."""
 log = logging.getLogger(__name__)
 
 
@@ -50,4 +52,4 @@ class MeshFitter:
     def __call__(self, vertices: NDArray, side: str) -> FittedHands | None:
         """The fit of meshes (N, 778, 3) m; None where that side's model is missing."""
         fitter = self._fitters.get(side)
-        return None if fitter is None else fitter.to_vertices(vertices)
+        return None if fitter is None else fitter.to_vertices(vertices, NOISE)

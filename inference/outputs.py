@@ -33,7 +33,8 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 RUN = "run.json"
 MARK = ".h2o-predict"  # lies in the temporary folders of this command: only these are swept
 LONGEST_NAME = 255  # bytes of a file's name on the usual disks
-OWN = ("overlays", "meshes", "overlay.mp4", "predictions.jsonl", "failures.jsonl", RUN)
+MANO = "mano.npz"
+OWN = ("overlays", "meshes", "overlay.mp4", "predictions.jsonl", MANO, "failures.jsonl", RUN)
 
 
 def check_output_folder(out: Path, images: Path | None, video: Path | None) -> None:

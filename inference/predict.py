@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..data.loading.windows import Window
-from ..durable import write_json, write_text
+from ..durable import write_json, write_text, writing_file
 from ..errors import InputError, one_line
 from ..hand.mesh_files import FORMATS
 from ..hand.parts import OUTPUTS
@@ -28,7 +28,7 @@ from ..network.h2onet import H2ONet
 from ..network.threads import piece_timer
 from .following import number_hands
 from .mano_fit import MeshFitter
-from .outputs import RUN, Outputs, check_output_folder, whole_run
+from .outputs import MANO, RUN, Outputs, check_output_folder, whole_run
 from .placement import assumed_intrinsics
 from .places import HandBox, check_names, frame_name, read_boxes, read_intrinsics
 from .predictor import HandResult, Predictor, trained_window
@@ -271,11 +271,34 @@ def _mesh_fitter(mano: str | Path | None, network: H2ONet) -> MeshFitter | None:
 
 
 def write_lists(out: Path, run: PredictionRun, facts: dict[str, Any]) -> None:
-    """Write predictions.jsonl and run.json, and failures.jsonl where something failed."""
+    """Write predictions.jsonl and run.json, failures.jsonl where something failed, mano.npz where hands were fitted."""
     for name, rows in (("predictions.jsonl", run.rows), ("failures.jsonl", run.failures)):
         if rows or name == "predictions.jsonl":
             write_text(out / name, "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows))
+    fitted = [row for row in run.rows if row["mano_pose"] is not None]
+    if fitted:
+        write_mano(out / MANO, fitted)
     write_json(out / RUN, facts)
+
+
+def write_mano(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the MANO parameters of rows of predictions.jsonl as arrays, one line a hand.
+
+    name, hand, side, mano_pose (N, 48) rad, mano_shape (N, 10), wrist (N, 3) m (in the camera frame where that is
+    known, else relative to the network's wrist: `placed` says which), error (N,) m.
+    """
+    columns = {name: np.array([row[name] for row in rows]) for name in ("name", "hand", "side", "mano_pose")}
+    placed = np.array([row["root_m"] is not None for row in rows])
+    roots = np.array([row["root_m"] or (0.0, 0.0, 0.0) for row in rows])
+    with writing_file(path) as file:
+        np.savez(
+            file,
+            **columns,
+            mano_shape=np.array([row["mano_shape"] for row in rows]),
+            wrist=np.array([row["mano_wrist_m"] for row in rows]) + roots,
+            placed=placed,
+            error=np.array([row["mano_error_m"] for row in rows]),
+        )
 
 
 def _read_places(

@@ -404,6 +404,22 @@ def _read_video(suffix: str) -> Reader:
     return read
 
 
+def _make_joints(folder: Path) -> None:
+    from h2onet.hand.arrays import load_arrays
+    from h2onet.hand.skinning import SkinnedHand
+
+    _, joints = SkinnedHand(load_arrays("standin")).pose(np.zeros((2, 48)), np.zeros((2, 10)))
+    np.savez(folder / "joints.npz", joints=joints)
+    (folder / "joints.json").write_text(json.dumps({"joints": np.round(joints, 3).tolist()}))
+
+
+def _read_joints(folder: Path) -> None:
+    from h2onet.hand.fit_files import fit_file
+
+    for name in ("joints.npz", "joints.json"):
+        fit_file(folder / name, folder / "fit.npz", mano="standin", side="right")
+
+
 TARGETS: dict[str, Target] = {
     "dexycb-labels": Target(_make_dexycb, (("root/*/*/*/labels_*.npz", "npz"),), _label("dexycb"), 2),
     "dexycb-yaml": Target(_make_dexycb, (("root/**/*.yml", "yaml"),), _label("dexycb"), 2),
@@ -425,6 +441,7 @@ TARGETS: dict[str, Target] = {
     "annotations": Target(
         _make_annotations, (("annotations.json", "json"),), _label("dexycb", annotations="annotations.json")
     ),
+    "joints": Target(_make_joints, (("joints.npz", "npz"), ("joints.json", "json")), _read_joints),
     "mano": Target(_make_mano, (("MANO_RIGHT.pkl", "pickle"),), _read_mano),
     "hierarchy": Target(_make_hierarchy, (("transform.pkl", "pickle"),), _read_hierarchy),
     "label-store": Target(

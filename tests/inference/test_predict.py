@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from cli_trees import h2o
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.inference import latency
@@ -389,3 +390,39 @@ def test_benchmark_stays_on_the_gpu_that_is_asked_for(checkpoint: Path, monkeypa
     monkeypatch.setattr(latency, "Predictor", lambda network, **options: asked.append(options["device"]))
     latency.stages(ready, torch.device("cuda", 1), "float32", np.zeros(latency.PICTURE, np.uint8))
     assert asked == ["cuda:1"]
+
+
+def test_mano_parameters_of_a_run(checkpoint: Path, folder: Path, tmp_path: Path, caplog) -> None:
+    """Rows and mano.npz say the same hands; without the hand rows have null and a line says so."""
+    boxes = tmp_path / "boxes.json"
+    places = {"a.jpg": [{"box": [10, 10, 80, 80]}, {"box": [30, 5, 110, 85], "side": "left"}], "b.png": [5, 5, 90, 80]}
+    boxes.write_text(json.dumps(places | {"c.png": []}))
+    options = {"images": folder, "boxes": boxes, "meshes": "none"}
+    predict(checkpoint, tmp_path / "out", **options, mano="standin", intrinsics="130,130,60,45")
+    found = rows(tmp_path / "out" / "predictions.jsonl")
+    with np.load(tmp_path / "out" / "mano.npz") as arrays:
+        assert arrays["name"].tolist() == ["a.jpg", "a.jpg", "b.png"] and arrays["side"].tolist()[:2] == [
+            "right",
+            "left",
+        ]
+        for name, row in (("mano_pose", "mano_pose"), ("mano_shape", "mano_shape"), ("error", "mano_error_m")):
+            assert arrays[name] == pytest.approx(np.array([each[row] for each in found]))
+        roots = np.array([each["root_m"] or (0, 0, 0) for each in found])
+        assert arrays["wrist"] == pytest.approx(np.array([each["mano_wrist_m"] for each in found]) + roots)
+        assert arrays["mano_pose"].shape == (3, 48) and arrays["mano_shape"].shape == (3, 10)
+    with caplog.at_level("INFO"):
+        predict(checkpoint, tmp_path / "out", **options)
+    assert "no MANO parameters are written: they need --mano" in caplog.text
+    assert all(row["mano_pose"] is None for row in rows(tmp_path / "out" / "predictions.jsonl"))
+    assert not (tmp_path / "out" / "mano.npz").exists()  # of the earlier run
+
+
+@pytest.mark.parametrize("place", ["MANO_DIR", "--mano"])
+def test_a_network_of_another_hand_says_so_in_one_line(place, checkpoint, folder, golden, tmp_path, caplog) -> None:
+    mano = golden / "labels" / "mano"
+    words = ("predict", "--checkpoint", checkpoint, "--images", folder, "--out", tmp_path / "out", "--meshes", "none")
+    done = h2o(*words, "--mano", mano) if place == "--mano" else h2o(*words, MANO_DIR=mano)
+    assert done.code == 1  # the broken picture
+    said = [record.getMessage() for record in caplog.records if "MANO parameters" in record.getMessage()]
+    assert len(said) == 1 and "found other triangles" in said[0] and "standin" in said[0]
+    assert all(row["mano_pose"] is None for row in rows(tmp_path / "out" / "predictions.jsonl"))

@@ -1,5 +1,6 @@
 """Predictor: streaming equals recomputing, left hands are mirrored right ones, boxes and tracking, refusals."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,16 @@ import pytest
 import torch
 from h2onet.data.loading.windows import Window, window_positions
 from h2onet.errors import InputError
+from h2onet.hand.arrays import load_arrays
 from h2onet.hand.camera import project
+from h2onet.hand.pickles import safe_load
+from h2onet.hand.rotations import mirror_pose
+from h2onet.hand.skinning import SkinnedHand
+from h2onet.hand.standin.arrays import write_mano_pickles
+from h2onet.inference.mano_fit import MeshFitter
 from h2onet.inference.placement import assumed_intrinsics, wrist_from_projection
 from h2onet.inference.predictor import Predictor, crop, given_square
-from h2onet.network.checkpoint import save_checkpoint
+from h2onet.network.checkpoint import load_checkpoint, save_checkpoint
 from h2onet.network.h2onet import H2ONet
 
 BOX = np.array([60.0, 40.0, 130.0, 110.0])
@@ -215,3 +222,45 @@ def test_the_wrist_is_found_from_exact_projections() -> None:
         assert robust is not None and np.linalg.norm(robust - wrist) < 0.05
     behind = project(joints + np.array([0.0, 0.0, 0.7]), camera)
     assert wrist_from_projection(-joints, behind * 1e4, camera) is None
+
+
+def test_a_mesh_comes_with_the_hand_that_has_it() -> None:
+    """The parameters pose a hand onto the mesh, of either side; without a model there are none."""
+    (picture,), network = pictures(1), load_checkpoint("synthetic")  # a trained one: its meshes look like hands
+    predictor = Predictor(network, mano="standin", device="cpu")
+    found = {side: predictor(picture, BOX, side) for side in ("right", "left")}
+    for side, hand in found.items():
+        assert hand.mano_pose is not None and hand.mano_shape is not None and hand.mano_wrist is not None
+        model = SkinnedHand(load_arrays("standin", side))
+        vertices, _ = model.pose(
+            hand.mano_pose[None], hand.mano_shape[None], hand.mano_wrist - model.root(hand.mano_shape[None])
+        )
+        error = np.linalg.norm(vertices[0] - hand.vertices, axis=1).mean()
+        assert hand.mano_error == pytest.approx(error, abs=1e-9)
+        assert error < 5e-3 and np.abs(hand.mano_shape).max() < 4 and np.linalg.norm(hand.mano_wrist) < 5e-3
+    mirrored = Predictor(network, mano="standin", device="cpu")(
+        np.ascontiguousarray(picture[:, ::-1]), mirrored_box(), "left"
+    )
+    assert mirrored.mano_pose == pytest.approx(mirror_pose(found["right"].mano_pose), abs=1e-2)
+    assert mirrored.mano_shape == pytest.approx(found["right"].mano_shape, abs=1e-2)
+    bare = Predictor(network, device="cpu")(picture, BOX)
+    assert bare.mano_pose is None and bare.mano_shape is None and bare.mano_error is None
+    assert np.array_equal(bare.vertices, found["right"].vertices)
+
+
+def mirrored_box() -> np.ndarray:
+    return np.array([200 - BOX[2], BOX[1], 200 - BOX[0], BOX[3]])
+
+
+def test_another_hand_than_the_network_s_is_refused(single: H2ONet, tmp_path: Path, caplog) -> None:
+    for path in write_mano_pickles(tmp_path):
+        content = safe_load(path)
+        content["f"][0] = content["f"][1]
+        path.write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match="expected the hand that the network was trained on"):
+        Predictor(single, mano=tmp_path)
+    with pytest.raises(InputError, match="MANO_RIGHT"):
+        MeshFitter(tmp_path / "nowhere")
+    (tmp_path / "MANO_LEFT.pkl").unlink()
+    fitter = MeshFitter(tmp_path)
+    assert "MANO_LEFT" in caplog.text and fitter(np.zeros((1, 778, 3)), "left") is None
