@@ -1,4 +1,4 @@
-"""MANO's parameters of a network's meshes: the hand model whose triangles the network has, fitted to what it predicts.
+"""MANO's parameters of a network's meshes: the hand that has the network's triangles, fitted to what it predicts.
 
 Metres and radians; meshes in the hand's own side, relative to the wrist, as `predictor.HandResult` has them.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..durable import writing_file
 from ..errors import InputError, one_line
 from ..hand.array_record import SIDES
 from ..hand.arrays import load_arrays
@@ -39,6 +41,20 @@ class MeshFitter:
         for fault in faults:
             log.warning("--mano: %s; hands of that side get no MANO parameters", one_line(fault))
 
+    @classmethod
+    def of_network(cls, mano: str | Path | None, faces: NDArray) -> MeshFitter | None:
+        """The fitter of a hand that has a network's triangles; None, with a line that says why, without such a hand."""
+        if mano is None:
+            log.info("no MANO parameters are written: they need --mano, the hand that the network was trained on")
+            return None
+        fitter = cls(mano)
+        try:
+            fitter.check(faces)
+        except InputError as error:
+            log.warning("no MANO parameters are written: %s", error)
+            return None
+        return fitter
+
     def check(self, faces: NDArray) -> None:
         """InputError where a network's triangles (1538, 3), in either winding, are not those of the hand models."""
         wanted = np.sort(faces, axis=1)
@@ -53,3 +69,25 @@ class MeshFitter:
         """The fit of meshes (N, 778, 3) m; None where that side's model is missing."""
         fitter = self._fitters.get(side)
         return None if fitter is None else fitter.to_vertices(vertices, NOISE)
+
+
+def write_mano(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the MANO parameters of rows of predictions.jsonl as arrays, one line a hand.
+
+    name, hand, side, mano_pose (N, 48) rad, mano_shape (N, 10), wrist (N, 3) m (in the camera frame where that is
+    known, else relative to the network's wrist: `placed` says which), error (N,) m.
+    """
+    placed = np.array([row["root_m"] is not None for row in rows])
+    roots = np.array([row["root_m"] or (0.0, 0.0, 0.0) for row in rows])
+    with writing_file(path) as file:
+        np.savez(
+            file,
+            name=np.array([row["name"] for row in rows]),
+            hand=np.array([row["hand"] for row in rows]),
+            side=np.array([row["side"] for row in rows]),
+            mano_pose=np.array([row["mano_pose"] for row in rows]),
+            mano_shape=np.array([row["mano_shape"] for row in rows]),
+            wrist=np.array([row["mano_wrist_m"] for row in rows]) + roots,
+            placed=placed,
+            error=np.array([row["mano_error_m"] for row in rows]),
+        )

@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..data.loading.windows import Window
-from ..durable import write_json, write_text, writing_file
+from ..durable import write_json, write_text
 from ..errors import InputError, one_line
 from ..hand.mesh_files import FORMATS
 from ..hand.parts import OUTPUTS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from ..network.device import choose_device
-from ..network.h2onet import H2ONet
 from ..network.threads import piece_timer
 from .following import number_hands
-from .mano_fit import MeshFitter
+from .mano_fit import MeshFitter, write_mano
 from .outputs import MANO, RUN, Outputs, check_output_folder, whole_run
 from .placement import assumed_intrinsics
 from .places import HandBox, check_names, frame_name, read_boxes, read_intrinsics
@@ -95,7 +94,7 @@ def predict(
         log.warning("%s: a stage 1 network knows no orientation: overlays show 2D joints only", checkpoint)
     network = network.for_inference()
 
-    fitter = _mesh_fitter(mano, network)
+    fitter = MeshFitter.of_network(mano, network.faces.cpu().numpy())
 
     def new_predictor() -> Predictor:
         return Predictor(network, device=device, window=window, track=follows, precision=precision, mano=fitter)
@@ -256,20 +255,6 @@ def make_row(name: str, number: int, result: HandResult, camera_known: bool) -> 
     }
 
 
-def _mesh_fitter(mano: str | Path | None, network: H2ONet) -> MeshFitter | None:
-    """The fitter of a hand that has the network's triangles; None, with a line that says why, without such a hand."""
-    if mano is None:
-        log.info("no MANO parameters are written: they need --mano, the hand that the network was trained on")
-        return None
-    fitter = MeshFitter(mano)
-    try:
-        fitter.check(network.faces.cpu().numpy())
-    except InputError as error:
-        log.warning("no MANO parameters are written: %s", error)
-        return None
-    return fitter
-
-
 def write_lists(out: Path, run: PredictionRun, facts: dict[str, Any]) -> None:
     """Write predictions.jsonl and run.json, failures.jsonl where something failed, mano.npz where hands were fitted."""
     for name, rows in (("predictions.jsonl", run.rows), ("failures.jsonl", run.failures)):
@@ -279,26 +264,6 @@ def write_lists(out: Path, run: PredictionRun, facts: dict[str, Any]) -> None:
     if fitted:
         write_mano(out / MANO, fitted)
     write_json(out / RUN, facts)
-
-
-def write_mano(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the MANO parameters of rows of predictions.jsonl as arrays, one line a hand.
-
-    name, hand, side, mano_pose (N, 48) rad, mano_shape (N, 10), wrist (N, 3) m (in the camera frame where that is
-    known, else relative to the network's wrist: `placed` says which), error (N,) m.
-    """
-    columns = {name: np.array([row[name] for row in rows]) for name in ("name", "hand", "side", "mano_pose")}
-    placed = np.array([row["root_m"] is not None for row in rows])
-    roots = np.array([row["root_m"] or (0.0, 0.0, 0.0) for row in rows])
-    with writing_file(path) as file:
-        np.savez(
-            file,
-            **columns,
-            mano_shape=np.array([row["mano_shape"] for row in rows]),
-            wrist=np.array([row["mano_wrist_m"] for row in rows]) + roots,
-            placed=placed,
-            error=np.array([row["mano_error_m"] for row in rows]),
-        )
 
 
 def _read_places(
