@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 from .array_record import HandArrays
-from .fit_points import PARAMETERS, SHAPE, joint_points, mesh_points
-from .parts import FINGER_JOINTS, JOINTS, JOINTS_FROM_MANO, VERTICES
+from .fit_points import PARAMETERS, SHAPE
+from .parts import FINGER_JOINTS, JOINTS, JOINTS_FROM_MANO, VERTICES, tip_vertices
 
 TWIST, BEND, SPREAD = 0, 1, 2
 """A finger joint's axes: along its bone; the one that closes the hand when it is turned by; the third."""
@@ -23,7 +23,7 @@ other turns of finger joints."""
 _LIMIT = 5e-3  # m per rad beyond a joint's limits: as much as if every point lay so far off
 _D = np.pi / 180
 # Twist, bend and spread (rad) of the first, second and third joint of index to little finger, from the flat hand:
-# the ranges of motion that orthopaedists measure, with 15 to 20 degrees for what MANO's rest pose and axes leave over.
+# the orthopaedists' ranges of motion (AAOS, 1965), and 15 to 20 degrees for MANO's rest pose and axes.
 _FINGER_LIMITS = _D * np.array(
     [[(-20, 20), (-50, 110), (-35, 35)], [(-15, 15), (-20, 130), (-15, 15)], [(-15, 15), (-30, 105), (-15, 15)]]
 )
@@ -96,7 +96,8 @@ def _axes_and_limits(arrays: HandArrays, limits: bool) -> tuple[np.ndarray, np.n
 
 def finger_axes(arrays: HandArrays) -> np.ndarray:
     """Twist, bend and spread axes (15, 3, 3) of joints 1 to 15: unit rows, rest axes (the palm faces -y)."""
-    rest = joint_points(mesh_points(arrays), "manopth", arrays.side).template.T
+    tips = arrays.v_template[list(tip_vertices("manopth", arrays.side))]
+    rest = np.concatenate([arrays.joint_regressor @ arrays.v_template, tips])[list(JOINTS_FROM_MANO)]
     axes = np.empty((15, 3, 3))
     for finger in FINGER_JOINTS:
         for joint, end in pairwise(finger):
