@@ -1,5 +1,6 @@
 """The `h2o` commands that use a trained network, and the fit of MANO: predict, fit, benchmark, export."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +21,15 @@ def predict(
     images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
     video: Annotated[Path | None, typer.Option(help="Video file.")] = None,
     boxes: Annotated[Path | None, typer.Option(help="JSON or CSV with a box per picture.")] = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            help="MediaPipe's hand_landmarker.task, or a folder or wheel with both .tflite files: finds the hands"
+            " (default, without --boxes: $H2O_DETECTOR)."
+        ),
+    ] = None,
     hierarchy: Hierarchy = None,
-    side: Annotated[str, typer.Option(help="right or left, where --boxes does not say.")] = "right",
+    side: Annotated[str, typer.Option(help="right or left, where neither --boxes nor --detector says.")] = "right",
     intrinsics: Annotated[str | None, typer.Option(help="fx,fy,cx,cy, or a .npy or .json with the matrix.")] = None,
     sequence: Annotated[bool, typer.Option("--sequence", help="The pictures are frames, in order of name.")] = False,
     meshes: Annotated[str, typer.Option(help="obj, ply or none.")] = "obj",
@@ -48,6 +56,7 @@ def predict(
         images=images,
         video=video,
         boxes=boxes,
+        detector=detector or (os.environ.get("H2O_DETECTOR") or None if boxes is None else None),
         hierarchy=hierarchy,
         side=side,
         intrinsics=intrinsics,

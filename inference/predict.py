@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,30 +25,37 @@ from ..hand.parts import OUTPUTS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from ..network.device import choose_device
 from ..network.threads import piece_timer
+from .detector import DETECTED, DetectedHand, Detector
 from .following import number_hands
 from .mano_fit import MeshFitter, write_mano
 from .outputs import MANO, RUN, Outputs, check_output_folder, whole_run
 from .placement import assumed_intrinsics
 from .places import HandBox, check_names, frame_name, read_boxes, read_intrinsics
-from .predictor import HandResult, Predictor, trained_window
+from .predictor import HandResult, Predictor, as_picture, trained_window
 from .sources import InputFrame, PictureFolder
 from .video import Video
 
 log = logging.getLogger(__name__)
+NO_HAND = "the detector finds no hand"
 
 
 @dataclass(frozen=True)
 class PredictSummary:
-    """What was written, and how many frames failed (listed in failures.jsonl)."""
+    """What was written, and how many frames failed (listed in failures.jsonl).
+
+    without_hands: frames of a video or sequence in which the detector found none; listed too, but no failures.
+    """
 
     out: Path
     frames: int
     hands: int
     failures: int
+    without_hands: int = 0
 
     def __str__(self) -> str:
         failed = f", {self.failures} failed (failures.jsonl)" if self.failures else ""
-        return f"{self.hands} hands in {self.frames} frames{failed}: {self.out}"
+        empty = f", {self.without_hands} without a hand (failures.jsonl)" if self.without_hands else ""
+        return f"{self.hands} hands in {self.frames} frames{failed}{empty}: {self.out}"
 
 
 def predict(
@@ -58,6 +65,7 @@ def predict(
     images: str | Path | None = None,
     video: str | Path | None = None,
     boxes: str | Path | None = None,
+    detector: str | Path | None = None,
     hierarchy: str | Path | None = None,
     device: str = "auto",
     side: str = "right",
@@ -72,10 +80,11 @@ def predict(
 
     boxes: JSON or CSV as `places.read_boxes` reads it; without one the whole picture is taken, and in a video (or with
     `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
-    that they are frames in order of name. intrinsics: as `places.read_intrinsics` reads them; without them overlays
-    assume a common field of view and no wrist position is written. meshes: obj, ply or none. mano: the hand that the
-    network was trained on, to write each mesh's MANO parameters; without it they are null. Raises InputError for input
-    that cannot be read at all and for an `out` among the inputs; single bad frames become rows of failures.jsonl.
+    that they are frames in order of name. detector: the models' file, as `detector.Detector` opens it, instead of
+    boxes; it also tells the sides. intrinsics: as `places.read_intrinsics` reads them; without them overlays assume a
+    common field of view and no wrist position is written. meshes: obj, ply or none. mano: the hand that the network was
+    trained on, to write each mesh's MANO parameters; without it they are null. Raises InputError for input that cannot
+    be read at all and for an `out` among the inputs; single bad frames become rows of failures.jsonl.
     """
     if (images is None) == (video is None):
         raise InputError("give either --images DIR or --video FILE")
@@ -83,10 +92,13 @@ def predict(
         raise InputError(f"--meshes: expected {', '.join(FORMATS)} or none, found {meshes!r}")
     if side not in ("right", "left"):
         raise InputError(f"--side: expected right or left, found {side!r}")
+    if boxes is not None and detector is not None:
+        raise InputError("--boxes and --detector: both say where the hands are; give one of them")
     out, follows = Path(out), video is not None or sequence
     check_output_folder(out, None if images is None else Path(images), None if video is None else Path(video))
     source = Video.open(Path(video)) if video is not None else PictureFolder.open(Path(images or ""))
     named, cameras = _read_places(boxes, side, intrinsics, source)
+    finder = None if detector is None else Detector.open(detector)
     network = load_checkpoint(checkpoint, hierarchy)
     if network.config.frames > 1:
         window = window or trained_window(checkpoint)
@@ -99,7 +111,7 @@ def predict(
     def new_predictor() -> Predictor:
         return Predictor(network, device=device, window=window, track=follows, precision=precision, mano=fitter)
 
-    run = PredictionRun(new_predictor, side, follows, named, str(boxes), cameras)
+    run = PredictionRun(new_predictor, side, follows, named, str(boxes), cameras, finder)
     run.predictor(0)  # an unsuitable window or precision is reported before anything is written
     facts = {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)}
     with whole_run(out) as unfinished:
@@ -119,14 +131,17 @@ def predict(
         )
     if isinstance(source, PictureFolder) and source.unread:
         log.warning("--images %s: %s", images, source.unread_line())
-    return PredictSummary(out, run.frames, len(run.rows), len(run.failures))
+    return PredictSummary(
+        out, run.frames, len(run.rows), len(run.failures) - run.without_hands, without_hands=run.without_hands
+    )
 
 
 class PredictionRun:
     """Predicts the hands of frame after frame and collects the rows of predictions.jsonl and failures.jsonl.
 
     `boxes` are the hands of the boxes file by frame name, None without one; `cameras` one matrix or one per frame name.
-    Where the run `follows` hands, each keeps its number and its predictor; otherwise every frame starts anew.
+    Where the run `follows` hands, each keeps its number and its predictor; otherwise every frame starts anew. With a
+    `detector` it says which hands a frame has, their sides and numbers.
     """
 
     def __init__(
@@ -137,9 +152,12 @@ class PredictionRun:
         boxes: dict[str, list[HandBox]] | None,
         boxes_file: str,
         cameras: NDArray | dict[str, NDArray] | None,
+        detector: Detector | None = None,
     ) -> None:
         self.new_predictor, self.side, self.follows = new_predictor, side, follows
         self.boxes, self.boxes_file, self.cameras = boxes, boxes_file, cameras
+        self.detector, self.detected = detector, dict[int, DetectedHand]()  # those of this frame, by number
+        self.without_hands = 0
         self.predictors: dict[int, Predictor] = {}
         self.sides: dict[int, str] = {}  # of the followed hands, by number
         self.boxed = False  # a box has named a hand; until then the followed hand is a guess
@@ -157,7 +175,7 @@ class PredictionRun:
     def predict_frame(self, frame: InputFrame) -> list[tuple[int, HandResult, NDArray]]:
         """Predict the hands of a frame and note their rows: each one's number, result and camera to draw it with."""
         self.frames += frame.picture is not None
-        hands = self._find_hands(frame)
+        hands = self._find_hands(frame) if self.detector is None else self._detect_hands(frame, self.detector)
         if hands is None:
             self._note_failure(frame, 0, f"{self.boxes_file} names no box for it")
             return []
@@ -194,6 +212,19 @@ class PredictionRun:
             return None
         return {0: HandBox(None, self.side)}
 
+    def _detect_hands(self, frame: InputFrame, detector: Detector) -> dict[int, HandBox]:
+        """The hands that the detector finds in a frame, by number; a row tells where it finds none."""
+        picture = None if frame.picture is None else as_picture(frame.picture)
+        found = detector.follow(picture) if self.follows else [] if picture is None else detector.find(picture)
+        self.detected = {hand.number: hand for hand in found}
+        for number in self.sides.keys() - detector.tracker.known:  # forgotten: it will never come back
+            del self.sides[number]
+            self.predictors.pop(number, None)
+        if picture is not None and not found:
+            self._note_failure(frame, 0, NO_HAND)
+            self.without_hands += self.follows  # in a video hands come and go
+        return {hand.number: HandBox(hand.box, hand.side) for hand in found}
+
     def _number_followed(self, hands: list[HandBox]) -> dict[int, HandBox]:
         """Give each hand of a frame's boxes the number of the followed hand that it continues, or a new one."""
         if hands and not self.boxed:
@@ -218,7 +249,11 @@ class PredictionRun:
         except InputError as error:
             self._note_failure(frame, number, str(error))
             return None
-        self.rows.append(make_row(frame.name, number, result, known is not None))
+        detected = self.detected.get(number)
+        if detected is not None:
+            result = replace(result, box_from=DETECTED)
+        row = make_row(frame.name, number, result, known is not None)
+        self.rows.append(row if detected is None else row | {"detector": detected.row()})
         return result, camera
 
     def _note_failure(self, frame: InputFrame, number: int, reason: str) -> None:

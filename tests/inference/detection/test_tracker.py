@@ -1,0 +1,119 @@
+"""Hands keep their numbers: two that cross, one that is hidden for a while, one that leaves; sides are the truth's."""
+
+import numpy as np
+import pytest
+from h2onet.inference.detection.regions import turn
+from h2onet.inference.detection.tracker import MEMORY, REDETECT, HandTracker
+from hand_fakes import FakeFinder, Truth, hand_shape
+
+PICTURE = np.zeros((480, 640, 3), np.uint8)
+SIZE = 120.0
+
+
+def truth(place: np.ndarray, right: bool, angle: float = 0.0, visible: bool = True) -> Truth:
+    return Truth(place + SIZE * (hand_shape(right) + np.array([0, 0.5])) @ turn(angle).T, right, visible)
+
+
+def run(finder: FakeFinder, tracker: HandTracker | None = None) -> list[dict[int, tuple[str, int]]]:
+    """Of every frame: number -> side, and which of the frame's true hands it is on (-1: on none)."""
+    tracker = tracker or HandTracker(finder)  # type: ignore[arg-type]
+    found = []
+    for number, hands in enumerate(finder.frames):
+        finder.frame = number
+        seen = {}
+        for track in tracker.follow(PICTURE):
+            away = [np.linalg.norm(track.hand.landmarks - hand.landmarks, axis=1).mean() for hand in hands]
+            near = bool(away) and min(away) < 0.2 * SIZE
+            seen[track.number] = (track.side, int(np.argmin(away)) if near else -1)
+        assert len({which for _, which in seen.values()}) == len(seen), "a hand was found twice"
+        found.append(seen)
+    return found
+
+
+def crossing(sides: tuple[bool, bool], seed: int, hide: bool = True, frames: int = 300) -> list[list[Truth]]:
+    """Two hands that pass each other again and again; while they overlap, the farther one is hidden."""
+    rng = np.random.default_rng(seed)
+    speed, shift = rng.uniform(0.05, 0.08), rng.uniform(-40, 40)
+    found = []
+    for frame in range(frames):
+        swing = 220 * np.cos(speed * frame)
+        places = np.array([[320 + swing, 240], [320 - swing, 240 + shift]])
+        places += [[0, 8 * np.sin(0.3 * frame)], [0, 8 * np.cos(0.2 * frame)]]
+        hidden = hide and np.linalg.norm(places[0] - places[1]) < 0.5 * SIZE
+        found.append([truth(places[0], sides[0], 0.2), truth(places[1], sides[1], -0.3, visible=not hidden)])
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("hide", [True, False])
+def test_hands_that_cross_keep_their_numbers_and_sides(seed: int, hide: bool) -> None:
+    found = run(FakeFinder(crossing((True, False), seed, hide), seed))
+    assert set().union(*found) == {0, 1}
+    owner = {number: found[0][number][1] for number in found[0]}
+    assert sorted(owner.values()) == [0, 1]
+    for time, frame in enumerate(found):
+        for number, (side, which) in frame.items():
+            assert which == owner[number]
+            assert time < 5 or side == ("right", "left")[which], "a first look may be mistaken"
+    assert sum(len(frame) for frame in found) > (480 if hide else 560)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_hands_of_one_side_are_told_apart_by_their_motion(seed: int) -> None:
+    found = run(FakeFinder(crossing((True, True), seed), seed))
+    owner = {number: found[0][number][1] for number in found[0]}
+    swaps = sum(which != owner.get(number, which) for frame in found for number, (_, which) in frame.items())
+    assert swaps == 0 and set().union(*found) == {0, 1}
+
+
+def test_a_hidden_hand_comes_back_under_its_number_and_a_forgotten_one_does_not() -> None:
+    frames = []
+    for frame in range(200):
+        away = 20 <= frame < 40 or 80 <= frame < 80 + MEMORY + 10
+        frames.append([truth(np.array([200.0, 240]), True), truth(np.array([450.0, 240]), False, visible=not away)])
+    found = run(FakeFinder(frames))
+    assert all(set(frame) == {0, 1} for frame in [*found[:20], *found[40 + REDETECT : 80]])
+    assert all(set(frame) == {0} for frame in found[21:40])
+    assert all(set(frame) == {0, 2} for frame in found[80 + MEMORY + 10 + REDETECT :])
+
+
+def test_what_a_video_costs() -> None:
+    """While hands are held, palms are looked for every REDETECT frames, and each hand is read once a frame."""
+    hands = [truth(np.array([200.0, 240]), True), truth(np.array([450.0, 240]), False)]
+    finder = FakeFinder([hands] * 150)
+    tracker = HandTracker(finder)  # type: ignore[arg-type]
+    run(finder, tracker)
+    assert tracker.palm_runs <= 150 / REDETECT + 4
+    assert finder.hand_runs <= 2 * 150 + 2
+
+
+def test_a_new_hand_is_found_while_another_is_held() -> None:
+    first, second = truth(np.array([200.0, 240]), True), truth(np.array([450.0, 240]), False)
+    found = run(FakeFinder([[first]] * 50 + [[first, second]] * 50))
+    assert set(found[49]) == {0} and set(found[50 + REDETECT]) == {0, 1}
+
+
+def test_sides_that_the_model_mistakes_for_a_moment_stay() -> None:
+    hands = [truth(np.array([320.0, 240]), True)]
+    finder = FakeFinder([hands] * 60)
+    tracker, sides = HandTracker(finder), []  # type: ignore[arg-type]
+    for frame in range(60):
+        finder.frames[frame] = [Truth(hands[0].landmarks, frame not in (20, 21, 22))]
+        finder.frame = frame
+        [track] = tracker.follow(PICTURE)
+        sides.append(track.side)
+    assert set(sides) == {"right"}
+
+
+def test_frames_of_another_size_start_anew_and_unread_ones_pass() -> None:
+    hands = [truth(np.array([320.0, 240]), True)]
+    finder = FakeFinder([hands] * 3)
+    tracker = HandTracker(finder)  # type: ignore[arg-type]
+    assert [track.number for track in tracker.follow(PICTURE)] == [0]
+    for _ in range(3):
+        tracker.skip()
+    assert [track.number for track in tracker.follow(PICTURE)] == [0]
+    assert [track.number for track in tracker.follow(PICTURE[:400])] == [1]
+    for _ in range(MEMORY + 1):
+        tracker.skip()
+    assert tracker.known == set()
