@@ -47,6 +47,7 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for unknown options, commands and values; older versions take it from click, newer ones have it."""
 app.add_typer(cli_stores.labels, name="labels")
 app.add_typer(cli_stores.clips, name="clips")
+app.add_typer(cli_stores.table, name="table")
 app.add_typer(cli_model.app)
 app.add_typer(cli_predict.app)
 
@@ -252,7 +253,9 @@ def build_clips(
 
 @app.command()
 def doctor(
-    dataset: Annotated[str | None, typer.Option(help="Check a dataset's folder: dexycb, ho3d-v2, ho3d-v3.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Check a dataset's folder: dexycb, ho3d-v2, ho3d-v3, table.")
+    ] = None,
     root: Root = None,
     mano: Mano = None,
 ) -> None:

@@ -14,7 +14,7 @@ from .errors import InputError
 PATIENCE = 10.0  # s
 ROOT_VARIABLES = {"dexycb": "DEX_YCB_DIR", "ho3d-v2": "HO3D_DIR", "ho3d-v3": "HO3D_DIR"}
 
-Dataset = Annotated[str, typer.Option(help="dexycb, ho3d-v2 or ho3d-v3.")]
+Dataset = Annotated[str, typer.Option(help="dexycb, ho3d-v2, ho3d-v3, or table: a folder with a dataset.toml.")]
 Root = Annotated[Path | None, typer.Option(help="The dataset's folder (default: $DEX_YCB_DIR or $HO3D_DIR).")]
 Mano = Annotated[
     str | None,
@@ -40,12 +40,16 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 def dataset_root(dataset: str, root: Path | None) -> Path:
     """The dataset's folder from --root or its environment variable; InputError names both where neither is set."""
-    from .data.frame import DATASETS
+    from .data.readers.plugins import dataset_names
 
-    if dataset not in DATASETS:
-        raise InputError(f"--dataset: expected one of {', '.join(DATASETS)}, found {dataset!r}")
-    variable = ROOT_VARIABLES[dataset]
-    value = root or os.environ.get(variable)
+    if dataset not in (known := dataset_names()):
+        raise InputError(f"--dataset: expected one of {', '.join(known)}, found {dataset!r}")
+    variable = ROOT_VARIABLES.get(dataset)
+    value = root or (os.environ.get(variable) if variable else None)
+    if not value and variable is None:
+        raise InputError(
+            f"--root: no folder given for {dataset}; pass --root DIR (of a table, the folder with its dataset.toml)"
+        )
     if not value:
         raise InputError(f"--root: no folder given for {dataset}; pass --root DIR or set {variable}")
     return Path(value)

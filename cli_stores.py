@@ -1,11 +1,11 @@
-"""The part of the command line that looks into stores: `h2o labels ...` and `h2o clips ...`."""
+"""The part of the command line that looks into stores and writes tables: `h2o labels`, `h2o clips`, `h2o table`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .cli_options import finish, refuse_foreign_place
+from .cli_options import Mano, Overwrite, finish, refuse_foreign_place, require_mano
 from .errors import InputError
 
 clips = typer.Typer(help="Look into a clips.zarr store.", no_args_is_help=True)
@@ -113,3 +113,29 @@ def labels_export(
     from .pipeline.labels.export import export_labels
 
     print(export_labels(store, to, out))
+
+
+table = typer.Typer(help="Write a dataset as a table, which --dataset table reads.", no_args_is_help=True)
+
+
+@table.command("from")
+def table_from(
+    source: Annotated[str, typer.Argument(help="dexycb, ho3d-v2, ho3d-v3, or a HandOccNet annotation JSON.")],
+    root: Annotated[Path, typer.Argument(help="The dataset's folder: photos, masks and models.")],
+    split: Annotated[list[str], typer.Option(help="train, val or test (repeat for several).")],
+    out: Annotated[Path, typer.Option(help="Folder of the table.")],
+    setup: Annotated[str, typer.Option(help="DexYCB setup: s0, s1, s2 or s3.")] = "s0",
+    mano: Mano = None,
+    dataset: Annotated[str | None, typer.Option(help="Whose annotations a JSON holds (default: by ROOT).")] = None,
+    rows: Annotated[str, typer.Option(help="jsonl, or parquet (needs pyarrow).")] = "jsonl",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what is read from a dataset as a table; labels made from it are equal to the source's."""
+    from .data.failures import failures_file
+    from .pipeline.write_table import write_table
+
+    done = write_table(
+        source, root, split, setup, require_mano(mano), out, rows=rows, dataset=dataset, overwrite=overwrite
+    )
+    print(done)
+    finish(done.failures, failures_file(out))

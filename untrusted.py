@@ -41,6 +41,14 @@ def check_key(value: object, name: str, parts: int | None = None) -> str:
     return str(value)
 
 
+def check_relative(value: object, name: str) -> str:
+    """A path of a file that stays below the folder it is relative to; ValueError for any other."""
+    fits = isinstance(value, str) and 0 < len(value) <= 1000 and value.isprintable() and "\\" not in value
+    if not fits or value.startswith(("/", "~")) or ".." in value.split("/"):
+        raise ValueError(f"{name} is {brief(value)}, expected a path with forward slashes that stays below its folder")
+    return str(value)
+
+
 def fault(error: Exception) -> str:
     """Why a file could not be read, in one line, for a `Failure`."""
     text = one_line(error) or type(error).__name__

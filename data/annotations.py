@@ -22,9 +22,9 @@ from tqdm import tqdm
 from ..durable import room_to_write, writing_file
 from ..errors import InputError
 from ..hand.basis import hand_basis
-from .datasets import iter_frames, list_sequences, refuse_inside
+from .datasets import dataset_names, iter_frames, list_sequences, refuse_inside
 from .failures import failures_file, write_failures
-from .frame import CameraSequence, Failure, Frame, Unannotated
+from .frame import RELEASED, CameraSequence, Failure, Frame, Unannotated
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,10 @@ def write_annotations(
     this project holds out as `val`), `test`: evaluation.txt, both in the list's order, as H2ONet's loaders need.
     InputError for bad input, when nothing is found, or when `out` exists and may not be replaced.
     """
+    if dataset in dataset_names() and dataset not in RELEASED:
+        raise InputError(
+            f"--dataset {dataset}: HandOccNet's JSON is of {', '.join(RELEASED)}; others are read as they are"
+        )
     out = Path(out).expanduser()
     refuse_inside(out, root, "--out")
     if out.is_dir():

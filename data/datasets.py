@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, brief
-from .frame import DATASETS, SETUPS, SPLITS, CameraSequence, Failure, Frame, Unannotated
+from .frame import RELEASED, SETUPS, SPLITS, CameraSequence, Failure, Frame, Unannotated
 from .readers.dexycb import dexycb_frames
 from .readers.dexycb_lists import list_dexycb
 from .readers.dexycb_splits import SUBJECTS
@@ -18,6 +19,10 @@ from .readers.handoccnet_index import list_annotated
 from .readers.ho3d import ho3d_frames
 from .readers.ho3d_lists import list_ho3d
 from .readers.ho3d_masks import CHANNELS, hand_channel
+from .readers.plugins import dataset_names, list_plugin, plugin
+from .readers.table import FILE, open_table
+from .readers.table_frames import table_frames
+from .readers.table_index import list_table
 
 
 def list_sequences(
@@ -38,7 +43,7 @@ def list_sequences(
     DexYCB lacks. InputError for a missing root, an unknown split, nothing found.
     """
     for name, value, allowed in (
-        ("--dataset", dataset, DATASETS),
+        ("--dataset", dataset, dataset_names()),
         ("--split", split, SPLITS),
         ("--setup", setup if dataset == "dexycb" else "s0", SETUPS),
     ):
@@ -47,6 +52,11 @@ def list_sequences(
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --root must be the dataset's own folder (see docs/datasets.md)")
+    if dataset not in RELEASED:
+        if str(annotations) != "raw":
+            raise InputError(f"--annotations {annotations}: {dataset} has annotations of its own; leave it away")
+        hand = None if mano is None else str(mano)
+        return list_table(folder, split, hand) if dataset == "table" else list_plugin(dataset, folder, split, hand)
     hand, channel = None if mano is None else str(mano), CHANNELS.index(hand_channel(dataset, seg_channel))
     if str(annotations) != "raw":
         return list_annotated(dataset, folder, split, setup, Path(annotations), hand, channel)
@@ -61,6 +71,10 @@ def iter_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame 
     Without `masks` segmentations are not read (and, from a JSON, objects neither). A frame whose mask cannot be read
     comes without one, after a Failure that names the file.
     """
+    if sequence.dataset == "table":
+        return table_frames(sequence, masks)
+    if sequence.dataset not in RELEASED:
+        return plugin(sequence.dataset).iter_frames(sequence, masks)
     if sequence.annotations != "raw":
         return annotated_frames(sequence, masks)
     if sequence.dataset == "dexycb":
@@ -69,8 +83,30 @@ def iter_frames(sequence: CameraSequence, masks: bool = True) -> Iterator[Frame 
 
 
 def hand_sides(sequences: Iterable[CameraSequence]) -> tuple[str, ...]:
-    """The sides whose models a run needs: HO3D has right hands only, DexYCB both."""
-    return ("right", "left") if any(sequence.dataset == "dexycb" for sequence in sequences) else ("right",)
+    """The sides whose models a run needs: HO3D has right hands only, DexYCB both, others what their reader says.
+
+    The right one always: the h2onet rule renders it.
+    """
+    left = any(each.dataset == "dexycb" or (each.facts is not None and each.facts.left) for each in sequences)
+    return ("right", "left") if left else ("right",)
+
+
+def dataset_folders(dataset: str, root: Path) -> tuple[Path, Path]:
+    """Where the photos and the object models of a dataset lie; InputError for a root without a dataset.toml."""
+    if dataset == "table":
+        table = open_table(root)
+        return table.photos, table.objects
+    return (root, root / "models") if dataset in RELEASED else plugin(dataset).folders(root)
+
+
+def own_attributes(sequences: Iterable[CameraSequence]) -> dict[str, Any]:
+    """What stores keep of a dataset that is none of the released ones: `window` of past frames, `origins` by key."""
+    known = {each.key: each.facts for each in sequences if each.facts is not None}
+    if not known:
+        return {}
+    first = next(iter(known.values()))
+    window = {"past": list(first.past), "jitter": list(first.jitter)}
+    return {"window": window, "origins": {key: facts.origin for key, facts in known.items()}}
 
 
 def path_or_none(folder: Path | None) -> str | None:
@@ -102,7 +138,9 @@ def _check_text(path: str | Path, option: str) -> Path:
 
 
 def _is_root(folder: Path) -> bool:
-    """Whether a folder looks like the root of DexYCB or HO3D."""
+    """Whether a folder looks like the root of DexYCB, HO3D or a table."""
+    if (folder / FILE).is_file():
+        return True
     if (folder / "calibration").is_dir() and any((folder / subject).is_dir() for subject in SUBJECTS):
         return True
     return any((folder / f"{name}.txt").is_file() and (folder / name).is_dir() for name in ("train", "evaluation"))

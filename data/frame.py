@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-DATASETS = ("dexycb", "ho3d-v2", "ho3d-v3")
+RELEASED = ("dexycb", "ho3d-v2", "ho3d-v3")
+"""Datasets that are read as their authors release them."""
+DATASETS = (*RELEASED, "table")
 SPLITS = ("train", "val", "test")
 SETUPS = ("s0", "s1", "s2", "s3")
 PHOTO_SUFFIX = {"dexycb": "jpg", "ho3d-v2": "png", "ho3d-v3": "jpg"}
@@ -100,6 +102,24 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What a reader says of a sequence of a dataset that this program does not know: of a table, or of a package.
+
+    `name` stands in stores; `left`, `vertices`: some of the dataset's hands are left ones, have meshes and no pose.
+    `origin` names what is known of recording, subject and camera. `past`, `jitter`: the window of past frames
+    (`loading.windows.Window`). `settings`: a text that differs where labels would, beside the annotations' file.
+    """
+
+    name: str
+    left: bool = True
+    vertices: bool = False
+    origin: dict[str, str] = field(default_factory=dict)
+    past: tuple[int, ...] = (5, 10)
+    jitter: tuple[float, ...] = (4.0, 2.0)
+    settings: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class CameraSequence:
     """One camera's recording, the unit of work: small, picklable, and enough to read its frames in another process.
@@ -110,6 +130,10 @@ class CameraSequence:
     none. `released` (F, 4) int64 are the byte ranges in HO3D's evaluation_xyz.json and evaluation_verts.json. `mano` is
     the folder of MANO's files, or "standin"; None when the sequence is only listed. `seg_channel` is the RGB channel
     that marks the hand in HO3D's segmentation. `photo_suffix` is that of the photos where it is not the release's.
+
+    Of a table `root` is the photos' folder, `annotations` the file of rows, and `ranges` (F, 3 H) int64 has the row
+    number and the place of the frame's own row, then of every other hand in its photo, -1 for none. `facts` says of
+    datasets other than the released ones what the program knows of those.
     """
 
     dataset: str
@@ -125,6 +149,7 @@ class CameraSequence:
     mano: str | None = None
     seg_channel: int = 0
     photo_suffix: str = ""
+    facts: DatasetFacts | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -146,8 +171,13 @@ def ho3d_folder(split: str) -> str:
 
 
 def recording_of(key: str, dataset: str) -> str:
-    """The recording that a camera sequence belongs to: "S/R/camera" -> "S/R" (DexYCB), "ABF10" -> "ABF1" (HO3D)."""
-    return key.rsplit("/", 1)[0] if dataset == "dexycb" else key[:-1]
+    """The recording that a camera sequence belongs to: "S/R/camera" -> "S/R" (DexYCB), "ABF10" -> "ABF1" (HO3D).
+
+    Of any other dataset the key does not tell: it stands for itself, and stores keep the recording beside it.
+    """
+    if dataset == "dexycb":
+        return key.rsplit("/", 1)[0]
+    return key[:-1] if dataset.startswith("ho3d") else key
 
 
 def image_pattern(dataset: str, split: str, suffix: str = "") -> str:

@@ -18,13 +18,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from tqdm import tqdm
 
 from ..durable import room_to_write
-from ..errors import InputError
+from ..errors import InputError, brief
 from ..hand.parts import LABELS, UNKNOWN
-from .stores.attributes import BY_COPY, LabelIndex
+from .stores.attributes import BY_COPY, LabelIndex, Pixels, Relative
 from .stores.columns import LABEL_COLUMNS, VERTICES
 from .stores.keys import check_keys
 from .stores.records import Columns, Rows
@@ -34,6 +35,8 @@ SCHEMA = "h2onet-labels"
 SCHEMA_VERSION = 1
 
 COLUMNS = LABEL_COLUMNS
+Photo = tuple[str, tuple[int, int] | None]
+"""Path below the dataset's root, and width and height."""
 
 
 class LabelStore:
@@ -43,6 +46,7 @@ class LabelStore:
         self.store = store
         self._index: Columns | None = None
         self._rows: dict[tuple[str, int], int] | None = None
+        self._photos: tuple[int, list[Photo]] = (-1, [])
 
     @classmethod
     def create(cls, path: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> LabelStore:
@@ -153,8 +157,20 @@ class LabelStore:
 
     def image(self, row: int) -> str:
         """The photo's path below the dataset root."""
-        sequence = self.sequences[int(self["sequence_id"][row])]
-        return self._attribute("image").format(sequence=sequence, frame=int(self["frame"][row]))
+        return self.photo(row)[0]
+
+    def photo(self, row: int) -> tuple[str, tuple[int, int] | None]:
+        """The photo's path below the dataset root, and its width and height, None where the store does not say."""
+        number = int(self["sequence_id"][row])
+        key, size = self.attrs["sequences"][number]["key"], self.attrs.get("photo")
+        if "suffixes" not in self.attrs:  # a raw tree, whose photos follow a pattern
+            path = self._attribute("image").format(sequence=key, frame=int(self["frame"][row]))
+            return path, None if size is None else (size[0], size[1])
+        if self._photos[0] != number:
+            rows, attrs = self.store.read(key, COLUMNS)
+            self._photos = (number, listed_photos(self.store.path, attrs, len(rows["frame"])))
+        first = int(np.searchsorted(self["sequence_id"], number))
+        return self._photos[1][row - first]
 
     def row(self, sequence: str, frame: int | None = None) -> int:
         """The row of a frame, by (sequence key, frame number) or by the photo's path; KeyError when it is no row."""
@@ -197,6 +213,17 @@ class LabelStore:
                     made = number
                 path.write_text(json.dumps(dict(zip(LABELS, occluded, strict=True))), "utf-8")
         return len(rows)
+
+
+def listed_photos(where: str | Path, attrs: Mapping[str, Any], rows: int) -> list[Photo]:
+    """Path and size of the photo of every row, as a table's sequence keeps them; InputError where it does not."""
+    try:
+        found = msgspec.convert(attrs.get("photos"), list[tuple[Relative, Pixels, Pixels]])
+        if len(found) != rows:
+            raise ValueError(f"{len(found)} photos for {rows} rows")
+    except (msgspec.ValidationError, ValueError) as error:
+        raise InputError(f"{where}: photos of sequence {brief(attrs.get('key'))}: {error}; {BY_COPY}") from None
+    return [(path, (width, height)) for path, width, height in found]
 
 
 def _digest(facts: list[Any]) -> str:

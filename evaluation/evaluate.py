@@ -202,7 +202,8 @@ def choose_fingertips(store: ClipStore) -> str | None:
 def list_samples(store: ClipStore, network: H2ONet) -> ClipDataset:
     """The frames of a store in order, or for multi-frame networks the windows that end in them, without jitter."""
     past = network.config.frames - 1
-    return ClipDataset(str(store), frames=window_of(store.dataset, train=False, past=past) if past else None)
+    window = window_of(store.dataset, train=False, past=past, own=store.attrs.get("window")) if past else None
+    return ClipDataset(str(store), frames=window)
 
 
 def score_clips(

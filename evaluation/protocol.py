@@ -95,12 +95,19 @@ def build_protocol(
         "crop": f"{SIZE} px, joints' box x {JOINT_MARGIN} or given box x {GIVEN_MARGIN}, left hands mirrored",
         "label_rules": store.attrs.get("rules"),
         "mano_sha256": {side: entry.get("sha256") for side, entry in sorted(mano.items())},
-        "past_frames": list(window_of(store.dataset, train=False, past=frames - 1).past) if frames in (2, 3) else [],
+        "past_frames": _past_frames(store, frames),
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": checkpoint_hash(checkpoint),
         "network": asdict(network.config),
         **versions(),
     }
+
+
+def _past_frames(store: ClipStore, frames: int) -> list[int]:
+    """How far back the past frames of a network with so many frames lie; nothing is known of other networks."""
+    if frames not in (2, 3):
+        return []
+    return list(window_of(store.dataset, train=False, past=frames - 1, own=store.attrs.get("window")).past)
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ from ..data.failures import failures_file
 from ..data.frame import Failure
 from ..data.labels import LabelStore
 from ..data.loading.crops import MAX_SCALE
-from ..data.photos import CODECS, LOSSLESS, best_codec
+from ..data.photos import CODECS, LOSSLESS, REENCODED, best_codec
 from ..data.stores.attributes import LabelIndex, check
 from ..errors import InputError
 from .clip_target import ClipTarget, clip_target
@@ -31,8 +31,9 @@ from .cluster import check_cluster, connect
 from .cut_hands import ClipTask, cut_sequence
 from .tasks import run_tasks
 
-SOURCE_ATTRIBUTES = ("dataset", "split", "root", "image")
+SOURCE_ATTRIBUTES = ("dataset", "split", "root")
 """What labels must say for clips to be cut."""
+COPIED_ATTRIBUTES = ("mano", "image", "annotations", "renderer", "suffixes", "window", "origins")
 log = logging.getLogger(__name__)
 
 
@@ -84,7 +85,8 @@ def build_clips(
     began = time.perf_counter()
     labels = Path(labels).expanduser()
     source = LabelStore.open(labels)
-    check(labels / "index", source.attrs, LabelIndex, SOURCE_ATTRIBUTES)
+    photo = "suffixes" if "suffixes" in source.attrs else "image"
+    check(labels / "index", source.attrs, LabelIndex, (*SOURCE_ATTRIBUTES, photo))
     folder = Path(root if root is not None else source.attrs["root"]).expanduser()
     target = clip_target(out)
     target.refuse_inside(folder)
@@ -127,12 +129,14 @@ def _name_of(task: ClipTask) -> str:
 def _settings(source: LabelStore, codec: str, max_scale: float) -> dict[str, Any]:
     """What must be equal to resume. The labels count by content, not by path."""
     attrs = source.attrs
+    photo = [f"photo{suffix}" for suffix in attrs["suffixes"]] if "suffixes" in attrs else [attrs["image"]]
+    best = LOSSLESS if all(best_codec(name) == LOSSLESS for name in photo) else REENCODED
     if codec == "auto":
-        codec = best_codec(attrs["image"])
+        codec = best
     if codec not in CODECS:
         raise InputError(f"codec: expected auto, {' or '.join(CODECS)}, found {codec!r}")
-    if codec == LOSSLESS and best_codec(attrs["image"]) != LOSSLESS:
-        why = "libturbojpeg is missing" if photos.turbojpeg() is None else f"photos {attrs['image']} are no JPEGs"
+    if codec == LOSSLESS and best != LOSSLESS:
+        why = "libturbojpeg is missing" if photos.turbojpeg() is None else f"photos {', '.join(photo)} are no JPEGs"
         raise InputError(f"codec {LOSSLESS}: {why}; use codec auto")
     if not max_scale >= 1.0:
         raise InputError(f"max_scale: expected 1 or more, found {max_scale}")
@@ -159,7 +163,7 @@ def _tasks(source: LabelStore, labels: Path, root: Path, out: str, settings: Map
             frames=entry["frames"],
             labels=str(labels.resolve()),
             root=str(root.resolve()),
-            image=source.attrs["image"],
+            image=source.attrs.get("image"),
             out=out,
             codec=settings["codec"],
             max_scale=settings["max_scale"],
@@ -198,7 +202,7 @@ def _finish(
     target.write_failures(failed)
     if not any(finished[key]["n_frames"] for key in keys):
         raise InputError(f"{target}: every photo failed, first {failed[0].path}: {failed[0].reason}; check --root")
-    copied = {name: source.attrs[name] for name in ("mano", "image", "annotations", "renderer") if name in source.attrs}
+    copied = {name: source.attrs[name] for name in COPIED_ATTRIBUTES if name in source.attrs}
     attrs = {
         **copied,
         **attrs,

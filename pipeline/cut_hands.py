@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..data.frame import Failure
+from ..data.labels import Photo, listed_photos
 from ..data.loading.crops import crop_box, stored_region
 from ..data.photos import LOSSLESS, BadPhoto, coding_unit, cut, photo_size
 from ..data.stores.columns import COPIED_COLUMNS, LABEL_COLUMNS, PICTURE_COLUMNS
@@ -25,15 +26,16 @@ from .clip_target import clip_target
 class ClipTask:
     """One camera sequence to cut: where its labels and photos are, and where the clips go.
 
-    `size` is the width and height of the photos that the labels were made for, where the labels say so; `token` is that
-    of the store of clips (data/stores/sequences.py).
+    `image` is the pattern of the photos' paths, None where the labels name them one by one. `size` is the width and
+    height of the photos that the labels were made for, where the labels say so; `token` is that of the store of clips
+    (data/stores/sequences.py).
     """
 
     key: str
     frames: int
     labels: str
     root: str
-    image: str
+    image: str | None
     out: str
     codec: str
     max_scale: float
@@ -53,18 +55,17 @@ class ClipResult:
 def cut_sequence(task: ClipTask) -> ClipResult:
     """Cut one camera sequence and commit it (idempotent). Runs in a worker."""
     began = time.process_time()
-    rows, _ = SequenceStore(task.labels).read(task.key, LABEL_COLUMNS)
+    rows, about = SequenceStore(task.labels).read(task.key, LABEL_COLUMNS)
+    photos = _photos(task, rows, about)
     pictures: list[bytes] = []
     kept: list[int] = []
     found: list[dict[str, Any]] = []
     failures: list[Failure] = []
     offset = 0
-    for row, frame in enumerate(rows["frame"].tolist()):
-        image = task.image.format(sequence=task.key, frame=frame)
+    for row, (image, size) in enumerate(photos):
         try:
-            picture, place = cut_frame(
-                (Path(task.root) / image).read_bytes(), rows["joints_2d"][row], rows["box"][row], task
-            )
+            data = (Path(task.root) / image).read_bytes()
+            picture, place = cut_frame(data, rows["joints_2d"][row], rows["box"][row], task, size)
         except (BadPhoto, OSError) as error:
             failures.append(Failure(image, getattr(error, "strerror", None) or str(error)))
             continue
@@ -78,13 +79,23 @@ def cut_sequence(task: ClipTask) -> ClipResult:
     return ClipResult(len(kept), len(failures), time.process_time() - began)
 
 
-def cut_frame(data: bytes, joints_2d: np.ndarray, given: np.ndarray, task: ClipTask) -> tuple[bytes, dict[str, Any]]:
-    """The stored picture of one photo and where it lies in it. BadPhoto when the photo is damaged or was resized."""
+def _photos(task: ClipTask, rows: Rows, attrs: dict[str, Any]) -> list[Photo]:
+    """The photo of every row: by the pattern of a raw tree, or as the rows of a table name them."""
+    if task.image is None:
+        return listed_photos(task.labels, attrs, len(rows["frame"]))
+    return [(task.image.format(sequence=task.key, frame=frame), task.size) for frame in rows["frame"].tolist()]
+
+
+def cut_frame(
+    data: bytes, joints_2d: np.ndarray, given: np.ndarray, task: ClipTask, size: tuple[int, int] | None
+) -> tuple[bytes, dict[str, Any]]:
+    """The stored picture of one photo and where it lies in it. BadPhoto when the photo is damaged or was resized.
+
+    `size` is the width and height that its labels were made for, where they say so.
+    """
     width, height = photo_size(data)
-    if task.size and task.size != (width, height):  # joints and camera are those of the photo as it was published
-        raise BadPhoto(
-            f"is {width}x{height} px, its labels are of {task.size[0]}x{task.size[1]}: copy the original again"
-        )
+    if size and size != (width, height):  # joints and camera are those of the photo as it was published
+        raise BadPhoto(f"is {width}x{height} px, its labels are of {size[0]}x{size[1]}: copy the original again")
     box, rule = crop_box(joints_2d, given, width, height)
     unit = coding_unit(data) if task.codec == LOSSLESS else (1, 1)
     region = stored_region(box, width, height, unit, task.max_scale)

@@ -77,7 +77,10 @@ def _tools(
 
 @dataclass
 class _Report:
-    """What is said about a sequence beside its columns; all of it is the same however often the task runs."""
+    """What is said about a sequence beside its columns; all of it is the same however often the task runs.
+
+    `photos` by frame number: path, width, height.
+    """
 
     skipped: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, str]] = field(default_factory=list)
@@ -88,6 +91,7 @@ class _Report:
     samples: list[Frame] = field(default_factory=list)
     channels: tuple[int, int, int] | None = None
     joints_off: tuple[float, ...] = ()
+    photos: dict[int, tuple[str, int, int]] = field(default_factory=dict)
 
     def fail(self, failure: Failure) -> None:
         self.failures.append(asdict(failure))
@@ -103,9 +107,10 @@ def label_sequence(job: Job, sequence: CameraSequence) -> None:
         parts += _label_faulty(batch, tools, report, job.vertices)
     empty = empty_columns(0, vertices=job.vertices)
     rows = {name: np.concatenate([part[name] for part in parts]) if parts else empty[name] for name in empty}
-    if sequence.dataset != "dexycb" and report.masked and _mean(rows["mask_iou"]) < OTHER_THING:
+    ho3d = sequence.dataset.startswith("ho3d")
+    if ho3d and report.masked and _mean(rows["mask_iou"]) < OTHER_THING:
         _check_channel(sequence, report.samples, tools)
-    if sequence.dataset != "dexycb" and sequence.split != "test" and len(sequence):
+    if ho3d and sequence.split != "test" and len(sequence):
         report.channels = channel_counts(sequence, int(sequence.numbers[0]))
     LabelStore(SequenceStore(job.out, job.token)).commit(sequence.key, rows, _attributes(sequence, rows, report))
 
@@ -165,7 +170,9 @@ def _attributes(sequence: CameraSequence, rows: Rows, report: _Report) -> dict[s
         "rendered_masks": report.rendered_masks,
         "mask_iou": float(agreement.mean()) if len(agreement) else None,
         "mask_channel_pixels": report.channels,
-    } | ({"joints_off": [len(report.joints_off), max(report.joints_off)]} if report.joints_off else {})
+        **({"joints_off": [len(report.joints_off), max(report.joints_off)]} if report.joints_off else {}),
+        **({"photos": [report.photos[number] for number in rows["frame"].tolist()]} if sequence.facts else {}),
+    }
 
 
 def _usable(sequence: CameraSequence, report: _Report) -> Iterator[Frame]:
@@ -175,6 +182,7 @@ def _usable(sequence: CameraSequence, report: _Report) -> Iterator[Frame]:
         elif isinstance(item, Failure):
             report.fail(item)
         else:
+            report.photos[item.number] = (item.image, item.width, item.height)
             yield item
 
 

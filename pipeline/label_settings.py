@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data.datasets import list_sequences, refuse_inside
+from ..data.datasets import dataset_folders, list_sequences, refuse_inside
 from ..data.frame import CameraSequence
 from ..data.readers.ho3d_masks import hand_channel
 from ..errors import InputError
@@ -46,14 +46,15 @@ class LabelSettings:
 def resolve_settings(settings: LabelSettings) -> LabelSettings:
     """Absolute paths and the default folder of object models. InputError for what cannot work."""
     root = Path(settings.root).expanduser()
+    photos, models = dataset_folders(settings.dataset, root)
     for option, path in (("--out", settings.out), ("--json", settings.json), ("--sheet", settings.sheet)):
-        if path is not None:
-            refuse_inside(path, root, option)
+        for folder in {root, photos} if path is not None else ():
+            refuse_inside(path, folder, option)
     if settings.limit is not None and settings.limit < 1:
         raise InputError(f"--limit {settings.limit}: expected a positive number of frames")
     objects = settings.objects
-    if objects is None and next((root / "models").glob("*/"), None) is not None:
-        objects = root / "models"
+    if objects is None and next(models.glob("*/"), None) is not None:
+        objects = models
     if objects is not None:
         found = find_models(Path(objects).expanduser())
         if found is None:
@@ -62,9 +63,7 @@ def resolve_settings(settings: LabelSettings) -> LabelSettings:
             )
         objects = found[0]
     elif root.is_dir():
-        log.warning(
-            "no object models (no %s, no --objects): the depth rule stays unknown where objects are", root / "models"
-        )
+        log.warning("no object models (no %s, no --objects): the depth rule stays unknown where objects are", models)
     mano = settings.mano if str(settings.mano) == "standin" else Path(settings.mano).expanduser().resolve()
     return replace(
         settings,
@@ -108,21 +107,22 @@ def limit_frames(sequences: Sequence[CameraSequence], limit: int | None) -> list
 
 def identity(settings: LabelSettings, sequences: Sequence[CameraSequence], job: Job) -> dict[str, Any]:
     """The settings that decide what is in the store: a run with others may not resume it."""
+    facts = sequences[0].facts
     return {
-        "dataset": settings.dataset,
-        "root": str(settings.root),
+        "dataset": settings.dataset if facts is None else facts.name,
+        "root": sequences[0].root,
         "split": settings.split,
         "setup": settings.setup if settings.dataset == "dexycb" else None,
-        "annotations": _file_identity(settings.annotations),
+        "annotations": _file_identity(settings.annotations if facts is None else sequences[0].annotations),
         "mano": {side: load_arrays(job.mano, side).sha256 for side in job.sides},
         "objects": job.objects,
         "renderer": job.renderer,
         "rules": RULES,
-        "seg_channel": None if settings.dataset == "dexycb" else settings.seg_channel,
+        "seg_channel": settings.seg_channel if settings.dataset.startswith("ho3d") else None,
         "limit": settings.limit,
         "released_ground_truth": job.vertices,
         "frames_listed": sum(map(len, sequences)),
-    }
+    } | ({} if facts is None else {"reader": facts.settings})
 
 
 def _file_identity(annotations: Path | str) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.frame import PHOTO_SIZE, CameraSequence, Failure, image_pattern
+from ..data.datasets import own_attributes
+from ..data.frame import PHOTO_SIZE, RELEASED, CameraSequence, Failure, image_pattern
 from ..data.labels import LabelStore
 from ..data.readers.dexycb_splits import YCB_NAMES
 from ..hand.arrays import load_arrays
@@ -28,8 +29,6 @@ INDEX_ATTRIBUTES = (
     "objects",
     "renderer",
     "rules",
-    "image",
-    "photo",
     "mano",
     "mask",
     "labelled",
@@ -41,7 +40,9 @@ INDEX_ATTRIBUTES = (
     "warnings",
     "lost_sequences",
 )
-"""Attributes that `finish_labels` writes; an index without one of them is written again."""
+"""Attributes that `finish_labels` writes; an index without one of them is written again, or without one of:"""
+PHOTO_ATTRIBUTES = {False: ("image", "photo"), True: ("suffixes", "window", "origins")}
+"""What it says of photos: those of released datasets follow a pattern, of others (True) they are named one by one."""
 LOW_AGREEMENT = 0.5
 """Mean overlap (intersection over union) of rendered and dataset masks below which a sequence is warned about."""
 
@@ -101,8 +102,6 @@ def finish_labels(
             name: stored[name]
             for name in ("dataset", "split", "setup", "root", "annotations", "objects", "renderer", "rules")
         },
-        "image": image_pattern(settings.dataset, settings.split, sequences[0].photo_suffix),
-        "photo": list(PHOTO_SIZE),
         "mano": {side: {"source": hand.source, "sha256": hand.sha256} for side, hand in arrays.items()},
         "mano_path": str(settings.mano),
         "mask": _mask_source(settings, facts),
@@ -117,13 +116,30 @@ def finish_labels(
         "warnings": [*_name_meshes(job), *find_warnings(keys, facts)],
         "lost_sequences": sorted(failure.path for failure in lost),
     }
-    labels.finish(keys, attrs)
+    labels.finish(keys, attrs | _photo_attributes(settings, sequences, facts))
+
+
+def index_attributes(settings: LabelSettings) -> tuple[str, ...]:
+    """The attributes that the index of a run has."""
+    return (*INDEX_ATTRIBUTES, *PHOTO_ATTRIBUTES[settings.dataset not in RELEASED])
+
+
+def _photo_attributes(
+    settings: LabelSettings, sequences: Sequence[CameraSequence], facts: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    if settings.dataset in RELEASED:
+        pattern = image_pattern(settings.dataset, settings.split, sequences[0].photo_suffix)
+        return {"image": pattern, "photo": list(PHOTO_SIZE)}
+    suffixes = {Path(path).suffix.lower() for fact in facts for path, _, _ in fact["photos"]}
+    return {"suffixes": sorted(suffixes), **own_attributes(sequences)}
 
 
 def _mask_source(settings: LabelSettings, facts: Sequence[dict[str, Any]]) -> str:
     if settings.dataset == "dexycb":
         return "seg == 255"
-    if settings.split != "test":
+    if settings.dataset not in RELEASED and any(fact["mask_iou"] is not None for fact in facts):
+        return "the dataset's"
+    if settings.dataset in RELEASED and settings.split != "test":
         return f"seg {settings.seg_channel} > 200, enlarged by nearest neighbour"
     if any(fact["rendered_masks"] for fact in facts):
         return "rendered: released hand mesh in front of the object meshes (HO3D has no evaluation segmentation)"

@@ -24,7 +24,7 @@ from .cluster import check_cluster, connect
 from .label_sequence import Job, label_sequence
 from .label_settings import LabelSettings, find_sequences, identity, resolve_settings
 from .label_sheet import write_sheet
-from .label_summary import INDEX_ATTRIBUTES, LabelSummary, all_failures, finish_labels
+from .label_summary import LabelSummary, all_failures, finish_labels, index_attributes
 from .tasks import run_tasks
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def prepare_labels(settings: LabelSettings) -> LabelSummary:
         lost = _run(settings, replace(job, token=labels.store.token), tasks) if tasks else []
         labels.store.await_finished(keys, [failure.path for failure in lost])
         labels.store.sweep(spare_living=True)  # what killed workers left
-        if not labels.is_current(keys, INDEX_ATTRIBUTES):
+        if not labels.is_current(keys, index_attributes(settings)):
             finish_labels(settings, job, labels, sequences, lost)
         write_failures(settings.out, all_failures(labels, lost))
         if settings.json is not None:
@@ -61,7 +61,7 @@ def _job(settings: LabelSettings, sequences: Sequence[CameraSequence]) -> Job:
     renderer = make_renderer(settings.renderer)
     name = renderer.name
     renderer.close()
-    vertices = any(sequence.released is not None for sequence in sequences)
+    vertices = any(each.released is not None or (each.facts and each.facts.vertices) for each in sequences)
     sides = hand_sides(sequences)
     return Job(str(settings.out.resolve()), str(settings.mano), sides, path_or_none(settings.objects), name, vertices)
 

@@ -80,7 +80,7 @@ def commands_of(words: list[str]) -> list[tuple[Any, list[str]]]:
     if name.startswith("--"):
         assert name in {"--help", *(option for parameter in node.params for option in parameter.opts)}
         return []
-    if name in ("clips", "labels") and rest:
+    if name in ("clips", "labels", "table") and rest:
         node, name, rest = node.commands[name], rest[0], rest[1:]
     unknown = set(name.split("|")) - set(node.commands)
     assert not unknown, f"no such command: {unknown}"

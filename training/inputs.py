@@ -171,8 +171,15 @@ def _check_store(recipe: Recipe, path: str) -> ClipStore:
 def _windows(recipe: Recipe, paths: Sequence[str], *, train: bool) -> dict[str, Window] | None:
     if recipe.frames == 1:
         return None
-    datasets = {ClipStore.open(path).dataset for path in paths}
-    return {name: window_of(name, train=train, past=recipe.frames - 1) for name in datasets}
+    found: dict[str, Window] = {}
+    for store in map(ClipStore.open, paths):
+        window = window_of(store.dataset, train=train, past=recipe.frames - 1, own=store.attrs.get("window"))
+        if found.setdefault(store.dataset, window) != window:
+            raise InputError(
+                f"{store}: its past frames lie {window.past} back, those of other clips of {store.dataset}"
+                f" {found[store.dataset].past}; give the two tables names of their own"
+            )
+    return found
 
 
 def _resolved(path: str) -> str:

@@ -106,7 +106,8 @@ class ClipDataset(Dataset):
             return []
         weights = []
         for part in self._open_parts():
-            index, window = part.store.index, window_of(part.store.dataset, train=False)
+            store, index = part.store, part.store.index
+            window = window_of(store.dataset, train=False, own=store.attrs.get("window"))
             whole = sampling_weights(index["occluded"], index["sequence_id"], index["frame"], window)
             weights.append(whole[part.rows])
         return weights

@@ -33,7 +33,9 @@ def contact_sheet(store: str | Path, out: str | Path, *, seed: int = 0, windows:
     if out.suffix.lower() != ".png":
         raise InputError(f"--out {out}: expected a .png file")
     opened = ClipStore.open(store)
-    dataset = ClipDataset(store, frames=window_of(opened.dataset, train=False), seed=seed)
+    dataset = ClipDataset(
+        store, frames=window_of(opened.dataset, train=False, own=opened.attrs.get("window")), seed=seed
+    )
     order = np.random.default_rng(seed).permutation(len(dataset))
     chosen = np.sort(order[np.argsort(~_in_the_photo(opened)[order], kind="stable")][:windows])
     rows = [_row(dataset[int(index)], opened) for index in chosen]
@@ -49,6 +51,8 @@ def _in_the_photo(store: ClipStore) -> np.ndarray:
 
 
 def _row(item: Item, store: ClipStore) -> np.ndarray:
+    if item["images"].ndim == 3:  # a table of single photos has no past frames
+        item = {name: values if name in ("is_left", "store") else values[None] for name, values in item.items()}
     return np.concatenate([_cell(item, t, store) for t in range(len(item["images"]))], axis=1)
 
 

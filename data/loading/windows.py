@@ -6,7 +6,9 @@ the number counts, and the nearest existing frame stands in for a missing one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,13 +66,22 @@ _RANGES = {
 }
 
 
-def window_of(dataset: str, train: bool, past: int = 2) -> Window:
-    """The authors' window for a dataset, with the jitter of training or without; `past` 0, 1 or 2 frames."""
-    if dataset not in _RANGES:
+def window_of(dataset: str, train: bool, past: int | None = None, own: Mapping[str, Any] | None = None) -> Window:
+    """The authors' window for a dataset, with the jitter of training or without; `past` 0, 1 or 2 frames (None: all).
+
+    `own` is the attribute `window` of a store whose dataset is none of theirs: `past` and `jitter` as `Window` has
+    them, of which a table may have fewer than are asked for (InputError).
+    """
+    if own is None and dataset not in _RANGES:
         raise InputError(f"window of dataset {dataset!r}: expected one of {', '.join(_RANGES)}; give a Window instead")
-    if not 0 <= past <= 2:
+    if not 0 <= (past or 0) <= 2:
         raise InputError(f"window with {past} past frames: the datasets' windows have 0 to 2; give a Window instead")
-    window = _RANGES[dataset]
+    window = _RANGES[dataset] if own is None else Window(tuple(own["past"]), tuple(own["jitter"]))
+    if len(window.past) < (past or 0):
+        raise InputError(
+            f"dataset {dataset!r} has {len(window.past)} past frames, {past} were asked for; say in its dataset.toml"
+            " how far back they lie ([window] past = [5, 10]), or take a single-frame network"
+        )
     window = Window(window.past[:past], window.jitter[:past])
     return window if train else window.fixed()
 
@@ -117,6 +128,8 @@ def seen_earlier(occluded: NDArray, sequence: NDArray, numbers: NDArray, window:
     and one of them is not known to hide it.
     """
     found = np.full(occluded.shape, UNKNOWN, np.uint8)
+    if not window.past:
+        return found
     starts = np.flatnonzero(np.diff(sequence, prepend=-1))
     for rows in np.split(np.arange(len(sequence)), starts[1:]):
         past = occluded[rows[fixed_positions(numbers[rows], window)[:, 1:]]]

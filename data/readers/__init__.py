@@ -1,1 +1,1 @@
-"""Readers of the raw trees and of HandOccNet's annotation JSON."""
+"""Readers of the raw trees, of HandOccNet's annotation JSON and of tables."""

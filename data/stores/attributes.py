@@ -36,6 +36,17 @@ Shape = Annotated[list[Annotated[int, Meta(ge=0, le=10**9)]], Meta(max_length=4)
 Image = Annotated[str, Meta(pattern=r"\A(?!/)(?!.*\.\.)[\w./-]*\{sequence\}[\w./-]*\{frame:0[1-9]d\}\.\w+\Z")]
 
 
+Relative = Annotated[str, Meta(max_length=1000, pattern=r"\A(?![/~])(?!(.*/)?\.\.(/|\Z))[^\x00-\x1f\\]+\Z")]
+Pixels = Annotated[int, Meta(ge=1, le=2**15)]
+
+
+class Past(Struct):
+    """How far back past frames lie in a dataset that is none of the known ones (`loading.windows.Window`)."""
+
+    past: Annotated[list[Annotated[int, Meta(ge=1, le=10**6)]], Meta(max_length=2)]
+    jitter: Annotated[list[Annotated[float, Meta(ge=0, le=10**6)]], Meta(max_length=2)]
+
+
 class FailureRow(Struct):
     """A row of failures.jsonl as a sequence keeps it."""
 
@@ -113,6 +124,7 @@ class LabelSequence(_Sequence, kw_only=True):
     mask_iou: Annotated[float, Meta(ge=0, le=1)] | None
     mask_channel_pixels: tuple[Count, Count, Count] | None
     joints_off: tuple[Count, Annotated[float, Meta(ge=0, le=1)]] | UnsetType = UNSET
+    photos: list[tuple[Relative, Pixels, Pixels]] | UnsetType = UNSET
 
 
 class _Index(Struct, kw_only=True):
@@ -126,6 +138,9 @@ class _Index(Struct, kw_only=True):
     mano: dict[Literal["left", "right"], HandFile] | UnsetType | None = UNSET
     renderer: Text | UnsetType = UNSET
     failures: Count | UnsetType = UNSET
+    suffixes: list[Text] | UnsetType = UNSET
+    window: Past | UnsetType = UNSET
+    origins: dict[Text, dict[Literal["recording", "subject", "camera"], Text]] | UnsetType = UNSET
 
 
 class LabelIndex(_Index, kw_only=True):
@@ -135,7 +150,7 @@ class LabelIndex(_Index, kw_only=True):
     split: Text | UnsetType = UNSET
     labels: list[Text]
     made_from: Sha256
-    photo: tuple[Annotated[int, Meta(ge=1, le=2**15)], Annotated[int, Meta(ge=1, le=2**15)]] | UnsetType = UNSET
+    photo: tuple[Pixels, Pixels] | UnsetType = UNSET
     labelled: Count | UnsetType = UNSET
     skipped: dict[str, Count] | UnsetType = UNSET
     missing_objects: dict[str, Count] | UnsetType = UNSET

@@ -44,7 +44,7 @@ class FrameFacts:
         root = index["root"][rows].astype(np.float64)
         return cls(
             sequence=keys,
-            recording=recordings(keys, store.dataset),
+            recording=_origin(store, keys, "recording", recordings(keys, store.dataset)),
             number=index["frame"][rows].astype(np.int64),
             dataset_index=index["dataset_index"][rows].astype(np.int64),
             visible_fraction=index["visible_fraction"][rows],
@@ -64,12 +64,15 @@ def seen_in_window(store: ClipStore) -> NDArray[np.uint8]:
 
     The window is the dataset's, whatever network is scored, so that networks can be compared on the same fingers.
     """
-    index, window = store.index, window_of(store.dataset, train=False)
+    index, window = store.index, window_of(store.dataset, train=False, own=store.attrs.get("window"))
     return seen_earlier(index["occluded"][:, : len(FINGERS)], index["sequence_id"], index["frame"], window)
 
 
 def group_frames(store: ClipStore, rows: NDArray[np.int64], keys: NDArray) -> dict[str, NDArray]:
-    """One value per frame under each title: object, hand_side, and subject and camera (DexYCB) or sequence (HO3D)."""
+    """One value per frame under each title: object, hand_side, and subject and camera (DexYCB) or sequence (HO3D).
+
+    Of a table subject and camera where its rows name them, else the sequence.
+    """
     names = np.array(["none", *YCB_NAMES])
     number = store.index["object_id"][rows]
     groups = {
@@ -82,4 +85,15 @@ def group_frames(store: ClipStore, rows: NDArray[np.int64], keys: NDArray) -> di
     if store.dataset == "dexycb":
         parts = np.array([key.split("/") for key in keys.tolist()]).reshape(-1, 3)
         return groups | {"subject": parts[:, 0], "camera": parts[:, 2]}
-    return groups | {"sequence": keys}
+    known = {name: _origin(store, keys, name, np.array([""] * len(keys))) for name in ("subject", "camera")}
+    known = {name: values for name, values in known.items() if (values != "").any()}
+    return groups | (known or {"sequence": keys})
+
+
+def _origin(store: ClipStore, keys: NDArray, name: str, otherwise: NDArray) -> NDArray:
+    """What a table's store says of the sequences of some rows (N,), `otherwise` (N,) where it says nothing."""
+    origins = store.attrs.get("origins") or {}
+    if not origins:
+        return otherwise
+    said = (origins.get(key, {}).get(name, given) for key, given in zip(keys.tolist(), otherwise.tolist(), strict=True))
+    return np.array(list(said), dtype=np.str_)

@@ -24,44 +24,47 @@ SKELETON = [[a + 1, b + 1] for chain in FINGER_CHAINS for a, b in itertools.pair
 """Bones as COCO counts joints: from 1."""
 
 
-def visibility(joints_2d: np.ndarray, joint_visible: np.ndarray, width: int, height: int) -> np.ndarray:
-    """COCO's flag (N, 21) uint8 of joints (N, 21, 2) px with `joint_visible` (N, 21): 1 seen, 0 not, 255 unknown."""
-    inside = ((joints_2d >= 0) & (joints_2d < [width, height])).all(axis=-1)  # NaN is not
+def visibility(
+    joints_2d: np.ndarray, joint_visible: np.ndarray, width: int | np.ndarray, height: int | np.ndarray
+) -> np.ndarray:
+    """COCO's flag (N, 21) uint8 of joints (N, 21, 2) px with `joint_visible` (N, 21): 1 seen, 0 not, 255 unknown.
+
+    `width` and `height` of the photos, one for all or (N, 1).
+    """
+    inside = (joints_2d >= 0).all(axis=-1) & (joints_2d[..., 0] < width) & (joints_2d[..., 1] < height)  # NaN is not
     return np.where(inside & (joint_visible <= 1), joint_visible + np.uint8(1), 0).astype(np.uint8)
 
 
 def write_coco(labels: LabelStore, out: Path) -> None:
     """Every frame becomes an image, every frame with a joint's flag an annotation; InputError without `photo`."""
     attrs = labels.attrs
-    for name in ("photo", "image"):
+    for name in () if "suffixes" in attrs else ("photo", "image"):
         if name not in attrs:
             raise InputError(f"{labels.store.path / 'index'}: attribute {name} is missing; run prepare-labels again")
-    width, height = attrs["photo"]
     category = {"id": 1, "name": "hand", "supercategory": "hand"}
     category |= {"keypoints": list(JOINT_NAMES), "skeleton": SKELETON}
     about = {name: attrs.get(name) for name in ("dataset", "split", "setup", "rules")}
     with writing_file(out) as file:
         file.write(f'{{"info": {json.dumps(about)},\n"categories": {json.dumps([category])},\n"images": ['.encode())
-        keys = labels.sequences
-        for start, end in blocks(len(labels), ROWS):
-            places = zip(*(labels.index.part(n, start, end).tolist() for n in ("sequence_id", "frame")), strict=True)
-            for row, (sequence, frame) in enumerate(places, start):
-                name = attrs["image"].format(sequence=keys[sequence], frame=frame)
-                image = {"id": row + 1, "file_name": name, "width": width, "height": height}
-                file.write(((",\n" if row else "\n") + json.dumps(image)).encode())
+        for row in range(len(labels)):
+            name, size = labels.photo(row)
+            assert size is not None
+            image = {"id": row + 1, "file_name": name, "width": size[0], "height": size[1]}
+            file.write(((",\n" if row else "\n") + json.dumps(image)).encode())
         file.write(b'],\n"annotations": [')
         number = 0
         for start, end in blocks(len(labels), ROWS):
-            for annotation in _annotations(labels, start, end, width, height):
+            for annotation in _annotations(labels, start, end):
                 number += 1
                 file.write(((",\n" if number > 1 else "\n") + json.dumps({"id": number, **annotation})).encode())
         file.write(b"]}\n")
 
 
-def _annotations(labels: LabelStore, start: int, end: int, width: int, height: int) -> Iterator[dict[str, Any]]:
+def _annotations(labels: LabelStore, start: int, end: int) -> Iterator[dict[str, Any]]:
     """Annotations without id of these rows; the box is the joints' (those inside the image), as [x, y, w, h]."""
     points = labels.index.part("joints_2d", start, end)
-    flags = visibility(points, labels.index.part("joint_visible", start, end), width, height)
+    sizes = np.array([labels.photo(row)[1] for row in range(start, end)])
+    flags = visibility(points, labels.index.part("joint_visible", start, end), sizes[:, :1], sizes[:, 1:])
     left = labels.index.part("is_left", start, end)
     for i in np.flatnonzero(flags.any(axis=1)).tolist():
         known = points[i][flags[i] > 0].astype(np.float64)
