@@ -1,7 +1,8 @@
 """`h2o doctor`: what is installed, what a dataset root or a MANO folder lacks, and what to do about it.
 
 Looks only: nothing is written, no file's code is run. A finding is `ok`, `note` (works, but something optional is
-absent) or `missing` (a command would fail). What takes long to load is loaded where it is needed.
+absent), `missing` (a command would fail) or `wrong` (a table says what is not so). What takes long to load is loaded
+where it is needed.
 """
 
 import ctypes
@@ -28,7 +29,7 @@ SEQUENCES_PER_SUBJECT = 100
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: `status` is ok, note or missing; `advice` says what to do where it is not ok."""
+    """One line of the report: `status` is ok, note, missing or wrong; `advice` says what to do where it is not ok."""
 
     status: str
     what: str
@@ -46,8 +47,8 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is missing that was asked about."""
-        return all(finding.status != "missing" for finding in self.findings)
+        """Whether nothing is missing, or wrong, that was asked about."""
+        return all(finding.status not in ("missing", "wrong") for finding in self.findings)
 
     def __str__(self) -> str:
         return "\n".join(str(finding) for finding in self.findings)
@@ -60,12 +61,26 @@ def examine(dataset: str | None = None, root: Path | None = None, mano: str | No
         findings += [*hand_model(mano)]
     if dataset:
         folder = dataset_root(dataset, root)
-        findings += [*(dexycb(folder) if dataset == "dexycb" else ho3d(folder, dataset))]
+        findings += [*_dataset(dataset, folder, mano)]
     elif root is not None:
         from .data.frame import DATASETS
 
         raise InputError(f"--root: say which dataset {root} holds with --dataset {'|'.join(DATASETS)}")
     return Report(tuple(findings))
+
+
+def _dataset(dataset: str, root: Path, mano: str | None) -> Iterator[Finding]:
+    """What the folder of a dataset lacks."""
+    if dataset == "dexycb":
+        yield from dexycb(root)
+    elif dataset.startswith("ho3d"):
+        yield from ho3d(root, dataset)
+    elif dataset == "table":
+        from .doctor_table import examine_table
+
+        yield from examine_table(root, mano)
+    else:
+        yield Finding("note", f"{dataset}: read by an installed package, which this program cannot look through")
 
 
 def installation() -> Iterator[Finding]:

@@ -10,9 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import raw_trees as trees
 from h2onet.data.clips import ClipStore
+from h2onet.data.datasets import iter_frames, list_sequences
+from h2onet.data.frame import Frame
 from h2onet.data.labels import LabelStore
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
+from h2onet.hand.basis import hand_basis
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -56,6 +60,40 @@ def test_train_score_and_read(root, tmp_path, monkeypatch, capsys) -> None:
     assert (tmp_path / "clip.jpg").read_bytes() == store.jpegs(np.array([3]))[0]
     clip = json.loads((tmp_path / "clip.json").read_text())
     assert clip["sequence"] == store.key(3) and clip["frame"] == store.index["frame"][3]
+
+
+def test_freihand_becomes_a_table(tmp_path, monkeypatch, capsys) -> None:
+    """On a tree in FreiHAND's layout: lists of cameras, of hands [48 pose, 10 shape, 2 root px, scale], of joints."""
+    tree, table = tmp_path / "freihand", tmp_path / "table"
+    truths = [trees.posed("right", number) for number in range(5)]
+    mean = hand_basis("standin", "right").mean
+    hands = [[[*t.pose[:3], *(t.pose[3:] - mean), *trees.BETAS, 112.0, 112.0, 900.0]] for t in truths]
+    lists = {"K": [trees.INTRINSICS.tolist()] * 5, "mano": hands, "xyz": [truth.joints.tolist() for truth in truths]}
+    for folder in ("rgb", "mask"):
+        (tree / "training" / folder).mkdir(parents=True)
+    for name, content in lists.items():
+        (tree / f"training_{name}.json").write_text(json.dumps(content))
+    for number, truth in enumerate(truths):
+        photo, hand = np.full((224, 224, 3), 90, np.uint8), trees.hand_area(truth.vertices)[128:352, 208:432]
+        cv2.imwrite(str(tree / f"training/rgb/{number:08d}.jpg"), photo)
+        cv2.imwrite(str(tree / f"training/mask/{number:08d}.jpg"), hand.astype(np.uint8) * 255)
+    script = runpy.run_path(str(EXAMPLES / "freihand_to_table.py"))
+    monkeypatch.setitem(script["convert"].__globals__, "CHUNK", 2)
+    assert script["convert"](tree, table) == 5
+    sequences = list_sequences("table", table, "train", mano="standin")
+    frames = [frame for sequence in sequences for frame in iter_frames(sequence)]
+    assert [each.key for each in sequences] == ["0000", "0001"] and all(isinstance(each, Frame) for each in frames)
+    assert len(list_sequences("table", table, "val")[0]) == 1
+    for frame, truth in zip(frames, truths, strict=False):
+        assert (frame.width, frame.height) == (224, 224) and frame.hand_mask.any()
+        np.testing.assert_allclose(frame.mano_pose, truth.pose, atol=1e-12)
+        np.testing.assert_allclose(frame.translation, truth.translation, atol=1e-9)
+        np.testing.assert_array_equal(frame.joints, truth.joints)
+    run(monkeypatch, "freihand_to_table.py", tree, tmp_path / "whole")
+    assert "5 rows in" in capsys.readouterr().out
+    (tree / "training_xyz.json").write_text("[]")
+    with pytest.raises(SystemExit, match="have 5, 5, 0 entries"):
+        script["convert"](tree, tmp_path / "none")
 
 
 def test_the_plain_reader_says_where_its_stores_come_from(tmp_path, monkeypatch, capsys) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,6 +177,25 @@ def _holds(metadata: Any, name: str) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What a table holds: rows per split, camera sequences, and (row number, a, b) of rows spread over all of it."""
+
+    splits: dict[str, int]
+    sequences: int
+    places: list[tuple[int, int, int]]
+
+
+def survey_table(root: Path, count: int) -> Survey:
+    """A table's counts and a sample of `count` rows; InputError as `list_table`."""
+    rows = _index(open_table(root))
+    columns = rows.arrays()
+    chosen = np.unique(np.linspace(0, len(columns["a"]) - 1, count).astype(np.int64))
+    places = [(row + 1, int(columns["a"][row]), int(columns["b"][row])) for row in chosen.tolist()]
+    splits = {name or "none": int((columns["split"] == code).sum()) for name, code in _SPLITS.items()}
+    return Survey({name: n for name, n in splits.items() if n}, len(np.unique(_tracks(columns))), places)
+
+
 # -- listing --------------------------------------------------------------------------------------------------------
 
 
@@ -188,7 +207,7 @@ def list_table(root: Path, split: str, mano: str | None = None) -> list[CameraSe
     table = open_table(root)
     rows = _index(table)
     columns, names = rows.arrays(), list(rows.groups)
-    track = _tracks(columns, len(names))
+    track = _tracks(columns)
     both = np.zeros(len(names), bool)
     both[np.intersect1d(track[track % 2 == 0] // 2, track[track % 2 == 1] // 2)] = True
     any_left, places = bool(columns["side"].any()), _places(table.rows, columns)
@@ -223,7 +242,7 @@ def list_table(root: Path, split: str, mano: str | None = None) -> list[CameraSe
     return found
 
 
-def _tracks(columns: dict[str, np.ndarray], groups: int) -> np.ndarray:
+def _tracks(columns: dict[str, np.ndarray]) -> np.ndarray:
     """2 * group + left of every row."""
     return 2 * columns["group"] + columns["side"]
 
