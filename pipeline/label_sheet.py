@@ -25,17 +25,17 @@ _PER_GROUP = 1
 
 def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequence], job: Job) -> None:
     """Draw up to 24 labelled frames, the most telling first, one of each sequence before more; a warning if none."""
-    columns = _columns(labels, slice(None))
+    whole = columns(labels, slice(None))
     hands, objects = load_hands(job.mano, job.sides), ObjectLibrary(job.objects)
     by_key = {sequence.key: sequence for sequence in sequences}
     cards = []
-    for row in one_of_each_first(most_telling_first(columns), labels["sequence_id"]):
+    for row in one_of_each_first(most_telling_first(whole), labels["sequence_id"]):
         key = labels.sequences[int(labels["sequence_id"][row])]
         frame = read_frame(by_key[key], int(labels["frame"][row]))
         photo = cv2.imread(str(Path(by_key[key].root) / labels.image(row)), cv2.IMREAD_COLOR)
         if isinstance(frame, str) or photo is None:
             continue
-        cards.append(draw_label(frame, photo[..., ::-1], _columns(labels, slice(row, row + 1)), 0, hands, objects))
+        cards.append(draw_label(frame, photo[..., ::-1], columns(labels, slice(row, row + 1)), 0, hands, objects))
         if len(cards) == CARDS:
             break
     if not cards:
@@ -44,11 +44,12 @@ def write_sheet(path: Path, labels: LabelStore, sequences: Sequence[CameraSequen
     log.info("contact sheet: %s", write_picture(path, contact_sheet(cards)))
 
 
-def _columns(labels: LabelStore, rows: slice) -> FrameLabels:
-    columns = {name: labels[name][rows] for name in LABEL_COLUMNS}
-    count = len(columns["labelled"])
+def columns(labels: LabelStore, rows: slice) -> FrameLabels:
+    """What the store says of these rows, as labelling gave it."""
+    found = {name: labels[name][rows] for name in LABEL_COLUMNS}
+    count = len(found["labelled"])
     unknown, nothing = np.full((count, 6), -1, np.int32), np.full(count, np.nan, np.float32)
-    return FrameLabels(**columns, camera_facing=unknown, joints_off=nothing, failures=(), missing_objects=())
+    return FrameLabels(**found, camera_facing=unknown, joints_off=nothing, failures=(), missing_objects=())
 
 
 def one_of_each_first(rows: Sequence[int], group: np.ndarray) -> list[int]:
