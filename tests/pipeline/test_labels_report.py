@@ -559,6 +559,31 @@ def test_names_out_of_a_store_are_text(tmp_path):
     assert any(evil in row for row in Page(out).rows("by-object"))
 
 
+def test_numbers_without_bounds_do_not_break_the_page(tmp_path):
+    """An edited store may hold anything there."""
+
+    def wild(rows):
+        rows["frame"] = np.array([0, 1, 2, 3, 4, 2**31 - 1], np.int32)
+        rows["object_id"] = np.array([-(2**31), 2**31 - 1, 22, 1, 0, -1], np.int32)
+        return rows
+
+    path, out = write_store(tmp_path / "labels.zarr", wild, frames=6), tmp_path / "page.html"
+    assert h2o("labels", "report", path, "--out", out).code == 0
+    assert len(Page(out).rows("by-object")) == 5
+
+
+@pytest.mark.parametrize("value", [np.inf, -0.5, 7.0, 3e38])
+@pytest.mark.parametrize("name", ["visible_fraction", "hidden_fraction", "mask_iou", "object_visible_area"])
+def test_a_share_that_is_none_is_refused(tmp_path, name, value):
+    def spoil(rows):
+        rows[name][3] = value
+        return rows
+
+    path = write_store(tmp_path / "labels.zarr", spoil, KEYS[:1])
+    error = h2o("labels", "report", path, "--out", tmp_path / "page.html").error
+    assert name in error and "row 3" in error and "expected 0 to 1" in error and str(path) in error
+
+
 # -- the command --------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from ....hand.pages import BLUE, GREEN, GREY, ORANGE, VIOLET, new_figure, to_svg
 from ....hand.parts import CAUSES, FINGERS, JOINT_NAMES, LABELS, PARTS, UNKNOWN
 from .rows import Groups, LabelRows, fingers_hidden
 from .times import Course, tenth_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CAUSE_COLOURS = (ORANGE, GREEN, GREY, VIOLET)
 """Of object, own hand, outside the image, other hand."""
@@ -140,8 +144,8 @@ def area_plots(rows: LabelRows) -> list[str]:
         values = rows[name][np.isfinite(rows[name])]
         if len(values):
             drawing, axes = new_figure(title, "visible share", "frames")
-            axes.hist(values, np.linspace(0, 1, 21), color=colour)
-            axes.yaxis.get_major_locator().set_params(integer=True)
+            axes.hist(values, np.linspace(0, 1, 21).tolist(), color=colour)
+            _count_in_whole_numbers(axes)
             found.append(to_svg(drawing))
     return found
 
@@ -156,9 +160,9 @@ def split_plot(rows: LabelRows) -> str | None:
     drawing, axes = new_figure("What depth sees of h2onet's fingers", "seen share of the finger (depth)", "fingers")
     values = [fraction[known & hidden], fraction[known & ~hidden]]
     titles = [f"h2onet: hidden ({len(values[0])})", f"h2onet: seen ({len(values[1])})"]
-    axes.hist(values, np.linspace(0, 1, 21), label=titles, color=[ORANGE, BLUE])
+    axes.hist(values, np.linspace(0, 1, 21).tolist(), label=titles, color=[ORANGE, BLUE])
     axes.axvline(0.5, color=GREY, linewidth=1.0, linestyle="--")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    _count_in_whole_numbers(axes)
     _legend_above(axes)
     return to_svg(drawing)
 
@@ -187,8 +191,8 @@ def mask_plot(rows: LabelRows) -> str | None:
         return None
     drawing, axes = new_figure("Rendered hand and dataset's mask", "overlap (intersection over union)", "frames")
     low = min(0.8, np.floor(20 * float(values.min())) / 20)
-    axes.hist(values, np.linspace(low, 1, 31), color=BLUE)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.hist(values, np.linspace(low, 1, 31).tolist(), color=BLUE)
+    _count_in_whole_numbers(axes)
     return to_svg(drawing)
 
 
@@ -292,7 +296,13 @@ def course_plots(courses: Sequence[Course]) -> list[str]:
     return [course_plot(course) for course in courses]
 
 
-def _legend_above(axes) -> None:
+def _count_in_whole_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+
+
+def _legend_above(axes: Axes) -> None:
     """The legend in a line under the title, where it covers nothing."""
     axes.legend(
         frameon=False, fontsize=8, ncols=5, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1,

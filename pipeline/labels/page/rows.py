@@ -16,7 +16,7 @@ from ....data.frame import recording_of
 from ....data.labels import LabelStore
 from ....data.readers.dexycb_splits import YCB_NAMES
 from ....data.stores.columns import LATER_COLUMNS
-from ....errors import InputError
+from ....errors import InputError, brief
 from ....hand.parts import FINGERS, UNKNOWN
 
 COLUMNS = (
@@ -35,6 +35,7 @@ COLUMNS = (
 """What the page reads of a store."""
 MOSTLY = 0.5
 """A part counts as hidden by the depth rule when less than this share of its camera-facing vertices is seen."""
+_ROUNDING = 1e-3
 NO_SUBJECT, NO_OBJECT, OTHER_OBJECT = "not named by the dataset", "not annotated", "not a YCB object"
 
 
@@ -52,7 +53,7 @@ class Groups:
         Groups without a frame are left out.
         """
         used = np.unique(rows)
-        unique = sorted({names[i] for i in used.tolist()})
+        unique = sorted({str(names[i]) for i in used.tolist()})
         number = {name: i for i, name in enumerate(unique)}
         lookup = np.zeros(len(names), np.int64)
         lookup[used] = [number[names[i]] for i in used.tolist()]
@@ -196,9 +197,23 @@ def read_rows_of(paths: Sequence[Path]) -> LabelRows:
         store=np.repeat(np.arange(len(stores)), counts),
         sequence=np.concatenate(sequence).astype(np.int64),
         keys=tuple((number, key) for number, labels in enumerate(stores) for key in labels.sequences),
-        columns={name: np.concatenate([labels[name] for labels in stores]) for name in COLUMNS},
+        columns={name: np.concatenate([_column(labels, name) for labels in stores]) for name in COLUMNS},
         has={name: np.repeat([name in names for names in held], counts) for name in LATER_COLUMNS},
     )
+
+
+def _column(labels: LabelStore, name: str) -> np.ndarray:
+    """A column; InputError where a float, all of which are shares here, is none. The store checks the others itself."""
+    values = labels[name]
+    if values.dtype.kind == "f":
+        bad = ~(np.isnan(values) | ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)))
+        if bad.any():
+            row = int(np.flatnonzero(bad.reshape(len(values), -1).any(axis=1))[0])
+            raise InputError(
+                f"{labels.store.path}: column {name}: row {row} is {brief(values[row].tolist())}, expected 0 to 1 or"
+                " NaN; run prepare-labels again"
+            )
+    return values
 
 
 def repeated_frames(rows: LabelRows) -> int:
@@ -209,8 +224,8 @@ def repeated_frames(rows: LabelRows) -> int:
     return len(codes) - len(np.unique(codes))
 
 
-def share_text(part: float, whole: float) -> str:
-    """A share in percent; `unknown` of nothing."""
+def share_text(part: float | np.number | np.ndarray, whole: float | np.number | np.ndarray) -> str:
+    """A share in percent, of two numbers; `unknown` of nothing."""
     return f"{100 * part / whole:.1f} %" if whole else "unknown"
 
 

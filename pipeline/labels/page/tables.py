@@ -43,7 +43,7 @@ def store_table(rows: LabelRows) -> Table:
     for number, labels in enumerate(rows.stores):
         mine, attrs = rows.store == number, labels.attrs
         known = (rows["labelled"], rows.depth_known.any(axis=1), np.isfinite(rows["mask_iou"]), rows["is_left"])
-        counts = [int(column[mine].sum()) for column in known]
+        counts = [int(np.count_nonzero(column & mine)) for column in known]
         failed = attrs.get("failures", "unknown")
         body.append((rows.paths[number], len(labels.sequences), len(labels), *counts, failed))
     header = ("", "camera sequences", "frames", "h2onet known", "depth known", "mask overlap known", "left hands")
