@@ -21,7 +21,7 @@ from .hand.basis import hand_basis
 from .hand.camera import project
 from .labeling.objects import MESH_FILES, ObjectLibrary
 from .labeling.renderers import make_renderer
-from .labeling.table_fit import POSITIONS, Verdict, judge, scaled, turned
+from .labeling.table_fit import POSITIONS, Fit, Verdict, judge, scaled, turned
 from .untrusted import check_relative, fault
 
 SAMPLE = 48
@@ -192,8 +192,10 @@ def _placed(rows: list[Row], table: Table, mano: str) -> Iterator[Finding]:
     both = [row for row in both if row.mano_pose is not None]
     if not both:
         return
-    hands = [(hand_of(row, table, mano), hand_basis(mano, row.side)) for row in both]
-    moved = [(hand.translation, basis.rest_wrist(hand.shape), hand.root) for hand, basis in hands]
+    moved = []
+    for row in both:
+        rest = hand_basis(mano, row.side).rest_wrist(numbers(row.mano_shape, (10,), "mano_shape"))
+        moved.append((numbers(row.translation, (3,), "translation"), rest, _wrist(row, table, mano)))
     off = _median([float(np.linalg.norm(offset + rest - root)) for offset, rest, root in moved])
     if off < FARTHEST_WRIST:
         return
@@ -237,7 +239,7 @@ def _judged(verdict: Verdict, table: Table) -> Iterator[Finding]:
         )
 
 
-def _said(fit: object) -> str:
+def _said(fit: Fit) -> str:
     told = [
         (fit.joints, "joints {:.1f} mm off", 1000.0),
         (fit.pixels, "2D joints off by {:.0f} % of the hand", 100.0),
@@ -298,7 +300,7 @@ def _width(row: Row, table: Table, mano: str) -> float:
 def _inside(row: Row, size: tuple[int, int], table: Table, mano: str) -> float:
     points = _points(row, table, mano)
     pixels = project(points, intrinsics_of(row))
-    return float(((pixels >= 0) & (pixels < size)).all(axis=1)[points[:, 2] > 0].sum() / len(points))
+    return float(np.mean(np.all((pixels >= 0) & (pixels < size), axis=1) & (points[:, 2] > 0)))
 
 
 def _median(values: list[float]) -> float:

@@ -43,10 +43,10 @@ def check_key(value: object, name: str, parts: int | None = None) -> str:
 
 def check_relative(value: object, name: str) -> str:
     """A path of a file that stays below the folder it is relative to; ValueError for any other."""
-    fits = isinstance(value, str) and 0 < len(value) <= 1000 and value.isprintable() and "\\" not in value
-    if not fits or value.startswith(("/", "~")) or ".." in value.split("/"):
+    text = value if isinstance(value, str) and 0 < len(value) <= 1000 and value.isprintable() else "/"
+    if text.startswith(("/", "~")) or "\\" in text or ".." in text.split("/"):
         raise ValueError(f"{name} is {brief(value)}, expected a path with forward slashes that stays below its folder")
-    return str(value)
+    return text
 
 
 def fault(error: Exception) -> str:

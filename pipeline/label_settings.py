@@ -48,8 +48,9 @@ def resolve_settings(settings: LabelSettings) -> LabelSettings:
     root = Path(settings.root).expanduser()
     photos, models = dataset_folders(settings.dataset, root)
     for option, path in (("--out", settings.out), ("--json", settings.json), ("--sheet", settings.sheet)):
-        for folder in {root, photos} if path is not None else ():
-            refuse_inside(path, folder, option)
+        if path is not None:
+            refuse_inside(path, root, option)
+            refuse_inside(path, photos, option)
     if settings.limit is not None and settings.limit < 1:
         raise InputError(f"--limit {settings.limit}: expected a positive number of frames")
     objects = settings.objects

@@ -251,15 +251,15 @@ def read_hand_mask(path: Path, colour: Colour | None, tolerance: int, size: tupl
     """
     data = path.read_bytes()
     photo_size(data)  # the lost part of a truncated file would be grey, and so "not the hand"
-    picture = decode(data)[..., ::-1]
+    picture = decode(data)[..., ::-1].astype(np.int16)
     height, width = picture.shape[:2]
     if width * size[1] != height * size[0]:
         raise ValueError(f"is {width}x{height} px, expected the proportions of its photo, {size[0]}x{size[1]}")
     if colour is None:
-        marked = (picture > MIDDLE_GREY).any(axis=-1)
+        marked = np.any(picture > MIDDLE_GREY, axis=-1)
     else:
         wanted = np.array(colour if isinstance(colour, list) else [colour] * 3, np.int16)
-        marked = (np.abs(picture.astype(np.int16) - wanted) <= tolerance).all(axis=-1)
+        marked = np.all(np.abs(picture - wanted) <= tolerance, axis=-1)
     if (width, height) == size:
-        return marked
-    return cv2.resize(marked.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+        return np.asarray(marked)
+    return cv2.resize(np.asarray(marked, np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
