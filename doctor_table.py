@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .data.photos import BadPhoto, decode, photo_size
+from .data.frame import FRAME_FAULTS
+from .data.photos import decode, photo_size
 from .data.readers.table import FILE, Table, open_table
 from .data.readers.table_frames import hand_of, intrinsics_of, read_hand_mask
 from .data.readers.table_index import survey_table
@@ -54,12 +55,13 @@ _REPAIRS = {
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """A row that can be read: its number, photo size (width, height) and mask."""
+    """A row that can be read: its number, photo size (width, height) and mask; what is said where that is `empty`."""
 
     number: int
     row: Row
     size: tuple[int, int]
     mask: np.ndarray | None
+    empty: str
 
 
 def examine_table(root: Path, mano: str | None) -> Iterator[Finding]:
@@ -82,7 +84,7 @@ def examine_table(root: Path, mano: str | None) -> Iterator[Finding]:
                 row = rows.read((a, b))
                 if row.unannotated is None:
                     samples.append(_sample(number, row, table, mano, faults))
-            except (ValueError, OSError, BadPhoto) as error:
+            except FRAME_FAULTS as error:
                 faults.append(f"row {number}: {fault(error)}")
     if faults:
         yield Finding(
@@ -90,12 +92,17 @@ def examine_table(root: Path, mano: str | None) -> Iterator[Finding]:
             f"{len(faults)} faults in {len(survey.places)} sampled rows, first: {faults[0]}",
             _advice(faults[0]),
         )
+    masks = [each for each in samples if each.mask is not None]
+    empty = [each.empty for each in masks if each.empty]
+    if 2 * len(empty) > len(masks):  # a few hands may be hidden as a whole
+        advice = f"say the hand's colour as [mask] right = ... and left = ... in {FILE}, or as mask_value of the rows"
+        yield Finding("wrong", f"{len(empty)} of {len(masks)} masks hold no hand, first: {empty[0]}", advice)
     if samples:
         yield from _check(samples, table, mano)
 
 
 def _sample(number: int, row: Row, table: Table, mano: str, faults: list[str]) -> _Sample:
-    """A row, read as labelling reads it; ValueError or OSError says why it cannot be. Masks only add to `faults`."""
+    """A row, read as labelling reads it; an error says why it cannot be. Masks only add to `faults`."""
     photo = table.photos / check_relative(row.image, "image")
     if not photo.is_file():
         raise ValueError(f"the photo {one_line(photo, 200)} is missing")
@@ -105,20 +112,21 @@ def _sample(number: int, row: Row, table: Table, mano: str, faults: list[str]) -
         raise ValueError(f"the photo is {size[0]}x{size[1]} px, the table says {said[0]}x{said[1]}")
     intrinsics_of(row)
     hand_of(row, table, mano)
-    mask = None
+    mask, empty = None, ""
     if row.mask is not None:
         colours = table.config.mask
         colour = getattr(colours, row.side) if row.mask_value is None else row.mask_value
         path = table.masks / check_relative(row.mask, "mask")
         try:
             mask = read_hand_mask(path, colour, colours.tolerance, size)
-            if not mask.any():
-                faults.append(
-                    f"row {number}: the mask's hand colour {colour} is nowhere in it; it has {_colours(path)}"
-                )
-        except (ValueError, OSError, BadPhoto) as error:
+            empty = (
+                ""
+                if mask.any()
+                else f"row {number}: the hand colour {colour} is nowhere in it; it has {_colours(path)}"
+            )
+        except FRAME_FAULTS as error:
             faults.append(f"row {number}: the mask {one_line(path, 200)}: {fault(error)}")
-    return _Sample(number, row, size, mask)
+    return _Sample(number, row, size, mask, empty)
 
 
 def _colours(path: Path) -> str:
@@ -132,8 +140,6 @@ def _advice(text: str) -> str:
     if "mano_pose has shape (" in text:
         found = int(text.partition("has shape (")[2].partition(",")[0])
         return f"PCA coefficients? say pca = {found - 3} in {FILE}" if 3 < found < 48 else "48 axis-angles, or 3 + pca"
-    if "colour" in text:
-        return f"say the hand's colour as [mask] right = ... and left = ... in {FILE}, or as mask_value of the rows"
     if "the photo is" in text and "px" in text:
         return "intrinsics and 2D joints are of photos of that size; give them for the photos that are there"
     if "photo" in text:
@@ -230,10 +236,9 @@ def _judged(verdict: Verdict, table: Table) -> Iterator[Finding]:
             )
     else:
         only_masks = not np.isfinite([own.joints, own.pixels]).any()
+        hidden = only_masks and own.overlap > LEAST_OVERLAP  # objects may lie before the hands
         yield Finding(
-            "note"
-            if only_masks and own.overlap > LEAST_OVERLAP
-            else "wrong",  # objects hide hands, and not their meshes
+            "note" if hidden else "wrong",
             f"poses do not fit the rest of their rows: {_said(own)}",
             "other MANO files (--mano), joints or masks of other frames, another camera's intrinsics?",
         )

@@ -180,7 +180,11 @@ def test_photos_of_another_size_and_intrinsics_of_another_camera(tmp_path):
 
 def test_a_mask_colour_that_is_nowhere(tmp_path):
     (finding,) = wrong(write(tmp_path / "t", rows(mask=True), mask={"right": [255, 0, 0]}))
-    assert "hand colour [255, 0, 0] is nowhere in it; it has 0, 255" in finding.what and "[mask]" in finding.advice
+    assert (
+        "4 of 4 masks hold no hand, first: row 1: the hand colour [255, 0, 0] is nowhere in it; it has 0, 255"
+        in finding.what
+        and "[mask]" in finding.advice
+    )
 
 
 def test_what_cannot_be_checked_is_said(tmp_path):

@@ -31,10 +31,7 @@ LARGEST = 2**20
 
 Byte = Annotated[int, Meta(ge=0, le=255)]
 Colour = Byte | Annotated[list[Byte], Meta(min_length=3, max_length=3)]
-"""Of a hand in a mask: a grey value or an entry of a label map, or red, green, blue.
-
-A list, not a tuple: msgspec 0.22 crashes over "a bounded number or a tuple of three".
-"""
+"""Of a hand in a mask: a grey value or an entry of a label map, or red, green, blue."""
 Side = Annotated[int, Meta(ge=1, le=2**15 - 1)]
 Split = Literal["train", "val", "test"]
 _STATED = {"units": "m", "axes": "opencv", "camera": "pinhole"}
