@@ -46,15 +46,36 @@ def clips_sheet(
 @clips.command("export")
 def clips_export(
     store: Annotated[str, typer.Argument(help="clips.zarr")],
-    out: Annotated[Path, typer.Option(help="Folder for the shards.", callback=refuse_foreign_place)],
-    to: Annotated[str, typer.Option(help="Format: webdataset.")] = "webdataset",
+    out: Annotated[Path, typer.Option(help="Folder to write, which must not exist.", callback=refuse_foreign_place)],
+    to: Annotated[str, typer.Option(help="Format: webdataset, lerobot, coco or parquet.")] = "webdataset",
 ) -> None:
-    """Write the crops and labels for other trainers."""
-    from .pipeline.export_clips import export_webdataset
+    """Write pictures and labels for other trainers and tools."""
+    from .pipeline.export_clips import export_clips
 
-    if to != "webdataset":
-        raise InputError(f"--to: expected webdataset, found {to!r}")
-    print(export_webdataset(store, out))
+    print(export_clips(store, to, out))
+
+
+@clips.command("card")
+def clips_card(
+    store: Annotated[str, typer.Argument(help="clips.zarr")],
+    out: Annotated[
+        Path | None, typer.Option(help="Markdown file to write (default: print it).", callback=refuse_foreign_place)
+    ] = None,
+) -> None:
+    """Say in Markdown what is in the store, by which rules, under whose licences, with hashes."""
+    from .data.loading.card import clip_card
+
+    if out is not None and out.exists():
+        raise InputError(f"--out {out}: exists already; give a new name")
+    text = clip_card(store)
+    if out is None:
+        print(text, end="")
+    else:
+        from .durable import require_writable, write_text
+
+        require_writable(out.parent, "--out")
+        write_text(out, text)
+        print(out)
 
 
 labels = typer.Typer(help="Look into labels.zarr stores.", no_args_is_help=True)

@@ -1,94 +1,77 @@
-"""`h2o clips export`: a clips.zarr as webdataset shards, for people with other trainers.
+"""`h2o clips export`: a clips.zarr in the format of other people's tools; one module of `exports/` writes each.
 
-A shard is a tar file with two members per frame, `<key>.jpg` (the stored picture, byte for byte) and `<key>.json`
-(the row of the index: metres, pixels, OpenCV camera frame, null where the dataset says nothing). The key is the
-camera sequence with "__" for "/", then the frame number. A camera sequence is never split, so that windows can be
-formed in a shard.
+Every export is a folder that appears whole or not at all, with the store's card as `README.md`: the reminders of
+licences go with the pictures.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import math
-import tarfile
+import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from tqdm import tqdm
 
 from .. import durable
+from ..data.loading.card import clip_card
 from ..data.stores.clips import ClipStore
-from ..data.stores.keys import folder_name
 from ..errors import InputError
+from .exports.coco import write_coco
+from .exports.lerobot import write_lerobot
+from .exports.table import write_table
+from .exports.webdataset import write_shards
 
-_INTERNAL = ("offset", "length", "sequence_id")
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """What writes a format into an empty folder, and the packages that the extra of the format's name installs."""
+
+    write: Callable[[ClipStore, Path], str]
+    needs: tuple[str, ...] = ()
+
+
+FORMATS = {
+    "webdataset": ExportFormat(write_shards),
+    "lerobot": ExportFormat(write_lerobot, ("av", "pyarrow")),
+    "coco": ExportFormat(write_coco),
+    "parquet": ExportFormat(write_table, ("pyarrow",)),
+}
 
 
 @dataclass(frozen=True)
 class ExportSummary:
     """What was written."""
 
-    frames: int
-    shards: int
+    written: str
     nbytes: int
     out: str
 
     def __str__(self) -> str:
-        return f"{self.frames} frames in {self.shards} shards ({self.nbytes / 1e6:.1f} MB) in {self.out}"
+        return f"{self.written} ({self.nbytes / 1e6:.1f} MB) in {self.out}"
 
 
-def export_webdataset(store: str | Path, out: str | Path, *, frames_per_shard: int = 4096) -> ExportSummary:
-    """Write `out/clips-000000.tar`, ... and `out/clips.json` (the store's attributes); `out` must not exist yet.
+def export_clips(store: str | Path, to: str, out: str | Path) -> ExportSummary:
+    """Write a store as a new folder `out` in one of `FORMATS`.
 
-    A shard is closed at the end of the camera sequence with which it reaches `frames_per_shard`. The same store gives
-    the same bytes. InputError when the store cannot be opened or `out` exists; then nothing is written.
+    InputError for another format, a missing package (named with its extra), a store that cannot be opened or is empty,
+    and an `out` that exists; then nothing is written.
     """
+    if to not in FORMATS:
+        raise InputError(f"--to: expected {', '.join(FORMATS)}, found {to!r}")
+    chosen = FORMATS[to]
+    missing = [name for name in chosen.needs if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"--to {to}: needs {' and '.join(missing)}; run: pip install 'h2onet[{to}]'")
     clips, out = ClipStore.open(store), Path(out)
-    if out.exists():
+    if not len(clips):
+        raise InputError(f"{store}: holds no frame to write")
+    if out.exists() or out.is_symlink():
         raise InputError(f"--out {out}: exists already; give a new folder")
-    if frames_per_shard < 1:
-        raise InputError(f"frames_per_shard: expected 1 or more, found {frames_per_shard}")
+    durable.require_writable(out.parent, "--out")
     out.parent.mkdir(parents=True, exist_ok=True)
-    starts = np.searchsorted(clips.index["sequence_id"], np.arange(len(clips.entries) + 1)).tolist()
-    with durable.building(out) as temporary, tqdm(total=len(clips), desc="export", unit="frame") as bar:
-        shards, first = 0, 0
-        for end in starts[1:]:
-            if end - first >= frames_per_shard or (end == starts[-1] and end > first):
-                _write_shard(clips, np.arange(first, end), temporary / f"clips-{shards:06d}.tar", bar)
-                shards, first = shards + 1, end
-        attrs = {name: value for name, value in clips.attrs.items() if name not in ("columns", "sequences", "settings")}
-        (temporary / "clips.json").write_text(json.dumps({**attrs, "shards": shards}, indent=2), "utf-8")
-        nbytes = sum(file.stat().st_size for file in temporary.iterdir())
+    with durable.building(out) as temporary:
+        written = chosen.write(clips, temporary)
+        durable.write_text(temporary / "README.md", clip_card(store))
+        nbytes = sum(file.stat().st_size for file in temporary.rglob("*") if file.is_file())
         if not durable.publish(temporary, out):
             raise InputError(f"--out {out}: another export wrote it meanwhile; give a new folder")
-    return ExportSummary(len(clips), shards, nbytes, str(out))
-
-
-def _write_shard(clips: ClipStore, rows: np.ndarray, path: Path, bar: tqdm) -> None:
-    names = [name for name in clips.index if name not in _INTERNAL]
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for row in rows:
-            (jpeg,) = clips.jpegs(rows[row - rows[0] : row - rows[0] + 1])
-            values = {name: _plain(clips.index[name][row].tolist()) for name in names}
-            sequence = clips.key(int(row))
-            key = f"{folder_name(sequence)}__{values['frame']:06d}"
-            record = {"sequence": sequence, "dataset": clips.dataset, **values}
-            _add(tar, key + ".jpg", jpeg)
-            _add(tar, key + ".json", json.dumps(record, allow_nan=False).encode())
-            bar.update()
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as JSON knows them: NaN becomes null."""
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # no time, no owner: the same store gives the same bytes
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
+    return ExportSummary(written, nbytes, str(out))

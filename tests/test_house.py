@@ -36,6 +36,7 @@ MAY_IMPORT_INSIDE = {
     "evaluation/ho3d": {"frames_npz", "metrics", "page", "protocol", "scoring"},
     "hand/standin": {"array_record", "parts"},
     "inference/detection": set(),
+    "pipeline/exports": {"labels"},
     "pipeline/labels": {"label_sheet"},
     "pipeline/labels/page": set(),
     "network/checkpoints": {"backbone", "h2onet", "prediction", "tables"},
@@ -61,6 +62,7 @@ ONLY_IN = {
     "ai_edge_litert": ("inference/detection/networks.py",),
     "pyrender": ("labeling/egl.py",),
     "OpenGL": ("labeling/egl.py",),
+    "av": ("pipeline/exports/video.py",),
     "typer": ("cli.py", "cli_options.py", "cli_model.py", "cli_predict.py", "cli_stores.py"),
 }
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).glob("**/*.py")) + sorted(ROOT.glob("*.py"))

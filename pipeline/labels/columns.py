@@ -17,6 +17,8 @@ _AXES = {
     "hidden_fraction": (PARTS, _BESIDE),
     "hand_hidden_area": (("object", "other_hand", "outside"),),
     "box": (("x0", "y0", "x1", "y1"),),
+    "crop": (("x", "y", "width", "height"),),
+    "photo": (("width", "height"),),
     "translation": (("x", "y", "z"),),
     "root": (("x", "y", "z"),),
     "joints": (JOINT_NAMES, ("x", "y", "z")),
@@ -37,6 +39,12 @@ def flat_names(name: str, shape: tuple[int, ...]) -> list[str]:
     for words in axes if shape else ():
         names = [f"{before}_{word}" for before in names for word in words]
     return names
+
+
+def flat_rows(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+    """A column (N, ...) as one column (N,) per number, by `flat_names`."""
+    numbers = values.reshape(len(values), -1)
+    return {word: numbers[:, k] for k, word in enumerate(flat_names(name, values.shape[1:]))}
 
 
 def blocks(frames: int, rows: int = ROWS) -> Iterator[tuple[int, int]]:

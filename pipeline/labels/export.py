@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from ...data.labels import LabelStore
 from ...durable import writing_file
 from ...errors import InputError
 from .coco import write_coco
-from .columns import blocks, column_names, flat_names
+from .columns import blocks, column_names, flat_rows
 
 FORMATS = ("csv", "parquet", "coco")
 _ROWS = 4096
@@ -53,10 +53,7 @@ def _flat_blocks(labels: LabelStore) -> Iterator[dict[str, np.ndarray]]:
     for start, end in blocks(len(labels), _ROWS):
         flat = {"sequence": keys[labels.index.part("sequence_id", start, end)]}
         for name in column_names(labels):
-            values = labels.index.part(name, start, end)
-            numbers = values.reshape(len(values), -1)
-            words = flat_names(name, values.shape[1:])
-            flat |= {word: numbers[:, k] for k, word in enumerate(words)}
+            flat |= flat_rows(name, labels.index.part(name, start, end))
         yield flat
 
 
@@ -80,12 +77,17 @@ def _cells(values: np.ndarray) -> list[str]:
 
 
 def _write_parquet(labels: LabelStore, out: Path) -> None:
+    write_parquet(_flat_blocks(labels), out)
+
+
+def write_parquet(rows: Iterable[dict[str, np.ndarray]], out: Path) -> None:
+    """Write blocks of rows, one array (rows,) per column, as one Parquet file, whole or not at all; needs pyarrow."""
     import pyarrow as pa  # pyright: ignore[reportMissingImports]
     import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
 
     with writing_file(out) as file:
         writer = None
-        for flat in _flat_blocks(labels):
+        for flat in rows:
             table = pa.table({name: pa.array(np.ascontiguousarray(values)) for name, values in flat.items()})
             writer = writer or pq.ParquetWriter(file, table.schema)
             writer.write_table(table)
