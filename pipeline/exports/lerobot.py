@@ -8,7 +8,8 @@
     videos/KEY/chunk-000/file-000.mp4           the pictures of many episodes, one after the other
 
 `lerobot_features` says what the columns hold. The format has one distance in time between neighbouring frames, 1 / FPS,
-while clips may leave frame numbers out: `timestamp` counts the frames that are there, `frame` has the dataset's number. Written after the format's description, https://huggingface.co/docs/lerobot/lerobot-dataset-v3.
+while clips may leave frame numbers out: `timestamp` counts the frames that are there, `frame` has the dataset's number.
+Written after the format's description, https://huggingface.co/docs/lerobot/lerobot-dataset-v3.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def _write_videos(
     with ExitStack() as last:
         video = last.enter_context(VideoFile(place.path(folder, "video"), SIDE, FPS))
         for episode in episodes:
-            if video.nbytes >= VIDEO_MB * 2**20:
+            if video.frames and video.nbytes >= VIDEO_MB * 2**20:
                 last.close()
                 place.number += 1
                 video = last.enter_context(VideoFile(place.path(folder, "video"), SIDE, FPS))
@@ -160,7 +161,7 @@ def _write_data(clips: ClipStore, folder: Path, episodes: list[_Episode], known:
             read = {name: feature.read(clips, episode.rows) for name, feature in FEATURES.items()}
             columns = {name: _arrow(values) for name, values in (read | own).items()}
             table = pa.table(columns)
-            if written >= DATA_MB * 2**20:
+            if writer and written >= DATA_MB * 2**20:
                 last.close()
                 place.number, written, writer = place.number + 1, 0, None
             if writer is None:
