@@ -58,10 +58,8 @@ def main(root: str) -> None:
     windows = LeRobotDataset("local/exported", root=root, delta_timestamps={STATE: past, PICTURE: past})
     batch = next(iter(torch.utils.data.DataLoader(windows, batch_size=4, shuffle=False)))
     assert batch[PICTURE].shape[:2] == (4, 3) and torch.equal(batch[PICTURE][:, -1], pictures[:4])
-    print(
     padded = batch[f"{STATE}_is_pad"][0].tolist()
     print(f"windows of three frames in batches: {tuple(batch[PICTURE].shape)}, padded {padded}")
-    )
 
     last = meta.total_episodes - 1
     one = LeRobotDataset("local/exported", root=root, episodes=[last])

@@ -15,11 +15,13 @@ import torch
 
 from ..data.clips import ClipDataset
 from ..data.loading.batches import ClipLoader, raise_lost_batch
+from ..durable import write_text
 from ..hand.draw import write_picture
 from ..hand.mano import HandModel
 from ..network.checkpoint import save_checkpoint
 from ..network.h2onet import H2ONet
 from . import inputs, machine
+from .card import model_card
 from .distributed import Processes, all_gather, any_process, barrier, share_batch_norm, wrap_network
 from .guard import Guard
 from .logs import RunLog, Stopwatch
@@ -211,7 +213,7 @@ class Run:
         better = score is not None and (self.best is None or score < self.best)
         if better:
             self.best = score
-            self._save(self.folder.best, None)
+            self._save_best(values)
         shown = f", score {score:.2f} mm" if self.validation is not None and score is not None else ""
         loss = means.get("loss", float("nan"))
         self.log.say(
@@ -259,6 +261,13 @@ class Run:
     def save_last(self) -> None:
         """Replace `last/` by the current weights and state."""
         self._save(self.folder.last, self.state())
+
+    def _save_best(self, scores: Mapping[str, float]) -> None:
+        """Replace `best/` by the current weights, and the card beside it, which says how they scored."""
+        self._save(self.folder.best, None)
+        if self.processes.first:
+            paths = self.batches.dataset.paths, self.validation.paths if self.validation is not None else []
+            write_text(self.folder.card, model_card(self.folder.best, self.recipe, scores, *paths))
 
     def _save(self, folder: Path, state: Mapping[str, Any] | None) -> None:
         if not self.processes.first:

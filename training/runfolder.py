@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and when it may be written.
 
 last/  best/       checkpoint folders (network.checkpoint); last/ also holds the training state for resuming
+card.md            what best/ is, for whoever gets it (training/card.py)
 config.toml        the recipe as it was run
 metrics.jsonl      one JSON object per line: {"kind": "train" | "val" | "epoch", "step": ..., ...}
 skipped.jsonl      steps that the guard skipped
@@ -17,7 +18,7 @@ from ..locks import Lock
 from ..network.checkpoints.folder import find_folder
 from .recipe import Recipe, differences, load_recipe, to_toml
 
-OWN = ("last", "best", "config.toml", "metrics.jsonl", "skipped.jsonl", "tensorboard", "samples")
+OWN = ("last", "best", "card.md", "config.toml", "metrics.jsonl", "skipped.jsonl", "tensorboard", "samples")
 
 
 class RunFolder:
@@ -27,7 +28,7 @@ class RunFolder:
         self.path = Path(path)
         self.last, self.best = self.path / "last", self.path / "best"
         self.metrics, self.skipped = self.path / "metrics.jsonl", self.path / "skipped.jsonl"
-        self.config, self.samples = self.path / "config.toml", self.path / "samples"
+        self.card, self.config, self.samples = (self.path / name for name in ("card.md", "config.toml", "samples"))
         self.tensorboard = self.path / "tensorboard"
         self._lock = Lock(self.path / ".lock")
 

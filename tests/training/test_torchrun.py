@@ -106,7 +106,7 @@ def test_a_run_that_is_stopped_twice_is_the_run_of_one_process(warm, clips, val_
     assert code == 0, err
     assert out.count("\n") == 1 and f"{run}: {last} steps" in out and "left after" not in out
     assert "UserWarning" not in err and err.count("WARNING") == 0, err
-    assert sorted(path.name for path in run.iterdir()) == ["best", "config.toml", "last", "metrics.jsonl"]
+    assert sorted(path.name for path in run.iterdir()) == ["best", "card.md", "config.toml", "last", "metrics.jsonl"]
     assert load_checkpoint(run / "best").config.width == 0.125
 
     recipe = load_recipe(PRESET, [*SMALL, "batch_size=8", "num_workers=0", f"max_steps={last}"])
