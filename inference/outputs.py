@@ -23,6 +23,7 @@ from ..hand.draw import BLUE, ORANGE, Picture, encode_picture, overlay_mesh, ove
 from ..hand.mesh_files import mesh_bytes
 from ..hand.parts import OUTPUTS
 from ..locks import is_locked
+from .movie_writer import MovieWriter, open_movie
 from .placement import NEAREST
 from .predictor import HandResult, Predictor
 from .sources import InputFrame
@@ -114,7 +115,7 @@ class Outputs:
 
     def __init__(self, out: Path, meshes: str, rate: float | None) -> None:
         self.out, self.meshes, self.rate = out, meshes, rate
-        self._video: cv2.VideoWriter | None = None
+        self._video: MovieWriter | None = None
         self._written: set[Path] = set()
 
     def __enter__(self) -> "Outputs":
@@ -123,8 +124,8 @@ class Outputs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._video is not None:
-            self._video.release()
+        if self._video is not None and kind is None:  # an unfinished file is thrown away with its folder
+            self._video.close()
 
     def add(self, frame: InputFrame, hands: list[tuple[int, HandResult, NDArray]], predictor: Predictor) -> None:
         """Draw and write one frame; every hand comes with its number and the camera to draw it with."""
@@ -158,13 +159,10 @@ class Outputs:
             data = encode_picture(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 92])
             self._save(self._free("overlays", name, "", "jpg"), data)
             return
-        height, width = picture.shape[:2]
         if self._video is None:
-            code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._video = cv2.VideoWriter(str(self.out / "overlay.mp4"), code, self.rate, (width, height))
-            if not self._video.isOpened():
-                raise InputError("overlay.mp4: OpenCV cannot write MP4; give the frames as --images --sequence")
-        self._video.write(np.ascontiguousarray(picture[..., ::-1]))
+            height, width = picture.shape[:2]
+            self._video = open_movie(self.out / "overlay.mp4", self.rate, width, height)
+        self._video.add(picture)
 
 
 def fitting_name(stem: str, ending: str, whole: str) -> str:
