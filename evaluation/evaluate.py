@@ -29,7 +29,7 @@ from ..network.device import choose_device
 from ..network.h2onet import H2ONet
 from ..network.threads import piece_timer
 from .compare import HEADER, compare, require_alike
-from .exports import check_predictions_path, count_missing_recordings, write_dexycb, write_predictions
+from .exports import STORE_COLUMNS, check_predictions_path, count_missing_recordings, write_dexycb, write_predictions
 from .frames_npz import write_frames
 from .ho3d import files as ho3d
 from .ho3d.files import write_ho3d
@@ -122,7 +122,7 @@ def evaluate_clips(
         metrics |= score_as_ho3d(store, scores, facts, vertices)
     breakdown = break_down(scores, facts) | {"confidence_95": intervals(scores, facts)}
     write_json(out / "protocol.json", protocol)  # first: it says that the folder is an evaluation's
-    write_exports(out, scores, facts, vertices, exports)
+    write_exports(out, store, scores, facts, vertices, exports)
     if choice is not None:
         write_meshes(
             out, choice, network, samples, store, hand, scores, facts, regressor=regressor, batch_size=batch_size
@@ -267,7 +267,12 @@ def score_as_ho3d(
 
 
 def write_exports(
-    out: Path, scores: FrameScores, facts: FrameFacts, vertices: NDArray[np.float32] | None, exports: Exports
+    out: Path,
+    store: ClipStore,
+    scores: FrameScores,
+    facts: FrameFacts,
+    vertices: NDArray[np.float32] | None,
+    exports: Exports,
 ) -> None:
     """Write frames.npz and the files that were asked for; predictions are placed at the annotated wrist."""
     root, index = facts.root[:, None], facts.dataset_index
@@ -280,6 +285,7 @@ def write_exports(
     if exports.dexycb_txt is not None:
         write_dexycb(exports.dexycb_txt, index, scores.joints + root)
     if exports.predictions is not None and vertices is not None:
-        write_predictions(exports.predictions, keys, scores.joints + root, vertices + root)
+        given = {name: store.index[name][scores.frame_index] for name in STORE_COLUMNS}
+        write_predictions(exports.predictions, keys, given, scores.joints + root, vertices + root)
     errors = {"joint_errors_mm": scores.joint_errors * MM, "joint_errors_pa_mm": scores.joint_errors_pa * MM}
     write_frames(out, keys, frame_values(scores, facts) | errors)

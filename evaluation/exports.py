@@ -16,6 +16,9 @@ from ..data.readers.dexycb_splits import SUBJECTS, position_in_split, sequence_l
 from ..durable import writing_file
 from ..errors import InputError
 
+STORE_COLUMNS = ("is_left", "dataset_index", "box", "mano_pose")
+"""What `write_predictions` copies from the clips beside sequence, recording and frame: given, not predicted."""
+
 
 def check_predictions_path(path: Path) -> None:
     """InputError where `write_predictions` could not write `path`: another suffix, or parquet without pyarrow."""
@@ -25,26 +28,30 @@ def check_predictions_path(path: Path) -> None:
         raise InputError(f"--predictions-out {path}: needs pyarrow; run: pip install pyarrow, or give a name in .npz")
 
 
-def write_predictions(path: Path, keys: Mapping[str, NDArray], joints: NDArray, vertices: NDArray) -> Path:
+def write_predictions(
+    path: Path, keys: Mapping[str, NDArray], given: Mapping[str, NDArray], joints: NDArray, vertices: NDArray
+) -> Path:
     """Write predictions as .npz or .parquet, by the suffix of a `path` that `check_predictions_path` has passed.
 
-    `keys` are sequence, recording, frame (N,); joints (N, 21, 3) and vertices (N, 778, 3) become float32 m in the
-    OpenCV camera frame, joints wrist, thumb .. little. Parquet holds a frame's points flat: 63 and 2334 numbers.
+    `keys` are sequence, recording, frame (N,), `given` the STORE_COLUMNS by their names in the store; joints (N, 21, 3)
+    and vertices (N, 778, 3) become float32 m in the OpenCV camera frame, joints wrist, thumb .. little. Parquet holds
+    what a frame has several of flat: 63, 2334, 4 and 48 numbers.
     """
-    columns = {name: np.asarray(values) for name, values in keys.items()}
     points = {"joints": np.asarray(joints, np.float32), "vertices": np.asarray(vertices, np.float32)}
+    columns = {name: np.asarray(values) for name, values in (*keys.items(), *given.items())} | points
     with writing_file(path) as file:
         if path.suffix == ".parquet":
             import pyarrow as pa  # pyright: ignore[reportMissingImports]
             import pyarrow.parquet  # pyright: ignore[reportMissingImports]
 
             flat = {
-                name: pa.FixedSizeListArray.from_arrays(values.ravel(), values[0].size)
-                for name, values in points.items()
+                name: pa.FixedSizeListArray.from_arrays(np.ascontiguousarray(values).ravel(), values[0].size)
+                for name, values in columns.items()
+                if values.ndim > 1
             }
             pyarrow.parquet.write_table(pa.table(columns | flat), file, row_group_size=1000)
         else:
-            np.savez(file, **columns, **points)  # pyright: ignore[reportArgumentType]
+            np.savez(file, **columns)  # pyright: ignore[reportArgumentType]
     return path
 
 

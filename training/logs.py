@@ -96,7 +96,7 @@ class RunLog:
         self._bar.update(samples)
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """One line of metrics.jsonl; its numbers also go to TensorBoard under `kind/`."""
+        """One line of metrics.jsonl; its numbers also go to TensorBoard under their `board_tag`."""
         if not self._file:
             return
         # JSON has no NaN or infinity, and readers other than Python's stop at them: a skipped step has null.
@@ -110,7 +110,7 @@ class RunLog:
             if self._board:
                 for name, value in values.items():
                     if isinstance(value, int | float) and not isinstance(value, bool):
-                        self._board.add_scalar(f"{kind}/{name}", value, step)
+                        self._board.add_scalar(board_tag(kind, name), value, step)
 
     def picture(self, name: str, image: Any, step: int) -> None:
         """An (H, W, 3) uint8 RGB picture for TensorBoard."""
@@ -122,6 +122,20 @@ class RunLog:
         """A line above the bar."""
         if self.enabled:
             tqdm.write(text, file=sys.stderr)
+
+
+def board_tag(kind: str, name: str) -> str:
+    """TensorBoard's tag of a number of metrics.jsonl: a loss has one name in every group that has it.
+
+    train: single steps; train_epoch: means over an epoch's steps (in the file train_loss, ...); val: validation (in the
+    file val_loss, and val_loss_vertices for the term that a training step calls vertices).
+    """
+    if kind == "train":
+        return f"train/{name}"
+    for start, group in (("train_", "train_epoch"), ("val_loss_", "val"), ("val_", "val")):
+        if name.startswith(start):
+            return f"{group}/{name.removeprefix(start)}"
+    return f"{'val' if kind == 'val' else 'train_epoch'}/{name}"
 
 
 def _board(folder: Path, step: int) -> Any:

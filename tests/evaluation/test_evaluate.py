@@ -104,6 +104,9 @@ def test_predictions_are_written_for_anyone(single: tuple[Path, dict], store: Pa
         assert file["vertices"].shape == (22, 778, 3) and file["joints"].shape == (22, 21, 3)
         assert file["joints"][:, 0] == pytest.approx(ClipStore.open(store).index["root"], abs=1e-6)
         assert file["sequence"][12] == "S2/left/cam0"
+        for name in ("is_left", "dataset_index", "box", "mano_pose"):
+            np.testing.assert_array_equal(file[name], ClipStore.open(store).index[name], err_msg=name)
+        assert file["is_left"].sum() == 10 and file["mano_pose"].shape == (22, 48) and file["box"].shape == (22, 4)
 
 
 def test_multi_frame_scores_occlusion(store: Path, make_checkpoint, tmp_path: Path) -> None:

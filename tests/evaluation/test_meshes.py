@@ -144,7 +144,9 @@ def test_parquet_holds_what_npz_holds(store: Path, make_checkpoint, tmp_path: Pa
         evaluate_clips(make_checkpoint(), store, tmp_path / "out", predictions_out=tmp_path / name, report=False)
     table = parquet.read_table(tmp_path / "said.parquet").to_pydict()
     with np.load(tmp_path / "said.npz") as file:
-        for name in ("sequence", "recording", "frame"):
+        for name in ("sequence", "recording", "frame", "is_left", "dataset_index"):
             assert table[name] == file[name].tolist()
+        for name in ("box", "mano_pose"):
+            np.testing.assert_array_equal(np.array(table[name], np.float32), file[name])
         for name in ("joints", "vertices"):
             assert np.array(table[name], np.float32).reshape(22, -1, 3).tolist() == file[name].tolist()

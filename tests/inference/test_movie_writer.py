@@ -13,7 +13,7 @@ from h2onet.durable import DiskFull
 from h2onet.inference import movie_writer
 from h2onet.inference.movie_writer import open_movie
 
-BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), "")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
 # What a <video> element says about its file: readyState (2 and more: there is a picture) and the error's code, 0 none.
 PAGE = """<video muted preload=auto src="overlay.mp4"></video><script>
 const video = document.querySelector("video");

@@ -108,6 +108,28 @@ def test_slow_data_show_as_waiting(clips, tiny, tmp_path, monkeypatch, capsys) -
     assert shown["train/wait_share"] == pytest.approx([line["wait_share"] for line in lines[:2]])
 
 
+@pytest.mark.parametrize("validated", [True, False])
+def test_training_and_validation_speak_the_same_names(clips, val_clips, tiny, tmp_path, validated: bool) -> None:
+    """Every loss of a step has its twin among the epoch's means and in the validation, under the same name."""
+    recipe = tiny("demo-single-stage1", "max_steps=1", "tensorboard=true")
+    train(recipe, clips, tmp_path / "run", val_clips=val_clips if validated else None)
+    board = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    board.Reload()
+    groups: dict[str, set[str]] = {}
+    for tag in board.Tags()["scalars"]:
+        group, _, name = tag.partition("/")
+        groups.setdefault(group, set()).add(name)
+    assert set(groups) == {"train", "train_epoch"} | ({"val"} if validated else set())
+    losses = groups["train_epoch"] - {"epoch"}
+    assert {"loss", "vertices"} < losses <= groups["train"]
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert board.Scalars("train_epoch/loss")[0].value == pytest.approx(lines[-1]["train_loss"])
+    if validated:
+        assert losses <= groups["val"] and {"pa_mpjpe_mm", "score"} < groups["val"]
+        assert board.Scalars("val/loss")[0].value == pytest.approx(lines[-1]["val_loss"])
+        assert board.Scalars("val/vertices")[0].value == pytest.approx(lines[-1]["val_loss_vertices"])
+
+
 def test_pictures_reach_the_board(clips, tiny, tmp_path) -> None:
     train(tiny("demo-single-stage1", "max_steps=1", "tensorboard=true", "pictures=2"), clips, tmp_path / "run")
     board = EventAccumulator(str(tmp_path / "run/tensorboard"))
