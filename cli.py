@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import __version__, cli_model, cli_predict, cli_stores
+from . import __version__, cli_model, cli_predict, cli_stores, cli_view
 from .cli_options import (
     Dashboard,
     Dataset,
@@ -50,6 +50,7 @@ app.add_typer(cli_stores.clips, name="clips")
 app.add_typer(cli_stores.table, name="table")
 app.add_typer(cli_model.app)
 app.add_typer(cli_predict.app)
+app.add_typer(cli_view.app)
 
 
 def main() -> None:

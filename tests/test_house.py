@@ -39,6 +39,7 @@ MAY_IMPORT_INSIDE = {
     "pipeline/exports": {"labels"},
     "pipeline/labels": {"label_sheet"},
     "pipeline/labels/page": set(),
+    "pipeline/view": set(),
     "network/checkpoints": {"backbone", "h2onet", "prediction", "tables"},
 }
 # What a folder may hold: files and inner rooms, and the imports between them.
@@ -62,8 +63,9 @@ ONLY_IN = {
     "ai_edge_litert": ("inference/detection/networks.py",),
     "pyrender": ("labeling/egl.py",),
     "OpenGL": ("labeling/egl.py",),
-    "av": ("pipeline/exports/video.py",),
-    "typer": ("cli.py", "cli_options.py", "cli_model.py", "cli_predict.py", "cli_stores.py"),
+    "av": ("pipeline/exports/video.py", "inference/"),
+    "rerun": ("pipeline/view/recording.py",),
+    "typer": ("cli.py", "cli_options.py", "cli_model.py", "cli_predict.py", "cli_stores.py", "cli_view.py"),
 }
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).glob("**/*.py")) + sorted(ROOT.glob("*.py"))
 

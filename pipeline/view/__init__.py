@@ -1,0 +1,1 @@
+"""`h2o view`: labels, clips or predictions as a scene in time, written as a file for the viewer Rerun."""
