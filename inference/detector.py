@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .detection.finder import HandFinder, SeenHand, find_hands
 from .detection.model_files import read_models
-from .detection.networks import HandNetworks
+from .detection.networks import STRIDES, HandNetworks
 from .detection.tracker import HandTracker
 
 VARIABLE = "H2O_DETECTOR"
@@ -26,7 +26,8 @@ class DetectedHand:
     """A hand that was found: the number by which it is followed (in a single picture: its place, the surest first).
 
     side; landmarks (21, 2) px in this project's order; presence and score: probabilities that it is a hand, of the
-    landmark model in this frame and of the palm detector where it was first found.
+    landmark model and of the palm detector where it was first found. read: whether the landmark model saw this frame;
+    else they follow from the frames before.
     """
 
     number: int
@@ -34,6 +35,7 @@ class DetectedHand:
     landmarks: NDArray[np.float64]
     presence: float
     score: float
+    read: bool = True
 
     @property
     def box(self) -> NDArray[np.float64]:
@@ -52,9 +54,10 @@ class DetectedHand:
 class Detector:
     """Hands of pictures (`find`), or of one video's frames (`follow`, which keeps what it knows between calls)."""
 
-    def __init__(self, finder: HandFinder) -> None:
+    def __init__(self, finder: HandFinder, stride: int = 1) -> None:
+        """stride: frames of a video per reading of a hand that moves slowly (`detection/tracker.py`)."""
         self._finder = finder
-        self.tracker = HandTracker(finder)
+        self.tracker = HandTracker(finder, stride)
 
     @classmethod
     def open(cls, path: str | Path, engine: str = "auto") -> "Detector":
@@ -62,7 +65,8 @@ class Detector:
 
         InputError where the file does not hold the published models.
         """
-        return cls(HandFinder(HandNetworks(read_models(Path(path)), engine)))
+        networks = HandNetworks(read_models(Path(path)), engine)
+        return cls(HandFinder(networks), STRIDES[networks.engine])
 
     def find(self, picture: NDArray[np.uint8]) -> list[DetectedHand]:
         """The hands of a picture by itself."""
@@ -76,8 +80,8 @@ class Detector:
         if picture is None:
             self.tracker.skip()
             return []
-        return [_detected(track.number, track.side, track.hand) for track in self.tracker.follow(picture)]
+        return [_detected(each.number, each.side, each.hand, each.read) for each in self.tracker.follow(picture)]
 
 
-def _detected(number: int, side: str, hand: SeenHand) -> DetectedHand:
-    return DetectedHand(number, side, hand.landmarks, hand.presence, hand.score)
+def _detected(number: int, side: str, hand: SeenHand, read: bool = True) -> DetectedHand:
+    return DetectedHand(number, side, hand.landmarks, hand.presence, hand.score, read)

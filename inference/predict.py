@@ -253,7 +253,7 @@ class PredictionRun:
         if detected is not None:
             result = replace(result, box_from=DETECTED)
         row = make_row(frame.name, number, result, known is not None)
-        self.rows.append(row if detected is None else row | {"detector": detected.row()})
+        self.rows.append(row | {"detector": detected.row()} if detected is not None and detected.read else row)
         return result, camera
 
     def _note_failure(self, frame: InputFrame, number: int, reason: str) -> None:

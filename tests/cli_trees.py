@@ -15,7 +15,7 @@ from unittest import mock
 
 from h2onet import cli
 
-VARIABLES = ("DEX_YCB_DIR", "HO3D_DIR", "MANO_DIR")
+VARIABLES = ("DEX_YCB_DIR", "HO3D_DIR", "MANO_DIR", "H2O_DETECTOR")
 
 
 @dataclass(frozen=True)

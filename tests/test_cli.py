@@ -24,7 +24,7 @@ build-clips --labels --out [--workers --scheduler]
 train PRESET --clips [--val-clips] --out [--init] [--resume] [--set] [--device]
 evaluate [--checkpoint] [--clips] --out [--hierarchy] [--ho3d-json] [--dexycb-txt] [--predictions] [--ground-truth]
     [--dataset]
-predict --checkpoint [--images] [--video] [--boxes] --out
+predict --checkpoint [--images] [--video] [--boxes] [--detector] --out
 export --checkpoint --out
 doctor [--dataset] [--root] [--mano]
 demo

@@ -87,6 +87,44 @@ def test_what_a_video_costs() -> None:
     assert finder.hand_runs <= 2 * 150 + 2
 
 
+def test_hands_that_move_slowly_are_not_read_in_every_frame() -> None:
+    """Their places follow from their motion; fast ones and those near another hand are read."""
+    frames = [
+        [truth(np.array([150.0 + 2 * frame, 240]), True), truth(np.array([500.0 - frame, 240]), False)]
+        for frame in range(100)
+    ]
+    finder = FakeFinder(frames, noise=0.005)
+    tracker = HandTracker(finder, stride=4)  # type: ignore[arg-type]
+    found = run(finder, tracker)
+    assert all(set(frame) == {0, 1} and {which for _, which in frame.values()} == {0, 1} for frame in found)
+    near = sum(350 - 3 * frame < 1.5 * SIZE for frame in range(100))
+    assert 2 * near < finder.hand_runs < 2 * near + 2 * (100 - near) / 4 + 30
+    for step, most in ((30, 2 * 40), (3, 40 / 2)):
+        finder = FakeFinder([[truth(np.array([100.0 + step * frame % 400, 240]), True)] for frame in range(40)])
+        run(finder, HandTracker(finder, stride=4))  # type: ignore[arg-type]
+        assert finder.hand_runs <= most if step == 3 else finder.hand_runs >= 35
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hands_that_cross_are_told_apart_with_frames_left_out(seed: int) -> None:
+    finder = FakeFinder(crossing((True, False), seed), seed)
+    found = run(finder, HandTracker(finder, stride=4))  # type: ignore[arg-type]
+    owner = {number: found[0][number][1] for number in found[0]}
+    assert set().union(*found) == {0, 1}
+    assert all(which == owner[number] for frame in found for number, (_, which) in frame.items())
+
+
+def test_what_is_not_read_says_so_and_a_hand_that_leaves_is_noticed() -> None:
+    hands = [truth(np.array([320.0, 240]), True)]
+    finder = FakeFinder([hands] * 40 + [[]] * 10)
+    tracker, read = HandTracker(finder, stride=4), []  # type: ignore[arg-type]
+    for frame in range(50):
+        finder.frame = frame
+        read.append([each.read for each in tracker.follow(PICTURE)])
+    assert read[:4] == [[True]] * 4 and 15 < read[:40].count([False]) <= 30
+    assert read[40:43].count([False]) <= 3 and read[44:] == [[]] * 6
+
+
 def test_a_new_hand_is_found_while_another_is_held() -> None:
     first, second = truth(np.array([200.0, 240]), True), truth(np.array([450.0, 240]), False)
     found = run(FakeFinder([[first]] * 50 + [[first, second]] * 50))
