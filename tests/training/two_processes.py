@@ -15,7 +15,8 @@ SAMPLES, FRAMES = 4, 3
 
 def gradients(processes: Processes, as_released: bool) -> dict[str, torch.Tensor]:
     """Gradients ("gradient/name") after clipping, and running statistics ("buffer/name"), of one step."""
-    settings = ["width=0.125", "channels_last=false", "joint_visibility=true", f"as_released={str(as_released).lower()}"]
+    settings = ["width=0.125", "channels_last=false", "joint_visibility=true"]
+    settings.append(f"as_released={str(as_released).lower()}")
     recipe = load_recipe("demo-multi-stage2", settings)
     hand = load_hand("standin", dtype=torch.float64)
     torch.manual_seed(0)
