@@ -111,9 +111,10 @@ class JointVisibility(nn.Module):
     def forward(self, sampled: Tensor) -> Tensor:
         """sampled (B, 21, 2c) features under the 2D joints; returns (B, 21) in at least float32.
 
-        No gradient flows into `sampled`.
+        Gradients flow into `sampled`, unlike those of the fingers' classifier: what hides a joint is nothing that the
+        mesh's losses ask of a feature (docs/visibility.md has both).
         """
-        x = self.mix(self.joint_layers(sampled.detach().transpose(1, 2)).flatten(1))
+        x = self.mix(self.joint_layers(sampled.transpose(1, 2)).flatten(1))
         with torch.autocast(x.device.type, enabled=False):
             return self.head(x.to(self.head.weight.dtype))
 
