@@ -90,13 +90,13 @@ class Artist:
         try:
             root, mano = self._find_root(), self._find_hand()
             sequences = {sequence.key: sequence for sequence in self._list(root, mano)}
-            sides = dict.fromkeys(["right", *(attrs.get("mano") or {})])
+            sides = ("right", *(str(side) for side in attrs.get("mano") or {} if side != "right"))
             meshes, note = attrs.get("objects"), ""
             places = [Path(meshes), root / "models"] if isinstance(meshes, str) else []
             there = next((place for place in places if place.is_dir()), None)
             if places and there is None:
                 note = f"{meshes}: the object meshes are not there, so the pictures do not show what objects hide"
-            return _Dataset(root, sequences, load_hands(mano, tuple(sides)), ObjectLibrary(there), note)
+            return _Dataset(root, sequences, load_hands(mano, sides), ObjectLibrary(there), note)
         except (InputError, OSError) as error:
             return one_line(error)
 

@@ -53,10 +53,11 @@ class Groups:
         Groups without a frame are left out.
         """
         used = np.unique(rows)
-        unique = sorted({str(names[i]) for i in used.tolist()})
+        words = [names[int(i)] for i in used]
+        unique = sorted(set(words))
         number = {name: i for i, name in enumerate(unique)}
         lookup = np.zeros(len(names), np.int64)
-        lookup[used] = [number[names[i]] for i in used.tolist()]
+        lookup[used] = [number[word] for word in words]
         return cls(tuple(unique), lookup[rows])
 
     def count(self, weights: np.ndarray | None = None) -> np.ndarray:
