@@ -110,7 +110,7 @@ def draw(labels: LabelStore, row: int) -> NDArray[np.uint8]:
     move = np.array([[scale, 0, side / 2 - middle[0] * scale], [0, scale, side / 2 - middle[1] * scale]])
     panel = cv2.warpAffine(photo, move, (side, side), flags=cv2.INTER_CUBIC, borderValue=(60, 60, 60))
     points = joints * scale + move[:, 2]
-    panel = overlay_skeleton(panel, points, filled=labels["joint_visible"][row] == 1)
+    panel = overlay_skeleton(np.asarray(panel, np.uint8), points, filled=labels["joint_visible"][row] == 1)
     beside = np.full((len(card), side + 8, 3), card[0, 0], np.uint8)
     beside[30 : 30 + side, :side] = panel
     flags = np.bincount(labels["coco_visibility"][row], minlength=3)

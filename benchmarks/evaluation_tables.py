@@ -16,10 +16,11 @@ import numpy as np
 from h2onet.evaluation.frames_npz import write_frames
 from h2onet.evaluation.page.clips import pck_curves
 from h2onet.evaluation.page.strips import choose_sequences
-from h2onet.evaluation.scoring.breakdowns import break_down, reliability
+from h2onet.evaluation.scoring.breakdowns import break_down
 from h2onet.evaluation.scoring.facts import FrameFacts
 from h2onet.evaluation.scoring.scores import FrameScores
 from h2onet.evaluation.scoring.summary import frame_values, intervals, summarise
+from h2onet.evaluation.scoring.visibility import reliability
 
 
 def random_batch(rng: np.random.Generator, first: int, count: int) -> FrameScores:
@@ -86,7 +87,7 @@ def main() -> None:
     intervals(scores, known)
     choose_sequences(scores, known)
     pck_curves(scores)
-    reliability(scores)
+    reliability(scores.occluded_probability[:, :5], scores.occluded[:, :5])
     with tempfile.TemporaryDirectory() as folder:
         keys = {"sequence": known.sequence, "recording": known.recording, "frame": known.number}
         write_frames(Path(folder), keys, frame_values(scores, known))

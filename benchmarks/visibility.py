@@ -123,15 +123,12 @@ def fingers_by_joints(checkpoint: Path, clips: Path) -> dict[str, float | None]:
 
 def difference(first: Path, second: Path) -> dict[str, dict]:
     """Paired differences of two evaluations, the second less the first."""
-    lines = {line.metric: line for line in compare(first, second).lines}
-    return {
-        name: {
-            "mean": None if lines[name].difference is None else round(lines[name].difference, 4),
-            "interval": None if lines[name].interval is None else np.round(lines[name].interval, 4).tolist(),
-        }
-        for name in PAIRED
-        if name in lines
-    }
+    found = {}
+    for line in compare(first, second).lines:
+        if line.metric in PAIRED and line.difference is not None:
+            interval = None if line.interval is None else [round(end, 4) for end in line.interval]
+            found[line.metric] = {"mean": round(line.difference, 4), "interval": interval}
+    return found
 
 
 if __name__ == "__main__":

@@ -280,7 +280,11 @@ def write_visibility_page(
         title=f"Joints seen or hidden, {page_title(protocol)}",
         about=[f"predictions {protocol['predictions']} ({protocol['predictions_sha256'][:12]})", protocol["labels"]],
         tiles=[row for row in shown if row[0] not in (NAMES["frames"], NAMES["joints"], NAMES["frames_not_predicted"])],
-        first=[Section("Calibration", "How often joints are hidden of which the file says so.", plots=[plot])],
+        first=[
+            Section(
+                "Calibration", "How often joints are hidden of which the file says so.", plots=[plot] if plot else []
+            )
+        ],
         metrics=shown,
         metrics_text=describe_intervals(count),
         recordings=count,

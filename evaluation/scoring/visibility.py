@@ -174,10 +174,8 @@ def _intervals(
             continue
         step, half = _steps(probability[known, k])
         cell, shape = (place[known] * (BINS + 1) + step), (len(names), BINS + 1)
-        yes, no = (
-            drawn @ np.bincount(cell[hidden[known, k] == label], minlength=np.prod(shape)).reshape(shape).astype(float)
-            for label in (1, 0)
-        )
+        there = [np.bincount(cell[hidden[known, k] == label], minlength=shape[0] * shape[1]) for label in (1, 0)]
+        yes, no = (np.asarray(drawn @ counts.reshape(shape), np.float64) for counts in there)
         for name, score in named.items():
             found[name].append(score(yes, no, half))
     intervals = {}

@@ -54,7 +54,7 @@ def _state(clips: ClipStore, rows: slice) -> np.ndarray:
 
 
 def _has_joints(clips: ClipStore, rows: slice) -> np.ndarray:
-    return ~np.isnan(clips.index["joints"][rows]).any(axis=(1, 2))[:, None]
+    return np.isfinite(clips.index["joints"][rows]).reshape(-1, 63).all(axis=1, keepdims=True)
 
 
 def _joints_2d(clips: ClipStore, rows: slice) -> np.ndarray:

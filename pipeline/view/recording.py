@@ -92,7 +92,7 @@ class _Writer:
 
     def _log_hand(self, hand: SceneHand) -> Iterator[str]:
         rr, log, joints = self.rr, self.stream.log, f"camera/joints/{hand.name}"
-        known = np.isfinite(hand.joints_2d).all(axis=1)
+        known = np.asarray(np.isfinite(hand.joints_2d).all(axis=1))
         chains = [[joint for joint in chain if known[joint]] for chain in FINGER_CHAINS]
         strips = [hand.joints_2d[chain] for chain in chains]
         log(f"{joints}/skeleton", rr.LineStrips2D(strips, colors=np.array(FINGER_COLOURS, np.uint8), radii=-1.0))

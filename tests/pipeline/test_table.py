@@ -19,6 +19,7 @@ from h2onet.errors import InputError
 from h2onet.hand.parts import CAUSES
 from h2onet.pipeline.build_clips import build_clips
 from h2onet.pipeline.labels.coco import write_coco
+from h2onet.pipeline.labels.report import report_labels
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
 from h2onet.pipeline.write_table import write_table
 
@@ -181,6 +182,12 @@ def test_another_hand_hides_and_is_named_as_the_cause(tmp_path):
     assert (labels["other_hand_fraction"][~right] == 0).all()
     alone = tables.write(tmp_path / "u", [tables.row(number) for number in range(3)])
     assert not (label(alone, tmp_path / "m.zarr")["cause"] == other).any()
+
+
+def test_the_page_of_labels_draws_what_a_table_names(tmp_path):
+    label(two_hands(tmp_path / "rig"), tmp_path / "labels.zarr")
+    said = report_labels([tmp_path / "labels.zarr"], tmp_path / "page.html")
+    assert "6 of 6 pictures drawn" in said, said
 
 
 def test_the_h2onet_rule_runs_where_a_row_has_a_mask(tmp_path):

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from ....data.datasets import list_sequences
-from ....data.frame import DATASETS, FRAME_FAULTS, CameraSequence
+from ....data.frame import FRAME_FAULTS, CameraSequence
 from ....data.labels import LabelStore
 from ....data.photos import decode
+from ....data.readers.plugins import dataset_names
+from ....data.readers.table import ROWS
 from ....errors import InputError, one_line
 from ....hand.array_record import STANDIN
 from ....hand.arrays import load_arrays
@@ -130,7 +132,10 @@ class Artist:
         dataset, annotations = attrs.get("dataset"), attrs.get("annotations", "raw")
         if isinstance(annotations, dict):
             annotations = annotations.get("path")
-        if dataset not in DATASETS or not isinstance(annotations, str):
+        if isinstance(annotations, str) and Path(annotations).name in ROWS:
+            # A table's store has the name that dataset.toml gives, and is listed from the folder of its rows.
+            dataset, root, annotations = "table", Path(annotations).parent, "raw"
+        if dataset not in dataset_names() or not isinstance(annotations, str):
             raise InputError(f"{self._labels.store.path}: does not say what it was made of; run prepare-labels again")
         split, setup = str(attrs.get("split")), str(attrs.get("setup") or "s0")
         channel = str(settings.get("seg_channel") or "auto")
