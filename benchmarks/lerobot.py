@@ -46,11 +46,13 @@ def main(root: str) -> None:
     for row, item in enumerate(items):
         episode = meta.episodes[int(item["episode_index"])]
         assert int(item["frame_index"]) == row - episode["dataset_from_index"]
-    known = ~np.isnan(states).any(axis=1)
-    off = float(np.abs(states[known].mean(axis=0) - meta.stats[STATE]["mean"]).max()) if known.all() else 0.0
+    known = ~np.isnan(states)
+    state_means = np.where(known, states, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    off = float(np.abs(state_means - meta.stats[STATE]["mean"]).max())
     means = pictures.double().mean(dim=(0, 2, 3)).numpy()
     shift = float(np.abs(means - np.ravel(meta.stats[PICTURE]["mean"])).max())
     print(f"pictures {tuple(pictures.shape)}, in [{pictures.min():.3f}, {pictures.max():.3f}]")
+    print(f"known numbers of the state: {known.mean():.1%}")
     print(f"statistics: state off by {off:.1e}, mean colour of decoded pictures by {shift:.4f}")
     assert off < 1e-5 and shift < 0.02
 

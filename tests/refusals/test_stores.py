@@ -33,7 +33,7 @@ def test_labels_that_are_none(no_store, out):
     assert str(no_store) in refused(out, "build-clips", "--labels", no_store, "--out", out / "c.zarr", "--workers", 1)
 
 
-@pytest.mark.parametrize("command", ["info", "verify"])
+@pytest.mark.parametrize("command", ["info", "verify", "card"])
 def test_clips_that_are_none(command, no_store, out):
     assert str(no_store) in refused(out, "clips", command, no_store)
 
