@@ -56,13 +56,14 @@ def make_clip_store(
             rows["box"][:] = [160.0, 80.0, 480.0, 400.0]
         labels.commit(key, rows, {"failures": []})
     facts = {"dataset": dataset, "split": split, "setup": "s0"}
-    labels.finish(list(sequences), {**facts, "root": str(folder / "root"), "image": pattern})
+    right = mano or {"source": "standin", "sha256": hand.arrays.sha256}
+    facts_of_labels = {"root": str(folder / "root"), "image": pattern, "mano": {"right": right}}
+    labels.finish(list(sequences), {**facts, **facts_of_labels})
     labels.store.close()
     store = SequenceStore.create(folder / "clips.zarr", {"seed": seed}, False, schema=SCHEMA, version=SCHEMA_VERSION)
     for key, frames in sequences.items():
         places = (str(folder / "labels.zarr"), str(folder / "root"), pattern, str(store.path))
         cut_sequence(ClipTask(key, frames, *places, "jpeg-q95-444", 1.25))
-    right = mano or {"source": "standin", "sha256": hand.arrays.sha256}
     attrs = {**facts, "mano": {"right": right}, "max_scale": 1.25, "rules": {"h2onet": 1, "depth": 1}}
     write_index(store, list(sequences), attrs)
     store.close()

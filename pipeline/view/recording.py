@@ -20,9 +20,10 @@ from ...labeling.overlay import PART_COLOURS
 from .scene import Scene, SceneFrame, SceneHand, SceneObject
 
 HIDDEN, UNKNOWN_JOINT, WRIST, OBJECT = (201, 56, 48), (150, 150, 150), (220, 220, 220), (150, 150, 140)
-SEEN_SIZE, HIDDEN_SIZE = -4.0, -6.0
+SEEN_SIZE, HIDDEN_SIZE = -3.0, -4.5
 """Radii of joints; below 0 they are points of the screen, whatever the zoom."""
-CAMERA_DEPTH = 0.3  # m from the camera, where the photo stands in the 3D view
+CAMERA_DEPTH = 0.15  # m from the camera, where the photo stands in the 3D view
+EYE = np.array([0.22, -0.2, -0.3])  # m from the hand: above it to the right, on the camera's side
 _JOINT_COLOURS = np.array(
     [WRIST, *(colour for chain, colour in zip(FINGER_CHAINS, FINGER_COLOURS, strict=True) for _ in chain[1:])], np.uint8
 )
@@ -40,13 +41,14 @@ def write_recording(scene: Scene, out: Path) -> tuple[int, int]:
     require_rerun()
     import rerun as rr  # pyright: ignore[reportMissingImports]
 
+    # The viewer lays recordings of one id over each other: the title tells a store's kind and sequence.
     stream = rr.RecordingStream("h2onet", recording_id=scene.title)
     memory = stream.memory_recording()
     stream.send_recording_name(scene.title)
     writer = _Writer(rr, stream)
     for frame in tqdm(scene.frames, total=scene.total, unit="frame", desc="view", delay=1.0):
         writer.add(frame)
-    stream.send_blueprint(_blueprint(writer.groups))
+    stream.send_blueprint(_blueprint(writer.groups, writer.target))
     data = memory.drain_as_bytes()
     with writing_file(out) as file:
         file.write(data)
@@ -62,6 +64,7 @@ class _Writer:
         self._fixed: set[str] = set()  # entities whose lasting part is logged
         self._shown: dict[str, None] = {}  # hands and objects of the frame before
         self._camera: bytes = b""
+        self.target: np.ndarray | None = None  # (3,) m: the middle of the first hand that has a mesh
         stream.log("/", rr.ViewCoordinates.RDF, static=True)
 
     def add(self, frame: SceneFrame) -> None:
@@ -106,6 +109,8 @@ class _Writer:
             return
         faces = hand.surface.faces
         points, normals = hand.vertices.astype(np.float32), vertex_normals(hand.vertices, faces).astype(np.float32)
+        if self.target is None:
+            self.target = points.mean(axis=0)
         part, cause = f"by_part/{hand.name}", f"by_cause/{hand.name}"
         # The faces may be those of another mesh in a later frame, of predictions of another network.
         colours = hand.surface.part_colours()
@@ -147,15 +152,19 @@ class _Writer:
                 self.stream.log(path, rr.Scalars([value]))
 
 
-def _blueprint(groups: dict[str, None]) -> Any:
-    """The layout: photo with joints, the hand by part and by cause, the curves below."""
+def _blueprint(groups: dict[str, None], target: np.ndarray | None) -> Any:
+    """The layout: photo with joints, the hand by part and by cause, seen from beside the camera, the curves below."""
     import rerun.blueprint as rrb  # pyright: ignore[reportMissingImports]
 
-    around = ["/camera/**", "/objects/**"]
+    around, eye = ["/camera/**", "/objects/**"], None
+    if target is not None:
+        eye = rrb.EyeControls3D(position=target + EYE, look_target=target, eye_up=(0.0, -1.0, 0.0))
     views = rrb.Horizontal(
         rrb.Spatial2DView(origin="/camera", name="photo and joints"),
-        rrb.Spatial3DView(origin="/", contents=["/by_part/**", *around], name="hand by part"),
-        rrb.Spatial3DView(origin="/", contents=["/by_cause/**", *around], name="hand by what hides it"),
+        rrb.Spatial3DView(origin="/", contents=["/by_part/**", *around], name="hand by part", eye_controls=eye),
+        rrb.Spatial3DView(
+            origin="/", contents=["/by_cause/**", *around], name="hand by what hides it", eye_controls=eye
+        ),
     )
     plots = [rrb.TimeSeriesView(origin=f"/curves/{group}", name=group.replace("_", " ")) for group in groups]
     layout = rrb.Vertical(views, rrb.Horizontal(*plots), row_shares=[3, 1]) if plots else views

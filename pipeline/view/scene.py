@@ -4,8 +4,9 @@ Metres in the OpenCV camera frame, pixels of the picture that is shown; joints w
 known is None, or NaN in an array.
 """
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class SceneFrame:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What `h2o view` writes: a title and the frames in order of time, made one by one as they are read."""
+    """What `h2o view` writes: a title, the frames in order of time, made one by one as they are read, their number."""
 
     title: str
     frames: Iterator[SceneFrame]
@@ -95,6 +96,17 @@ def label_curves(visible_fraction: np.ndarray, hand_visible_area: float) -> dict
     """The curves of a labelled frame: visible fraction of thumb .. little and palm (6,), and of the whole hand."""
     curves = {f"visible_fraction/{part}": float(value) for part, value in zip(PARTS, visible_fraction, strict=True)}
     return {**curves, "hand_visible_area/hand": float(hand_visible_area)}
+
+
+def merge_hands(frames: Iterator[SceneFrame]) -> Iterator[SceneFrame]:
+    """Frames of one number after each other as one: its hands side by side, each with curves of its own."""
+    for _, group in itertools.groupby(frames, key=lambda frame: frame.number):
+        first, *others = group
+        hands, curves = list(first.hands), dict(first.curves)
+        for number, other in enumerate(others, 1):
+            hands += [replace(hand, name=f"{hand.name}-{number}") for hand in other.hands]
+            curves |= {name.replace("/", f"/{other.hands[0].name}-{number}_", 1): v for name, v in other.curves.items()}
+        yield replace(first, hands=tuple(hands), curves=curves)
 
 
 def pick_rows(count: int, most: int) -> np.ndarray:

@@ -8,17 +8,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...data.clips import ClipStore
 from ...data.datasets import iter_frames, list_sequences
-from ...data.frame import Frame
+from ...data.frame import PHOTO_SIZE, Frame
 from ...data.labels import LabelStore
 from ...data.photos import BadPhoto, decode, encode, photo_size
 from ...data.readers.dexycb_splits import YCB_NAMES
+from ...data.stores.clips import ClipStore
 from ...data.stores.columns import VERTICES
 from ...errors import InputError, brief
 from ...labeling.objects import ObjectLibrary
 from .hands import StoreHands
-from .scene import Scene, SceneFrame, SceneHand, SceneObject, label_curves, pick_rows
+from .scene import Scene, SceneFrame, SceneHand, SceneObject, label_curves, merge_hands, pick_rows
 
 log = logging.getLogger(__name__)
 JPEG_QUALITY = 90
@@ -38,9 +38,9 @@ def label_scene(
     root: where the photos lie now; mano: where the hand does. InputError as `LabelStore.open`, and for an unknown key.
     """
     labels = LabelStore.open(path)
-    attrs, ids = labels.attrs, np.asarray(labels["sequence_id"])
-    rows = _rows_of(path, labels.sequences, ids, np.asarray(labels["labelled"]), sequence, most)
-    key = labels.sequences[int(ids[rows[0]])]
+    attrs = labels.attrs
+    rows = _rows_of(path, labels.sequences, labels.index, sequence, most)
+    key = labels.sequences[int(labels["sequence_id"][rows[0]])]
     folder = Path(root or attrs.get("root", ""))
     if not folder.is_dir():
         log.warning("%s: no such folder; photos are left out, say where they lie with --root", folder)
@@ -49,20 +49,21 @@ def label_scene(
     names = (*_COLUMNS, "object_id", "object_pose", *(name for name in VERTICES if name in labels.index))
     first, last = int(rows[0]), int(rows[-1]) + 1
     columns = {name: labels.index.part(name, first, last)[rows - first] for name in names}
-    objects = _scene_objects(labels, key, folder, columns)
+    objects = _scene_objects(labels, key, folder, mano, columns)
 
     def frames() -> Iterator[SceneFrame]:
         missing = 0
         for i, row in enumerate(rows.tolist()):
             one = {name: values[i] for name, values in columns.items()}
-            picture, size = _photo(folder / labels.image(row), attrs.get("photo") or (640, 480))
+            picture, size = _photo(folder / labels.image(row), attrs.get("photo") or PHOTO_SIZE)
             missing += picture is None
             number = int(one["frame"])
             yield _frame(one, picture, size, one["intrinsics"], hands, np.zeros(2), objects(number))
         if missing and folder.is_dir():
             log.warning("%s: %d of %d photos are missing or cannot be read", folder, missing, len(rows))
 
-    return Scene(f"{attrs.get('dataset', 'labels')} {key}", frames(), len(rows))
+    title = f"labels of {attrs.get('dataset', 'a dataset')} {key}"
+    return Scene(title, merge_hands(frames()), len(np.unique(columns["frame"])))
 
 
 def clip_scene(path: str, *, sequence: str | None, most: int, mano: str | None = None) -> Scene:
@@ -71,9 +72,8 @@ def clip_scene(path: str, *, sequence: str | None, most: int, mano: str | None =
     Clips keep no pose of the object, so none is shown.
     """
     clips = ClipStore.open(path)
-    ids = np.asarray(clips.index["sequence_id"])
     keys = [entry["key"] for entry in clips.entries]
-    rows = _rows_of(path, keys, ids, np.asarray(clips.index["labelled"]), sequence, most)
+    rows = _rows_of(path, keys, clips.index, sequence, most)
     hands = StoreHands(clips.attrs, path, mano)
     names = (*_COLUMNS, "crop", *(name for name in VERTICES if name in clips.index))
     columns = {name: np.asarray(clips.index[name])[rows] for name in names}
@@ -87,24 +87,31 @@ def clip_scene(path: str, *, sequence: str | None, most: int, mano: str | None =
             camera[:2, 2] -= (x, y)
             yield _frame(one, jpeg, (width, height), camera, hands, np.array([x, y]), ())
 
-    return Scene(f"{clips.dataset} {clips.key(int(rows[0]))}", frames(), len(rows))
+    title = f"clips of {clips.dataset} {clips.key(int(rows[0]))}"
+    return Scene(title, merge_hands(frames()), len(np.unique(columns["frame"])))
 
 
 def _rows_of(
-    path: str | Path, keys: Sequence[str], ids: np.ndarray, labelled: np.ndarray, sequence: str | None, most: int
+    path: str | Path, keys: Sequence[str], index: Mapping[str, np.ndarray], sequence: str | None, most: int
 ) -> np.ndarray:
-    """The rows to show of one sequence: of the one that is asked for, or of the first that has labels."""
+    """The rows to show of one sequence, of the one that is asked for or of the first with labels: all of `most` frames.
+
+    Rows of one frame are its hands.
+    """
+    ids = np.asarray(index["sequence_id"])
     if not len(ids):
         raise InputError(f"{path}: holds no frame to show")
     if sequence is not None and sequence not in keys:
         raise InputError(
             f"--sequence {brief(sequence)}: {path} has no such sequence; it has {len(keys)}, for example {keys[0]}"
         )
-    number = int(ids[np.argmax(labelled)]) if sequence is None else keys.index(sequence)
+    number = int(ids[np.argmax(index["labelled"])]) if sequence is None else keys.index(sequence)
     rows = np.flatnonzero(ids == number)
     if not len(rows):
         raise InputError(f"--sequence {sequence}: has no frame in {path}; take another one")
-    return rows[pick_rows(len(rows), most)]
+    frames = np.asarray(index["frame"])[rows]
+    shown = np.unique(frames)
+    return rows[np.isin(frames, shown[pick_rows(len(shown), most)])]
 
 
 def _frame(
@@ -136,11 +143,13 @@ def _photo(path: Path, size: tuple[int, int]) -> tuple[bytes | None, tuple[int, 
     return data, size
 
 
-def _scene_objects(labels: LabelStore, key: str, root: Path, columns: Row) -> Callable[[int], tuple[SceneObject, ...]]:
+def _scene_objects(
+    labels: LabelStore, key: str, root: Path, mano: str | None, columns: Row
+) -> Callable[[int], tuple[SceneObject, ...]]:
     """The objects of a sequence by frame number: all that the dataset annotates, else the grasped one of the store."""
     library = _library(labels.attrs.get("objects"))
     try:
-        poses = _annotated_objects(labels, key, root, set(columns["frame"].tolist()))
+        poses = _annotated_objects(labels, key, root, mano, set(columns["frame"].tolist()))
     except InputError as error:
         log.warning("%s; of the objects only the grasped one is shown, as the labels keep it", error)
         poses = {}
@@ -168,7 +177,7 @@ def _library(folder: Any) -> ObjectLibrary:
 
 
 def _annotated_objects(
-    labels: LabelStore, key: str, root: Path, numbers: set[int]
+    labels: LabelStore, key: str, root: Path, mano: str | None, numbers: set[int]
 ) -> dict[int, list[tuple[str, np.ndarray]]]:
     """Names and poses of all objects of some frames, read again from the dataset that the labels were made from."""
     settings = labels.store.attrs["settings"]
@@ -181,7 +190,7 @@ def _annotated_objects(
             str(settings["split"]),
             str(settings["setup"] or "s0"),
             given,
-            labels.attrs.get("mano_path"),
+            mano or labels.attrs.get("mano_path"),
             str(settings["seg_channel"] or "auto"),
             warn=False,
         )

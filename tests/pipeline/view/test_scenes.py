@@ -18,7 +18,15 @@ from h2onet.hand.mano import HandModel, load_hand
 from h2onet.hand.mesh_files import mesh_bytes
 from h2onet.hand.parts import CAUSES, tip_vertices
 from h2onet.pipeline.view.command import find_scene
-from h2onet.pipeline.view.scene import CAUSE_COLOURS, NOT_KNOWN, HandSurface, SceneFrame, pick_rows
+from h2onet.pipeline.view.scene import (
+    CAUSE_COLOURS,
+    NOT_KNOWN,
+    HandSurface,
+    SceneFrame,
+    SceneHand,
+    merge_hands,
+    pick_rows,
+)
 
 RIGHT, LEFT = "S1/R1/cam0", "S2/left/cam0"
 TIPS = [4, 8, 12, 16, 20]
@@ -50,7 +58,7 @@ def stores(hand: HandModel, tmp_path_factory: pytest.TempPathFactory) -> Stores:
 @pytest.mark.parametrize("name", ["labels.zarr", "clips.zarr"])
 def test_meshes_stand_where_the_joints_are(stores: Stores, name: str) -> None:
     """Through the camera of the picture that is shown, whole or cut, fingertips of the mesh are the 2D joints."""
-    frames = stores.show(name, sequence=RIGHT, mano="standin" if name == "clips.zarr" else None)
+    frames = stores.show(name, sequence=RIGHT)
     assert [frame.number for frame in frames] == [0, 1, 2, 3, 4]
     for frame in frames:
         (shown,) = frame.hands
@@ -86,6 +94,18 @@ def test_frames_are_thinned_evenly_and_start_with_the_first(stores: Stores) -> N
             assert most == 1 or rows[-1] == count - 1
 
 
+def test_rows_of_one_frame_are_its_hands() -> None:
+    joints, seen = np.zeros((21, 2)), np.zeros(21, np.uint8)
+    rows = [
+        SceneFrame(number, b"", (1, 1), None, (SceneHand(side, joints, seen),), (), {"visible_fraction/thumb": share})
+        for number, side, share in ((3, "right", 0.1), (3, "left", 0.2), (4, "right", 0.3))
+    ]
+    two, one = merge_hands(iter(rows))
+    assert [[hand.name for hand in frame.hands] for frame in (two, one)] == [["right", "left-1"], ["right"]]
+    assert two.curves == {"visible_fraction/thumb": 0.1, "visible_fraction/left-1_thumb": 0.2}
+    assert (two.number, one.number, one.curves) == (3, 4, {"visible_fraction/thumb": 0.3})
+
+
 def test_photos_that_moved_or_are_gone(stores: Stores, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     moved = tmp_path / "moved"
     moved.symlink_to(stores.folder / "root")
@@ -109,7 +129,7 @@ def test_the_grasped_object_is_shown_where_the_dataset_is_gone(stores: Stores, t
     models.mkdir(parents=True)
     corners = np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]])
     (models / "textured_simple.obj").write_bytes(mesh_bytes(corners, np.array([[0, 1, 2], [0, 1, 3]]), "obj"))
-    facts = {name: old.attrs[name] for name in ("dataset", "split", "setup", "root", "image")}
+    facts = {name: old.attrs[name] for name in ("dataset", "split", "setup", "root", "image", "mano")}
     new.finish([RIGHT], {**facts, "objects": str(models.parent)})
     new.close()
     frames = list(find_scene(str(tmp_path / "labels.zarr"), None, 300, None, None).frames)
