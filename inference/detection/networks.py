@@ -20,7 +20,7 @@ from .palms import SIDE
 
 HAND_SIDE = 224  # px of the landmark model's input
 ENGINES = ("auto", "opencv", "litert")
-STRIDES = {"opencv": 4, "litert": 2}
+STRIDES = {"opencv": 5, "litert": 2}
 """Frames of a video per reading of a hand at rest, so that the detector stays below 15 % of their time."""
 Run = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 """A picture (1, S, S, 3) float32 in [0, 1] to the model's outputs, flat, in the order of their names."""

@@ -13,6 +13,7 @@ from .finder import LEAST_PRESENCE, MOST_HANDS, HandFinder, SeenHand, new_hands,
 from .regions import region_of_landmarks
 
 REDETECT = 30  # frames between two looks for further hands while all that are known are held
+SEARCH = 3  # the same while a hand is missing
 YOUNG = 5  # finds after which a hand's motion and side are known well enough to leave frames out
 SLOW = 0.1  # of its size a frame: a hand that is faster is read in every frame
 NEAR = 1.5  # of its size: so is a hand with another one this near
@@ -103,7 +104,8 @@ class HandTracker:
         if picture.shape != self._size:  # landmarks in a picture of another size cannot be followed
             self._tracks, self._size = [], picture.shape
         self._since += 1
-        palms = self._since >= self._pause
+        missing = any(track.lost for track in self._tracks)
+        palms = self._since >= min(self._pause, SEARCH if missing else self._pause)
         resting = [] if palms else [track for track in self._tracks if self._may_rest(track)]
         followed = [self._look(picture, track) for track in self._tracks if track.lost == 0 and track not in resting]
         held = once(hand for hand in followed if hand.presence >= LEAST_PRESENCE)

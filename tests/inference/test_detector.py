@@ -11,7 +11,7 @@ import torch
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.inference.detection.finder import HandFinder
-from h2onet.inference.detection.networks import has_litert
+from h2onet.inference.detection.networks import STRIDES, has_litert
 from h2onet.inference.detector import VARIABLE, DetectedHand, Detector
 from h2onet.inference.predict import NO_HAND, predict
 from h2onet.network.checkpoint import save_checkpoint
@@ -99,7 +99,7 @@ def test_two_photographed_hands_that_cross(detector: Detector, reference: dict, 
     right, left = (cut_out_hand(reference, shared, name) for name in ("138_img.jpg", "2299_img.jpg"))
     left = (left[0][:, ::-1], left[1][:, ::-1])
     paper = cv2.GaussianBlur(np.random.default_rng(0).integers(60, 160, (360, 640, 3), np.uint8), (0, 0), 9)
-    detector = Detector(detector._finder)
+    detector = Detector(detector._finder, STRIDES["litert"])
     seen = []
     for frame in range(300):
         swing = 200 * np.cos(2 * np.pi * frame / 150)
