@@ -54,7 +54,8 @@ def _state(clips: ClipStore, rows: slice) -> np.ndarray:
 
 
 def _has_joints(clips: ClipStore, rows: slice) -> np.ndarray:
-    return np.isfinite(clips.index["joints"][rows]).reshape(-1, 63).all(axis=1, keepdims=True)
+    joints = clips.index["joints"][rows]
+    return np.isfinite(joints.reshape(len(joints), -1)).all(axis=1).reshape(-1, 1)
 
 
 def _joints_2d(clips: ClipStore, rows: slice) -> np.ndarray:
