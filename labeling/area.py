@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import float32, float64, int32, int64, types, uint8
+from numba import float32, float64, int32, int64, types
 
 from ..jit import njit
 from .raster import NEAR, Mesh, Renderer, View
@@ -19,6 +19,7 @@ MOST_PIXELS = 4096
 
 _depths = types.Array(float32, 2, "C", readonly=True)
 _points = types.Array(float64, 2, "C", readonly=True)
+_faces = types.Array(int32, 2, "C", readonly=True)
 
 
 @dataclass(frozen=True)
@@ -85,21 +86,39 @@ def _extent(points, vertices):
     return x0, y0, x1, y1, near
 
 
-@njit(types.void(_points, types.Array(int32, 2, "C", readonly=True), float64, float64, uint8[::1]))
-def _mark_leaving(points, faces, width, height, out):
+@njit(int64(_points, _faces, float64, float64, int32[:, ::1], float64[::1]))
+def _take_leaving(points, faces, width, height, out, bounds):
+    """Copy the faces with a corner outside the image to the start of `out`; their number, and their x0, y0, x1, y1."""
+    count = 0
+    bounds[:2], bounds[2:] = np.inf, -np.inf
     for f in range(faces.shape[0]):
-        out[f] = 0
+        inside = True
         for k in range(3):
             u, v = points[faces[f, k], 0], points[faces[f, k], 1]
-            if not (0.0 <= u < width and 0.0 <= v < height):
-                out[f] = 1
+            inside = inside and 0.0 <= u < width and 0.0 <= v < height
+        if inside:
+            continue
+        for k in range(3):
+            out[count, k] = faces[f, k]
+            for axis in range(2):
+                place = points[faces[f, k], axis]
+                bounds[axis] = min(bounds[axis], place)
+                bounds[axis + 2] = max(bounds[axis + 2], place)
+        count += 1
+    return count
 
 
-def _leaving(points: np.ndarray, faces: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(F,) uint8, 1 for the faces that do not lie inside the image with all of their corners."""
-    out = np.empty(len(faces), np.uint8)
-    _mark_leaving(points, faces, float(width), float(height), out)
-    return out
+@njit(int64(_depths, float64, float64, float64, float64, float64))
+def _count_outside(drawn, x0, y0, scale, width, height):
+    """Pixels that show something and whose centre is not in the image; the corner is x0, y0 px, `scale` pixels a px."""
+    count = 0
+    for row in range(drawn.shape[0]):
+        v = (row + 0.5) / scale + y0
+        for column in range(drawn.shape[1]):
+            if drawn[row, column] > 0.0:
+                u = (column + 0.5) / scale + x0
+                count += not (0.0 < u < width and 0.0 < v < height)
+    return count
 
 
 def _whole_silhouette(renderer: Renderer, mesh: Mesh, view: View, inside: int) -> float:
@@ -112,20 +131,17 @@ def _whole_silhouette(renderer: Renderer, mesh: Mesh, view: View, inside: int) -
     if not inside:
         return 1.0  # however large it is, all of it is outside
     # Only faces that leave the image can add to what is known inside it.
-    leaving = _leaving(mesh.points_2d, mesh.faces, view.width, view.height).view(bool)
-    faces = np.ascontiguousarray(mesh.faces[leaving])
-    if not len(faces):  # only vertices of no face lie outside
+    leaving, bounds = np.empty(mesh.faces.shape, np.int32), np.empty(4)
+    count = _take_leaving(mesh.points_2d, mesh.faces, float(view.width), float(view.height), leaving, bounds)
+    if not count:  # only vertices of no face lie outside
         return inside
-    points = mesh.points_2d
-    low, high = points[faces].min(axis=(0, 1)), points[faces].max(axis=(0, 1))
+    low, high = bounds[:2], bounds[2:]
     start = np.floor(low) - 1
     scale = min(1.0, MOST_PIXELS / (float((high - start).max()) + 2))
     width, height = (int(side) for side in np.ceil((high - start) * scale) + 2)
     intrinsics = view.intrinsics.astype(np.float64)
     intrinsics[:2] -= start[:, None] * intrinsics[2]
     intrinsics[:2] *= scale
-    shifted = Mesh(mesh.vertices, faces, np.ascontiguousarray((points - start) * scale))
+    shifted = Mesh(mesh.vertices, leaving[:count], (mesh.points_2d - start) * scale)
     drawn = renderer.inverse_depth([shifted], View(intrinsics, width, height, (0, 0, width, height)))
-    u, v = ((np.arange(size) + 0.5) / scale + start[k] for k, size in enumerate((width, height)))
-    drawn[np.ix_((v > 0) & (v < view.height), (u > 0) & (u < view.width))] = 0.0  # counted already
-    return inside + float(np.count_nonzero(drawn)) / scale**2
+    return inside + _count_outside(drawn, *start.tolist(), scale, float(view.width), float(view.height)) / scale**2
