@@ -78,7 +78,7 @@ TITLES = {
     "after_reappearance": "fingers that re-appeared, by frames since",
     "hidden_for": "hidden fingers, by frames since they were last seen",
     "visible_fraction": "visible share of the finger",
-    "joint_visibility": "is this joint hidden? (the head's answer)",
+    "joint_visibility": "is this joint hidden?",
     "joint_visibility_together": "is this joint hidden? by finger, and over all joints",
     "joint": "joints, visible or not",
     "hand_visible_area": "visible share of the hand's silhouette",

@@ -31,13 +31,15 @@ _AGREEMENT_TEXT = (
     "side too, depth draws its line (dashed) at half of the camera-facing skin. Kappa is Cohen's: 1 is full agreement, "
     "0 what chance alone would give."
 )
+MARK = b'<meta name="generator" content="h2onet labels report">'
+_HEAD = 4096  # bytes of a page in which it stands
 _AREA_TEXT = (
     "Shares of the hand's projection, in UniHOPE's bins: seen of all of it (objects, other hands and the image's "
     "border hide), and left by objects of what lies in the image."
 )
 _MASK_TEXT = (
-    "The rendered hand, less what objects hide, against the dataset's own mask: a wrong hand model, calibration or "
-    "mask lowers the overlap of a whole sequence."
+    "The rendered hand, less what objects and other hands hide, against the dataset's own mask: a wrong hand model, "
+    "calibration or mask lowers the overlap of a whole sequence."
 )
 _TIME_TEXT = (
     "Hidden fingers over the frames of a recording, its cameras together: above the share by both rules, below every "
@@ -75,6 +77,8 @@ def report_labels(stores: Sequence[Path], out: Path) -> str:
         raise InputError(f"--out {out}: expected a name ending in .html")
     if out.is_dir():
         raise InputError(f"--out {out}: is a folder, expected the name of a page; give another name")
+    if out.exists() and MARK not in out.read_bytes()[:_HEAD]:
+        raise InputError(f"--out {out}: is no page of h2o labels report and would be replaced; give another name")
     require_writable(out.parent, "--out")
     rows = read_rows_of(stores)
     gallery = make_gallery(rows)

@@ -608,9 +608,17 @@ def test_what_cannot_be_reported_is_refused_in_one_line(store, tmp_path, monkeyp
     assert not (tmp_path / "page.html").exists()
 
 
+def test_somebody_elses_page_is_not_replaced(store, tmp_path):
+    out = tmp_path / "mine.html"
+    out.write_text("<h1>precious</h1>")
+    assert "is no page of h2o labels report and would be replaced" in h2o("labels", "report", store, "--out", out).error
+    assert out.read_text() == "<h1>precious</h1>"
+
+
 def test_a_page_is_replaced_as_a_whole_or_not_at_all(store, tmp_path, monkeypatch):
     out = tmp_path / "page.html"
-    out.write_text("the page before")
+    before = report.MARK + b"the page before"
+    out.write_bytes(before)
 
     def broken(*_, **__):
         raise OSError("half way")
@@ -623,7 +631,7 @@ def test_a_page_is_replaced_as_a_whole_or_not_at_all(store, tmp_path, monkeypatc
     monkeypatch.setattr("os.fsync", broken)
     with pytest.raises(OSError, match="half way"):
         report.report_labels([store], out)
-    assert out.read_text() == "the page before" and [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert out.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
 def test_shares_of_nothing_are_unknown():
