@@ -194,7 +194,7 @@ def _parsed(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     except TypeError:
         raise ValueError(f"holds the unknown type {descr}") from None
     if dtype.hasobject or not dtype.itemsize:
-        raise ValueError(f"holds {descr}, expected numbers")
+        raise ValueError(f"holds {descr}, expected numbers or text, no Python objects")
     return tuple(int(n.rstrip("L")) for n in shape.replace(",", " ").split()), fortran == "True", dtype
 
 

@@ -31,9 +31,10 @@ from h2onet.data.synthesize import SynthesizeSettings, synthesize
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.hand.zbuffer import viewport_of
+from h2onet.labeling.area import hand_area
 from h2onet.labeling.label import label_frames
 from h2onet.labeling.objects import ObjectLibrary
-from h2onet.labeling.occlusion import authors_rule, camera_facing, outward_sense
+from h2onet.labeling.occlusion import NO_HANDS, authors_rule, camera_facing, outward_sense
 from h2onet.labeling.pose import Hands, load_hands, pose_frames
 from h2onet.labeling.raster import CpuRenderer, Mesh, View
 from h2onet.labeling.renderers import make_renderer
@@ -199,6 +200,7 @@ def steps(
         meshes.append(Mesh(posed.authors[i], hands.right.faces, points))
         images.append(renderer.parts(meshes[i], hands.right.parts.face, views[i]))
     sense = outward_sense(hands.right.arrays.v_template, hands.right.faces)
+    depths = [renderer.inverse_depth([m], v) for m, v in zip(meshes, views, strict=True)]
     return {
         "floor: bytes of the files": lambda: [file.read_bytes() for file in files],
         "floor: segmentation inflated": lambda: [np.load(file)["seg"] for file in files],
@@ -216,6 +218,10 @@ def steps(
             renderer.inverse_depth([m], v) for m, v in zip(meshes, views, strict=True)
         ],
         "camera-facing vertices": lambda: [camera_facing(v, hands.right.faces, sense) for v in posed.authors],
+        "shares of the silhouette": lambda: [
+            hand_area(renderer, m, v, d, np.zeros_like(d), NO_HANDS)
+            for m, v, d in zip(meshes, views, depths, strict=True)
+        ],
         "h2onet rule, frames read": lambda: label_frames(frames, hands, objects, renderer, ("h2onet",)),
         "depth rule, frames read": lambda: label_frames(frames, hands, objects, renderer, ("depth",)),
     }

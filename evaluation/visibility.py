@@ -27,6 +27,7 @@ from .page.document import Page, Section, write_page
 from .page.plots import reliability_plot
 from .page.tables import NAMES, breakdown_tables, describe_intervals, page_title, protocol_rows
 from .protocol import VERSION, hash_lines, refuse_foreign, versions
+from .scoring.breakdowns import AREAS
 from .scoring.confidence import bootstrap_interval, recordings
 from .scoring.visibility import (
     binary_scores,
@@ -40,7 +41,6 @@ from .scoring.visibility import (
 
 log = logging.getLogger(__name__)
 
-AREAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LONGEST_LINE = 2**14  # bytes; 21 numbers, a sequence and a frame have some hundreds
 SUFFIXES = (".npz", ".jsonl", ".parquet")
 

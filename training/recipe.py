@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ..data.loading.windows import SAMPLINGS
 from ..errors import InputError, brief, one_line
 
 PRESETS = Path(__file__).parent / "presets"
@@ -24,7 +25,6 @@ DATASETS = {"dexycb": ("dexycb",), "ho3d": ("ho3d-v2", "ho3d-v3"), "any": ()}  #
 AMP = ("auto", "off", "bf16", "fp16")
 ORDERS = ("official", "corrected")
 WEIGHTED_BY = ("fingers", "joints")
-SAMPLINGS = ("uniform", "hidden")
 # Keys that may change between a run and its resumption: none of them changes what a step computes.
 FREE_ON_RESUME = (
     *("epochs", "num_workers", "checkpoint_every", "log_every", "pictures", "max_steps", "tensorboard"),

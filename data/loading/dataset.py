@@ -19,12 +19,11 @@ from ...errors import InputError
 from ..stores.clips import ClipStore
 from .augment import NOTHING, Augmentation, HandLabels, mirror_left, patch, photo_affine, turn
 from .crops import SIZE, WHOLE_PHOTO
-from .windows import Window, sampling_weights, window_of, window_positions
+from .windows import SAMPLINGS, Window, sampling_weights, window_of, window_positions
 
 Item = dict[str, Any]
 Windows = Window | Mapping[str, Window] | None
 Key = int | tuple[int, int, int]
-SAMPLINGS = ("uniform", "hidden")
 
 
 @dataclass(frozen=True, eq=False)

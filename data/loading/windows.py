@@ -59,6 +59,9 @@ class Window:
         return (*near, self.past[-1] - int(draws[-1] * self.jitter[-1]))
 
 
+SAMPLINGS = ("uniform", "hidden")
+"""How an epoch draws its frames: all equally often, or by `sampling_weights`."""
+
 _RANGES = {
     "dexycb": Window((5, 10), (4.0, 2.0)),
     "ho3d-v2": Window((30, 60), (10.0, 5.0)),
