@@ -34,15 +34,11 @@ def objects_at(frame: Frame, view: View, objects: ObjectLibrary, far: float) -> 
     for item in frame.objects:
         mesh = objects.get(item.name)
         pose = np.ascontiguousarray(item.pose, np.float64)
-        if not np.any(pose[:, :3]):
-            continue
         if mesh is None:
-            absent.append(item.name)
-            continue
-        centre = pose[:, :3] @ mesh.centre + pose[:, 3]
-        if centre[2] - mesh.radius > far or _beside(*centre, mesh.radius, k, *view.viewport):
-            continue
-        found.append((mesh, pose))
+            if np.any(pose[:, :3]):
+                absent.append(item.name)
+        elif _may_hide(pose, mesh.centre, mesh.radius, far, k, *view.viewport):
+            found.append((mesh, pose))
     return found, absent
 
 
@@ -57,6 +53,18 @@ def _beside(x, y, z, radius, k, x0, y0, x1, y1):
         or y0 * z - v > radius * np.hypot(k[1, 1], k[1, 2] - y0)
         or v - y1 * z > radius * np.hypot(k[1, 1], k[1, 2] - y1)
     )
+
+
+@njit(boolean(_matrix, _numbers, float64, float64, _matrix, int64, int64, int64, int64), error_model="numpy")
+def _may_hide(pose, centre, radius, far, k, x0, y0, x1, y1):
+    """Whether an object in a sphere (m) is there and can lie before what is nearer than `far` m in the viewport."""
+    if not pose[:, :3].any():
+        return False
+    placed = pose[:, 3].copy()
+    for i in range(3):
+        for j in range(3):
+            placed[i] += pose[i, j] * centre[j]
+    return placed[2] - radius <= far and not _beside(placed[0], placed[1], placed[2], radius, k, x0, y0, x1, y1)
 
 
 @njit(

@@ -4,6 +4,7 @@ Metres in the OpenCV camera frame, pixels with pixel i covering [i, i+1). Also t
 can be posed and labelled at all.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,14 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 FARTHEST = 50.0
 """Metres from the camera beyond which a hand or an object is no annotation in metres; both datasets end at about 2."""
 ROTATION_TOLERANCE = 0.02
+_FIELDS = {
+    "mano_pose": (48,),
+    "mano_shape": (10,),
+    "translation": (3,),
+    "joints": (21, 3),
+    "vertices": (778, 3),
+    "root": (3,),
+}
 _FLATTEST = 1e-6  # the least that an intrinsics matrix's determinant may be of its focal lengths' product
 
 
@@ -148,32 +157,22 @@ def problem_of(frame: Frame, needs_mask: bool = True) -> str | None:
 
     needs_mask: a frame with a pose must have the dataset's hand mask (the h2onet rule).
     """
-    k = np.asarray(frame.intrinsics, np.float64)
-    if k.shape != (3, 3) or not np.isfinite(k).all() or not (k[0, 0] > 0 and k[1, 1] > 0):
-        found = f"{k[0, 0]:g}, {k[1, 1]:g}" if k.shape == (3, 3) else f"shape {k.shape}"
-        return f"intrinsics: expected finite values and focal lengths above 0, found {found}"
-    if abs(np.linalg.det(k)) < _FLATTEST * k[0, 0] * k[1, 1]:
-        return f"intrinsics: expected a matrix with an inverse, found the determinant {np.linalg.det(k):g}"
+    if problem := _intrinsics_problem(np.ascontiguousarray(frame.intrinsics, np.float64)):
+        return f"intrinsics: {problem}"
     if frame.side not in ("right", "left"):
         return f"side: expected right or left, found {frame.side!r}"
     if frame.mano_pose is None and frame.vertices is None:
         return None
     if frame.vertices is None and frame.mano_shape is None:
         return "mano_shape: expected 10 numbers beside the pose, found none"
-    fields = {"mano_pose": (48,), "mano_shape": (10,), "translation": (3,), "joints": (21, 3), "vertices": (778, 3)}
-    for field, shape in (fields | {"root": (3,)}).items():
+    for field, shape in _FIELDS.items():
         value = getattr(frame, field)
-        if value is not None and (value.shape != shape or not np.isfinite(value).all()):
-            found = "NaN or infinity" if value.shape == shape else f"shape {value.shape}"
-            return f"{field}: expected {' x '.join(map(str, shape))} finite numbers, found {found}"
-        if value is not None and shape[-1] == 3 and (far := np.abs(value).max()) > FARTHEST:
-            return f"{field}: expected metres, at most {FARTHEST:g} from the camera, found {far:g}: millimetres?"
+        if value is not None and (problem := _numbers_problem(value, shape)):
+            return f"{field}: {problem}"
     for other in frame.others:
         if problem := _other_problem(other):
             return f"other hand: {problem}"
     for item in frame.objects:
-        if np.shape(item.pose) != (3, 4) or not np.isfinite(item.pose).all():
-            return f"pose of object {item.name}: expected 3 x 4 finite numbers, found NaN, infinity or another shape"
         if problem := _pose_problem(item.pose):
             return f"pose of object {item.name}: {problem}"
     if frame.hand_mask is None and frame.vertices is None and needs_mask:
@@ -183,19 +182,69 @@ def problem_of(frame: Frame, needs_mask: bool = True) -> str | None:
     return None
 
 
+def _intrinsics_problem(k: np.ndarray) -> str | None:
+    """What is wrong with an intrinsics matrix, None where nothing is."""
+    if k.shape == (3, 3) and _surely_a_camera(k):
+        return None
+    if k.shape != (3, 3) or not np.isfinite(k).all() or not (k[0, 0] > 0 and k[1, 1] > 0):
+        found = f"{k[0, 0]:g}, {k[1, 1]:g}" if k.shape == (3, 3) else f"shape {k.shape}"
+        return f"expected finite values and focal lengths above 0, found {found}"
+    if abs(np.linalg.det(k)) < _FLATTEST * k[0, 0] * k[1, 1]:
+        return f"expected a matrix with an inverse, found the determinant {np.linalg.det(k):g}"
+    return None
+
+
+def _numbers_problem(value: np.ndarray, shape: tuple[int, ...]) -> str | None:
+    """What is wrong with an array of numbers, which are metres where the last axis has three; None if nothing is."""
+    far = _largest(np.ascontiguousarray(value, np.float64).reshape(-1)) if value.shape == shape else 0.0
+    if value.shape != shape or math.isinf(far):
+        found = "NaN or infinity" if value.shape == shape else f"shape {value.shape}"
+        return f"expected {' x '.join(map(str, shape))} finite numbers, found {found}"
+    if shape[-1] == 3 and far > FARTHEST:
+        return f"expected metres, at most {FARTHEST:g} from the camera, found {far:g}: millimetres?"
+    return None
+
+
 def _other_problem(other: OtherHand) -> str | None:
     """What is wrong with another hand of a frame, None where nothing is."""
     if other.side not in ("right", "left"):
         return f"side: expected right or left, found {other.side!r}"
-    fields = {"mano_pose": (48,), "mano_shape": (10,), "translation": (3,)}
-    for field, shape in {"vertices": (778, 3)}.items() if other.vertices is not None else fields.items():
-        value = getattr(other, field)
-        if value is None or value.shape != shape or not np.isfinite(value).all():
-            found = "none" if value is None else f"shape {value.shape}" if value.shape != shape else "NaN or infinity"
-            return f"{field}: expected {' x '.join(map(str, shape))} finite numbers, found {found}"
-        if shape[-1] == 3 and (far := np.abs(value).max()) > FARTHEST:
-            return f"{field}: expected metres, at most {FARTHEST:g} from the camera, found {far:g}: millimetres?"
+    for field in ("vertices",) if other.vertices is not None else ("mano_pose", "mano_shape", "translation"):
+        value, shape = getattr(other, field), _FIELDS[field]
+        if value is None:
+            return f"{field}: expected {' x '.join(map(str, shape))} finite numbers, found none"
+        if problem := _numbers_problem(value, shape):
+            return f"{field}: {problem}"
     return None
+
+
+@njit(float64(types.Array(float64, 1, "C", readonly=True)))
+def _largest(values):
+    """The largest magnitude of some numbers; infinity where one of them is NaN."""
+    largest = 0.0
+    for value in values:
+        if not abs(value) < np.inf:
+            return np.inf
+        largest = max(largest, abs(value))
+    return largest
+
+
+@njit(float64(types.Array(float64, 2, "C", readonly=True)))
+def _determinant(m):
+    """Of the first three columns of three rows."""
+    a, b, c = m[0], m[1], m[2]
+    return a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+
+
+@njit(boolean(types.Array(float64, 2, "C", readonly=True)))
+def _surely_a_camera(k):
+    """Whether `_intrinsics_problem` finds nothing wrong, by a bound a little tighter."""
+    return (
+        np.isfinite(k).all()
+        and k[0, 0] > 0
+        and k[1, 1] > 0
+        and abs(_determinant(k)) > 2 * _FLATTEST * k[0, 0] * k[1, 1]
+    )
 
 
 @njit(boolean(types.Array(float64, 2, "C", readonly=True)))
@@ -207,17 +256,15 @@ def _surely_possible(pose):
         for j in range(3):
             product = pose[i, 0] * pose[j, 0] + pose[i, 1] * pose[j, 1] + pose[i, 2] * pose[j, 2]
             worst = max(worst, abs(product - (1.0 if i == j else 0.0)))
-    a, b, c = pose[0], pose[1], pose[2]
-    turning = (
-        a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
-    )
-    return far < 0.99 * FARTHEST**2 and worst < 0.99 * ROTATION_TOLERANCE and turning > 0.5
+    return far < 0.99 * FARTHEST**2 and worst < 0.99 * ROTATION_TOLERANCE and _determinant(pose) > 0.5
 
 
 def _pose_problem(pose: np.ndarray) -> str | None:
-    """What makes a finite (3, 4) object pose impossible, None where nothing does; all zeros mean that it is absent."""
-    if _surely_possible(np.ascontiguousarray(pose, np.float64)):
+    """What makes an object's pose impossible, None where nothing does; all zeros mean that it is absent."""
+    if np.shape(pose) == (3, 4) and _surely_possible(np.ascontiguousarray(pose, np.float64)):
         return None
+    if np.shape(pose) != (3, 4) or not np.isfinite(pose).all():
+        return "expected 3 x 4 finite numbers, found NaN, infinity or another shape"
     rotation, offset = pose[:, :3], pose[:, 3]
     if not rotation.any():
         return None
