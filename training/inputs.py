@@ -139,7 +139,13 @@ def load_initial_weights(
     report = load_backbone(path, network) if backbone else initialise(network, path, regressor=recipe.as_released)
     if backbone:  # `initialise` logs its report itself
         log.info("%s", report.summary())
-    return {"init": str(path), "found": len(report.found), "missing": len(report.missing), "unused": len(report.unused)}
+    return {
+        "init": str(path),
+        "found": len(report.found),
+        "missing": len(report.missing),
+        "unused": len(report.unused),
+        "anew": list(report.missing),
+    }
 
 
 def _check_store(recipe: Recipe, path: str) -> ClipStore:

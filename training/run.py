@@ -56,7 +56,8 @@ class TrainResult:
         left = f"; left after {self.interrupted}" if self.interrupted else ""
         skipped = f", {self.skipped_steps} steps skipped (skipped.jsonl)" if self.skipped_steps else ""
         speed = f"{self.samples_per_second:.1f} samples/s, {self.wait_share:.0%} of the time waiting for data"
-        return f"{self.out}: {self.steps} steps, {self.epochs} epochs, {score}{skipped}; {speed}{left}"
+        epochs = f", {self.epochs} epochs" if self.epochs else ""  # whole ones: max_steps may end before the first
+        return f"{self.out}: {self.steps} steps{epochs}, {score}{skipped}; {speed}{left}"
 
 
 @dataclass(eq=False)
@@ -94,6 +95,9 @@ class Run:
         self.network.train().to(self.device)
         if self.recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        for module in self.network.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.momentum = self.recipe.norm_momentum
         if self.processes.world > 1:
             share_batch_norm(self.network, self.device)
         self.guard = Guard(self.network, self.folder.skipped, self.recipe.skip_limit)
@@ -106,6 +110,7 @@ class Run:
             device=self.device,
             processes=self.processes,
             name_frames=lambda batch: inputs.frame_names(self.batches.dataset.paths, batch),
+            anew=self.provenance.get("anew"),
         )
 
     @property

@@ -4,7 +4,7 @@ The forward pass runs under autocast (bf16 on GPUs by default), losses and groun
 the host a step brings back the loss terms and the gradient norm together, on which the guard decides.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -54,8 +54,12 @@ class Stepper:
         device: torch.device,
         processes: Processes,
         name_frames: NameFrames,
+        anew: Collection[str] | None = None,
     ) -> None:
-        """dtype: of autocast, None for float32. name_frames: names of a batch's frames, for the guard's record."""
+        """dtype: of autocast, None for float32. name_frames: names of a batch's frames, for the guard's record.
+
+        anew: names of parameters that --init did not give, None where it gave none; given_lr is for the others.
+        """
         self.network = network
         self.hand = hand
         self.recipe = recipe
@@ -66,14 +70,24 @@ class Stepper:
         self.name_frames = name_frames
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         # Fused: one kernel over all tensors; the same update rule, less time.
-        self.optimiser = torch.optim.Adam(self.parameters, lr=recipe.lr, fused=True)
+        self.optimiser = torch.optim.Adam(self._groups(anew), lr=recipe.lr, fused=True)
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.faces = torch.from_numpy(hand.faces.astype(np.int64)).to(device)
+
+    def _groups(self, anew: Collection[str] | None) -> list[dict[str, Any]]:
+        """Adam's groups of parameters, each with its factor on the learning rate; one where all have the same."""
+        if self.recipe.given_lr == 1 or anew is None:
+            return [{"params": self.parameters, "factor": 1.0}]
+        new, given = list[nn.Parameter](), list[nn.Parameter]()
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:  # "module." is DistributedDataParallel's
+                (new if name.removeprefix("module.") in anew else given).append(parameter)
+        return [{"params": new, "factor": 1.0}, {"params": given, "factor": self.recipe.given_lr}]
 
     def set_rate(self, rate: float) -> None:
         """The learning rate from now on."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)  # states of earlier versions have none
 
     def step(self, batch: Mapping[str, Tensor], number: int, epoch: int) -> StepResult:
         """Train on one batch from the loader.

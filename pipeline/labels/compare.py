@@ -69,6 +69,8 @@ class LabelComparison:
                 f"{name:<22}{found.frames:>9}{shares[0]:>8.2%}{found.values:>10}{shares[1]:>8.2%}{largest:>12}  "
                 + _listed(found.first, found.frames)
             )
+        if not self.common:
+            return "\n".join([*lines, "no frame is in both: no column was compared"])
         lines.append(f"{len(changed)} of {len(self.columns)} columns differ" if self.differs else "nothing differs")
         return "\n".join(lines)
 

@@ -142,6 +142,12 @@ def test_frames_of_one_store_only_are_named(store, tmp_path):
     assert found.differs
 
 
+def test_stores_without_a_common_frame_are_not_said_to_agree(store, tmp_path):
+    other = other_store(tmp_path, lambda key, rows: rows, sequences={OTHER: tuple(range(100, 104))})
+    said = h2o("labels", "compare", store, other)
+    assert said.code == 1 and said.out.rstrip().endswith("no frame is in both: no column was compared")
+
+
 def test_info_counts_what_the_columns_hold(store):
     said, labels = h2o("labels", "info", store), LabelStore.open(store)
     assert said.code == 0 and "h2onet 1, depth 1" in said.out and "21 in 2 camera sequences" in said.out

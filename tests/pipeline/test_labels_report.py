@@ -298,6 +298,12 @@ def test_time_is_counted_in_tenths_of_the_recording(store, page):
     assert totals[:, 0].sum() == 48 and len(found) == TENTHS
 
 
+def test_tenths_without_a_frame_are_left_out(tmp_path):
+    short = time_table(read_rows_of([write_store(tmp_path / "short.zarr", frames=4)]))
+    assert [line[0] for line in short.rows] == ["0 to 10 %", "30 to 40 %", "60 to 70 %", "90 to 100 %"]
+    assert sum(line[1] for line in short.rows) == 4 * len(KEYS)
+
+
 def test_the_course_of_a_recording_adds_up_its_cameras(store):
     rows = read_rows_of([store])
     courses = choose_courses(rows, 6)

@@ -50,6 +50,48 @@ def test_every_preset_takes_a_step(name, clips, ho3d_clips, tiny, tmp_path) -> N
     assert load_checkpoint(tmp_path / "run/last").config.oriented == (ours.stage == 2)
 
 
+def test_given_weights_have_their_own_rate_and_keep_it_over_a_resumption(clips, tiny, tmp_path) -> None:
+    first, factor = tmp_path / "first", 0.01
+    train(tiny("demo-single-stage2", "max_steps=1"), clips, first, device="cpu")
+    changes = "lr=1e-3", "clip_norm=1e9", f"given_lr={factor}", "milestones=1"
+
+    def run(out: str, steps: int, init: Path | None = None) -> dict[str, torch.Tensor]:
+        recipe = tiny("demo-multi-stage2", *changes, f"max_steps={steps}")
+        train(recipe, clips, tmp_path / out, init=init, resume=True, device="cpu")
+        return dict(load_checkpoint(tmp_path / out / "last").named_parameters())
+
+    given = dict(load_checkpoint(first / "last").named_parameters())
+    # Adam's first step is the rate, whatever the gradient: 1e-3 for what starts anew, less for what was given.
+    moved = {name: value - given[name] for name, value in run("once", 1, first / "last").items() if name in given}
+    largest = max(float(change.detach().abs().max()) for change in moved.values())
+    assert len(moved) > 100 and largest == pytest.approx(1e-3 * factor, rel=1e-2)
+    start = dict(load_checkpoint(tmp_path / "once/last").named_parameters())
+    twice, straight = run("once", 3), run("straight", 3, first / "last")
+    assert all(torch.equal(twice[name], value) for name, value in straight.items())
+    anew = [name for name in straight if name not in given]
+    assert anew and all((straight[name] - start[name]).abs().max() > 2e-4 for name in anew if straight[name].ndim > 1)
+
+
+def test_without_init_every_weight_has_the_whole_rate(clips, tiny, tmp_path) -> None:
+    for name, factor in (("whole", 1), ("part", 0.01)):
+        train(tiny("demo-single-stage2", f"given_lr={factor}", "max_steps=2"), clips, tmp_path / name, device="cpu")
+    whole, part = (load_checkpoint(tmp_path / name / "last").state_dict() for name in ("whole", "part"))
+    assert all(torch.equal(part[name], value) for name, value in whole.items())
+
+
+def test_the_running_statistics_take_their_share_of_a_batch(clips, tiny, tmp_path) -> None:
+    found = {}
+    for share in (1.0, 0.02):
+        recipe = tiny("demo-single-stage1", f"norm_momentum={share}", "max_steps=1")
+        train(recipe, clips, tmp_path / f"{share}", device="cpu")
+        state = load_checkpoint(tmp_path / f"{share}/last").state_dict()
+        found[share] = {name: value for name, value in state.items() if name.endswith("running_mean")}
+    # They start at 0, and a first step's batches are the same whatever they are.
+    for name, mean in found[0.02].items():
+        torch.testing.assert_close(mean, 0.02 * found[1.0][name], msg=lambda text, name=name: f"{name}: {text}")
+    assert sum(bool(mean.abs().max() > 0) for mean in found[1.0].values()) > 50  # stage 1 leaves the orientation out
+
+
 @pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_step_trains_all_that_it_should_and_clips(frames, stage, clips, hand, tmp_path) -> None:

@@ -112,7 +112,7 @@ def cause_tables(rows: LabelRows) -> list[Table]:
         means = [mean_text(causes[0][:, i, k]) for k in range(3)]
         finite = int(np.isfinite(causes[0][:, i]).all(axis=1).sum())
         shares.append((part, *means, mean_text(causes[1][:, i]), finite, int(np.isfinite(causes[1][:, i]).sum())))
-    header = ("", "nothing hidden", *CAUSES[1:], "of", "of (other hand)")
+    header = ("", "nothing hidden", *CAUSES[1:], "frames that know", "and know of another hand")
     return [
         Table("causes", "What hides most of a part, frames", header, counted),
         Table("cause-shares", "Mean share of a part that is hidden", ("", *CAUSES[1:], *header[-2:]), shares),
