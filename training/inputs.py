@@ -7,8 +7,9 @@ expected, what was found and what to do.
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.clips import ClipDataset, ClipStore, Window, window_of
 from ..data.loading.augment import Augmentation
@@ -146,6 +147,19 @@ def load_initial_weights(
         "unused": len(report.unused),
         "anew": list(report.missing),
     }
+
+
+def training_mode(network: H2ONet, recipe: Recipe, provenance: Mapping[str, Any]) -> None:
+    """Put the network into training mode, less the normalisation that the recipe's `keep_norm` keeps.
+
+    provenance: what `load_initial_weights` reported.
+    """
+    network.train()
+    anew = provenance.get("anew")
+    if recipe.keep_norm and anew is not None:
+        for name, module in network.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{name}.running_mean" not in anew:
+                module.eval()
 
 
 def _check_store(recipe: Recipe, path: str) -> ClipStore:

@@ -62,9 +62,13 @@ class Recipe:
     ] = False
     # optimiser
     gamma: Annotated[float, "factor on the learning rate at each milestone"] = 0.1
-    given_lr: Annotated[float, "factor on the learning rate of the weights that --init gave; new ones have all of it"] = 1.0
+    given_lr: Annotated[
+        float, "factor on the learning rate of the weights that --init gave; new ones have all of it"
+    ] = 1.0
     clip_norm: Annotated[float, "norm above which the gradient of a step is scaled down to it"] = 0.1
-    norm_momentum: Annotated[float, "share of a step's batch in the running statistics of batch normalisation"] = 0.1
+    keep_norm: Annotated[
+        bool, "layers that --init gave normalise by the statistics that they came with, not by those of small batches"
+    ] = False
     scale_lr: Annotated[bool, "multiply lr by batch_size x processes / reference_batch"] = False
     reference_batch: Annotated[int, "samples per step that lr is meant for; only scale_lr asks for it"] = 32
     # windows and augmentation (training only)
@@ -116,7 +120,6 @@ class Recipe:
             ("milestones", all(m >= 1 for m in self.milestones), "epoch numbers"),
             ("gamma", 0 < self.gamma < 10, "a positive number below 10"),
             ("given_lr", 0 <= self.given_lr <= 1, "a number from 0 (they stay as they are) to 1"),
-            ("norm_momentum", 0 < self.norm_momentum <= 1, "a number above 0, at most 1"),
             ("clip_norm", self.clip_norm > 0, "a positive number"),
             ("reference_batch", self.reference_batch >= 1, "at least 1"),
             ("scale_range", 0 <= self.scale_range < 1, "a number in [0, 1)"),

@@ -95,9 +95,6 @@ class Run:
         self.network.train().to(self.device)
         if self.recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        for module in self.network.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.momentum = self.recipe.norm_momentum
         if self.processes.world > 1:
             share_batch_norm(self.network, self.device)
         self.guard = Guard(self.network, self.folder.skipped, self.recipe.skip_limit)
@@ -182,6 +179,7 @@ class Run:
         """The steps of one epoch, or the rest of them, up to the last step or a signal; True after a signal."""
         if self.step >= self.last_step:  # Resumed after being interrupted during the final validation.
             return False
+        inputs.training_mode(self.network, self.recipe, self.provenance)
         self.stepper.set_rate(learning_rate(self.recipe, self.epoch, self.processes.world))
         # Of several processes none may leave alone: the others would wait for it in their next exchange.
         for batch, waited in timed_batches(self.batches, signals if self.processes.world == 1 else None):
