@@ -56,8 +56,8 @@ class TrainResult:
         left = f"; left after {self.interrupted}" if self.interrupted else ""
         skipped = f", {self.skipped_steps} steps skipped (skipped.jsonl)" if self.skipped_steps else ""
         speed = f"{self.samples_per_second:.1f} samples/s, {self.wait_share:.0%} of the time waiting for data"
-        epochs = f", {self.epochs} epochs" if self.epochs else ""  # whole ones: max_steps may end before the first
-        return f"{self.out}: {self.steps} steps{epochs}, {score}{skipped}; {speed}{left}"
+        score = f"{self.epochs} epochs, {score}" if self.epochs else score  # max_steps may end before the first is over
+        return f"{self.out}: {self.steps} steps, {score}{skipped}; {speed}{left}"
 
 
 @dataclass(eq=False)
@@ -92,9 +92,8 @@ class Run:
     timed_step: Callable[[], AbstractContextManager[None]] = nullcontext  # what finds the number of threads
 
     def __post_init__(self) -> None:
-        self.network.train().to(self.device)
-        if self.recipe.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        layout = torch.channels_last if self.recipe.channels_last else torch.preserve_format
+        self.network.train().to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue]
         if self.processes.world > 1:
             share_batch_norm(self.network, self.device)
         self.guard = Guard(self.network, self.folder.skipped, self.recipe.skip_limit)
