@@ -13,7 +13,8 @@ from h2onet.hand.mano import load_hand
 from h2onet.inference.detection.finder import HandFinder
 from h2onet.inference.detection.networks import STRIDES, has_litert
 from h2onet.inference.detector import VARIABLE, DetectedHand, Detector
-from h2onet.inference.predict import NO_HAND, predict
+from h2onet.inference.predict import predict
+from h2onet.inference.prediction_run import NO_HAND
 from h2onet.network.checkpoint import save_checkpoint
 from h2onet.network.h2onet import NetworkConfig, build_network
 from hand_fakes import DotNetworks, hand_shape, paint_hand
