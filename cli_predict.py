@@ -31,6 +31,12 @@ def predict(
     hierarchy: Hierarchy = None,
     side: Annotated[str, typer.Option(help="right or left, where neither --boxes nor --detector says.")] = "right",
     intrinsics: Annotated[str | None, typer.Option(help="fx,fy,cx,cy, or a .npy or .json with the matrix.")] = None,
+    fov: Annotated[
+        float | None,
+        typer.Option(
+            help="Field of view in degrees across the longer side, where neither --intrinsics nor a photo's EXIF says."
+        ),
+    ] = None,
     sequence: Annotated[bool, typer.Option("--sequence", help="The pictures are frames, in order of name.")] = False,
     meshes: Annotated[str, typer.Option(help="obj, ply or none.")] = "obj",
     mano: Annotated[
@@ -60,6 +66,7 @@ def predict(
         hierarchy=hierarchy,
         side=side,
         intrinsics=intrinsics,
+        fov=fov,
         sequence=sequence,
         meshes=meshes,
         device=device,

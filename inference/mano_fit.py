@@ -75,10 +75,11 @@ def write_mano(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write the MANO parameters of rows of predictions.jsonl as arrays, one line a hand.
 
     name, hand, side, mano_pose (N, 48) rad, mano_shape (N, 10), wrist (N, 3) m (in the camera frame where that is
-    known, else relative to the network's wrist: `placed` says which), error (N,) m.
+    known, else relative to the network's wrist: `placed` says which), error (N,) m, root_from ("" where not placed) and
+    reliable, as the rows have them.
     """
-    placed = np.array([row["root_m"] is not None for row in rows])
-    roots = np.array([row["root_m"] or (0.0, 0.0, 0.0) for row in rows])
+    placed = np.array([row["root"] is not None for row in rows])
+    roots = np.array([row["root"] or (0.0, 0.0, 0.0) for row in rows])
     with writing_file(path) as file:
         np.savez(
             file,
@@ -90,4 +91,6 @@ def write_mano(path: Path, rows: list[dict[str, Any]]) -> None:
             wrist=np.array([row["mano_wrist_m"] for row in rows]) + roots,
             placed=placed,
             error=np.array([row["mano_error_m"] for row in rows]),
+            root_from=np.array([row["root_from"] or "" for row in rows]),
+            reliable=np.array([row["reliable"] for row in rows]),
         )

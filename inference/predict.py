@@ -22,6 +22,7 @@ from ..hand.mesh_files import FORMATS
 from ..network.checkpoint import checkpoint_hash, load_checkpoint
 from ..network.device import choose_device
 from ..network.threads import piece_timer
+from .cameras import check_fov
 from .detector import Detector
 from .mano_fit import MeshFitter, write_mano
 from .outputs import MANO, RUN, Outputs, check_output_folder, whole_run
@@ -70,16 +71,18 @@ def predict(
     meshes: str = "obj",
     precision: str = "float32",
     mano: str | Path | None = None,
+    fov: float | None = None,
 ) -> PredictSummary:
     """Reconstruct the hand in every picture of a folder, or in every frame of a video.
 
     boxes: JSON or CSV as `places.read_boxes` reads it; without one the whole picture is taken, and in a video (or with
     `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
     that they are frames in order of name. detector: the models' file, as `detector.Detector` opens it, instead of
-    boxes; it also tells the sides. intrinsics: as `places.read_intrinsics` reads them; without them overlays assume a
-    common field of view and no wrist position is written. meshes: obj, ply or none. mano: the hand that the network was
-    trained on, to write each mesh's MANO parameters; without it they are null. Raises InputError for input that cannot
-    be read at all and for an `out` among the inputs; single bad frames become rows of failures.jsonl.
+    boxes; it also tells the sides. intrinsics: as `places.read_intrinsics` reads them; else a photograph's EXIF counts,
+    else `fov`, degrees across the longer side; without any of them overlays assume a common field of view and no wrist
+    position is written. meshes: obj, ply or none. mano: the hand that the network was trained on, to write each mesh's
+    MANO parameters; without it they are null. Raises InputError for input that cannot be read at all and for an `out`
+    among the inputs; single bad frames become rows of failures.jsonl.
     """
     if (images is None) == (video is None):
         raise InputError("give either --images DIR or --video FILE")
@@ -89,6 +92,8 @@ def predict(
         raise InputError(f"--side: expected right or left, found {side!r}")
     if boxes is not None and detector is not None:
         raise InputError("--boxes and --detector: both say where the hands are; give one of them")
+    if fov is not None:
+        check_fov(fov)
     out, follows = Path(out), video is not None or sequence
     check_output_folder(out, None if images is None else Path(images), None if video is None else Path(video))
     source = Video.open(Path(video)) if video is not None else PictureFolder.open(Path(images or ""))
@@ -106,7 +111,7 @@ def predict(
     def new_predictor() -> Predictor:
         return Predictor(network, device=device, window=window, track=follows, precision=precision, mano=fitter)
 
-    run = PredictionRun(new_predictor, side, follows, named, str(boxes), cameras, finder)
+    run = PredictionRun(new_predictor, side, follows, named, str(boxes), cameras, finder, fov)
     run.predictor(0)  # an unsuitable window or precision is reported before anything is written
     facts = {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)}
     with whole_run(out) as unfinished:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..hand.parts import OUTPUTS
+from .cameras import Camera, picture_camera
 from .detector import DETECTED, DetectedHand, Detector
 from .following import number_hands
-from .placement import assumed_intrinsics
 from .places import HandBox, frame_name
 from .predictor import HandResult, Predictor, as_picture
+from .reliability import presence_doubts
 from .sources import InputFrame
 
 NO_HAND = "the detector finds no hand"
@@ -25,9 +26,10 @@ NO_HAND = "the detector finds no hand"
 class PredictionRun:
     """Predicts the hands of frame after frame and collects the rows of predictions.jsonl and failures.jsonl.
 
-    `boxes` are the hands of the boxes file by frame name, None without one; `cameras` one matrix or one per frame name.
-    Where the run `follows` hands, each keeps its number and its predictor; otherwise every frame starts anew. With a
-    `detector` it says which hands a frame has, their sides and numbers.
+    `boxes` are the hands of the boxes file by frame name, None without one; `cameras` one matrix or one per frame name,
+    and `fov` degrees where they and a photo's EXIF tell nothing. Where the run `follows` hands, each keeps its number
+    and its predictor; otherwise every frame starts anew. With a `detector` it says which hands a frame has, their sides
+    and numbers.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class PredictionRun:
         boxes_file: str,
         cameras: NDArray | dict[str, NDArray] | None,
         detector: Detector | None = None,
+        fov: float | None = None,
     ) -> None:
         self.new_predictor, self.side, self.follows = new_predictor, side, follows
-        self.boxes, self.boxes_file, self.cameras = boxes, boxes_file, cameras
+        self.boxes, self.boxes_file, self.cameras, self.fov = boxes, boxes_file, cameras, fov
         self.detector, self.detected = detector, dict[int, DetectedHand]()  # those of this frame, by number
         self.without_hands = 0
         self.predictors: dict[int, Predictor] = {}
@@ -129,7 +132,7 @@ class PredictionRun:
             return None
         known = self.cameras.get(frame_name(frame.name)) if isinstance(self.cameras, dict) else self.cameras
         height, width = frame.picture.shape[:2]
-        camera = assumed_intrinsics(width, height) if known is None else known
+        camera = picture_camera(width, height, known, frame.exif_focal, self.fov)
         try:
             result = predictor(frame.picture, hand.box, hand.side, intrinsics=camera)
         except InputError as error:
@@ -137,17 +140,18 @@ class PredictionRun:
             return None
         detected = self.detected.get(number)
         if detected is not None:
-            result = replace(result, box_from=DETECTED)
-        row = make_row(frame.name, number, result, known is not None)
+            doubts = result.doubts + presence_doubts(detected.presence)
+            result = replace(result, box_from=DETECTED, doubts=doubts)
+        row = make_row(frame.name, number, result, camera)
         self.rows.append(row | {"detector": detected.row()} if detected is not None and detected.read else row)
-        return result, camera
+        return result, camera.intrinsics
 
     def _note_failure(self, frame: InputFrame, number: int, reason: str) -> None:
         self.failures.append({"name": frame.name, "hand": number, "reason": reason})
 
 
-def make_row(name: str, number: int, result: HandResult, camera_known: bool) -> dict[str, Any]:
-    """A line of predictions.jsonl; it has the wrist's position only where the camera is known.
+def make_row(name: str, number: int, result: HandResult, camera: Camera) -> dict[str, Any]:
+    """A line of predictions.jsonl; it has the wrist's position and the camera only where that is known.
 
     `joints_seen` is there only where the network has a head for it.
     """
@@ -155,7 +159,8 @@ def make_row(name: str, number: int, result: HandResult, camera_known: bool) -> 
     def numbers(values: NDArray | None, digits: int) -> list | None:
         return None if values is None else np.round(values, digits).tolist()
 
-    occluded = result.occluded
+    occluded, placed = result.occluded, result.root_from is not None
+    root = numbers(result.root, 6) if placed else None
     joints_seen = {} if result.joints_seen is None else {"joints_seen": numbers(result.joints_seen, 4)}
     return {
         "name": name,
@@ -166,7 +171,14 @@ def make_row(name: str, number: int, result: HandResult, camera_known: bool) -> 
         "joints_m": numbers(result.joints, 6),
         "oriented": result.oriented,
         "joints_2d_px": numbers(result.joints_2d, 2),
-        "root_m": numbers(result.root, 6) if camera_known else None,
+        "root": root,
+        "root_m": root,  # its name in 0.1.0
+        "root_from": result.root_from,
+        "root_spread_m": numbers(result.root_spread, 6) if placed else None,
+        "intrinsics": None if camera.source is None else numbers(camera.intrinsics, 4),
+        "reliable": result.reliable,
+        "doubts": list(result.doubts),
+        "misfit": None if result.misfit is None else round(result.misfit, 4),
         "mano_pose": numbers(result.mano_pose, 6),
         "mano_shape": numbers(result.mano_shape, 6),
         "mano_wrist_m": numbers(result.mano_wrist, 6),

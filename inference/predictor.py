@@ -9,7 +9,7 @@ one hand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,47 +21,20 @@ from ..data.loading.crops import FROM_JOINTS, SIZE, crop_box, square_box, transf
 from ..data.loading.crops import GIVEN as FROM_BOX
 from ..data.loading.windows import Window, window_of, window_positions
 from ..errors import InputError, brief
-from ..hand.fitting import FittedHands
 from ..network.checkpoint import load_checkpoint, read_metadata
 from ..network.checkpoints.folder import find_folder
 from ..network.device import choose_device
 from ..network.h2onet import FrameFeatures, H2ONet, Prediction
+from .cameras import Camera, picture_camera
+from .hand_result import HandResult, with_mano
 from .mano_fit import MeshFitter
-from .placement import wrist_from_projection
+from .placement import place_wrist
 from .places import LARGEST
+from .reliability import doubts_of, signs_of
 
 GIVEN, TRACKED, WHOLE = "given", "tracked", "whole picture"
 SMALLEST_BOX = 16.0  # px: a tracked box below this has lost the hand
 WINDOWS = {"dexycb": "dexycb", "ho3d": "ho3d-v2"}  # a recipe's dataset -> one whose frames are as far apart
-
-
-@dataclass(frozen=True)
-class HandResult:
-    """One hand in one picture.
-
-    vertices (778, 3), joints (21, 3) m relative to the wrist (canonical orientation when `oriented` is False);
-    joints_2d (21, 2) px; occluded (6,) probability that thumb .. little and the whole hand are hidden, None from a
-    single-frame network; root (3,) m, the wrist in the camera frame, None without intrinsics or where no place before
-    the camera fits; box (4,) x0, y0, x1, y1 px, the square that the network saw, and where it came from; joints_seen
-    (21,) probability that each joint is seen, None from a network without a head for it.
-    mano_pose (48,) rad, mano_shape (10,) and mano_wrist (3,) m, relative to the wrist as the mesh is: the hand model
-    fitted to the mesh, vertices = LBS - J0 + mano_wrist, and mano_error, the mean distance in m; None without a model.
-    """
-
-    vertices: NDArray[np.float64]
-    joints: NDArray[np.float64]
-    joints_2d: NDArray[np.float64]
-    occluded: NDArray[np.float64] | None
-    root: NDArray[np.float64] | None
-    box: NDArray[np.float64]
-    box_from: str
-    side: str
-    oriented: bool
-    joints_seen: NDArray[np.float64] | None = None
-    mano_pose: NDArray[np.float64] | None = None
-    mano_shape: NDArray[np.float64] | None = None
-    mano_wrist: NDArray[np.float64] | None = None
-    mano_error: float | None = None
 
 
 class Predictor:
@@ -123,13 +96,18 @@ class Predictor:
         return self._joints
 
     def __call__(
-        self, frame: NDArray, box: NDArray | None = None, side: str = "right", *, intrinsics: NDArray | None = None
+        self,
+        frame: NDArray,
+        box: NDArray | None = None,
+        side: str = "right",
+        *,
+        intrinsics: NDArray | Camera | None = None,
     ) -> HandResult:
         """Predict the hand in the next frame: frame (H, W, 3) uint8 RGB, or grey (H, W).
 
         box (4,) x0, y0, x1, y1 px, tight round the hand: it is squared and enlarged by half, as in training.
-        intrinsics (3, 3) px. A change of side starts anew. InputError for another kind of picture, an empty box, a
-        network whose output is not finite; the frame then counts as skipped.
+        intrinsics (3, 3) px, or a camera of `cameras.picture_camera`. A change of side starts anew. InputError for
+        another kind of picture, an empty box, a network whose output is not finite; the frame then counts as skipped.
         """
         if side not in ("right", "left"):
             raise InputError(f"side: expected right or left, found {side!r}")
@@ -144,7 +122,7 @@ class Predictor:
             features = self.network.encode(torch.from_numpy(images[None]).to(self.device))
             seen = self._with_past(number, features)
             prediction = self.network.fuse(*self._select_window(seen))
-        result = self._result(prediction, picture.shape[1], to_crop, square, source, intrinsics)
+        result = self._result(prediction, picture.shape, to_crop, square, source, intrinsics)
         self._past, self._joints, self._size = seen, result.joints_2d, picture.shape
         return result
 
@@ -182,12 +160,13 @@ class Predictor:
     def _result(
         self,
         prediction: Prediction,
-        width: int,
+        shape: tuple[int, ...],
         to_crop: NDArray,
         square: NDArray,
         source: str,
-        intrinsics: NDArray | None,
+        intrinsics: NDArray | Camera | None,
     ) -> HandResult:
+        height, width = shape[:2]
         several = self.window is not None
         vertices = prediction.vertices[0].double().cpu().numpy()
         joints = prediction.joints[0].double().cpu().numpy()
@@ -202,25 +181,21 @@ class Predictor:
             vertices, joints = vertices * [-1.0, 1.0, 1.0], joints * [-1.0, 1.0, 1.0]
             joints_2d[:, 0] = width - 1.0 - joints_2d[:, 0]
         oriented = prediction.rotation is not None
-        root = wrist_from_projection(joints, joints_2d, intrinsics) if intrinsics is not None and oriented else None
+        given = intrinsics if isinstance(intrinsics, Camera) else picture_camera(width, height, intrinsics)
+        # How well mesh and 2D joints agree hardly depends on the focal length, so an assumed one tells it too.
+        place = place_wrist(joints, joints_2d, given.intrinsics, given.focal_share) if oriented else None
         logits = prediction.occlusion_logits
         occluded = None if logits is None else logits[0, 0].float().softmax(0)[1].double().cpu().numpy()
         logits = prediction.joint_visibility_logits
         joints_seen = None if logits is None else logits[0].double().sigmoid().cpu().numpy()
         fitted = None if self._fitter is None else self._fitter(vertices[None], side)
-        result = HandResult(vertices, joints, joints_2d, occluded, root, square, source, side, oriented, joints_seen)
+        result = HandResult(vertices, joints, joints_2d, occluded, None, square, source, side, oriented, joints_seen)
+        misfit = None if place is None else place.misfit / float(square[2] - square[0])
+        doubts = doubts_of(oriented, misfit, signs_of(joints_2d, square, width, height))
+        result = replace(result, misfit=misfit, doubts=doubts)
+        if place is not None and intrinsics is not None:
+            result = replace(result, root=place.wrist, root_spread=place.spread, root_from=given.source)
         return result if fitted is None else with_mano(result, fitted)
-
-
-def with_mano(result: HandResult, fitted: FittedHands) -> HandResult:
-    """The result with the parameters of its fitted hand, the only one of `fitted`."""
-    return replace(
-        result,
-        mano_pose=fitted.mano_pose[0],
-        mano_shape=fitted.mano_shape[0],
-        mano_wrist=fitted.wrist[0],
-        mano_error=float(fitted.error[0]),
-    )
 
 
 def as_picture(frame: NDArray) -> NDArray[np.uint8]:

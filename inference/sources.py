@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..data.photos import BadPhoto, check_pixels, photo_size
 from ..errors import InputError, one_line
+from .exif import exif_focal
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
@@ -39,11 +40,15 @@ _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx
 
 @dataclass(frozen=True)
 class InputFrame:
-    """One frame: its name (a file name or a frame number) and its picture (H, W, 3) uint8 RGB, or why there is none."""
+    """One frame: its name (a file name or a frame number) and its picture (H, W, 3) uint8 RGB, or why there is none.
+
+    exif_focal: the focal length in px of the picture, where the file's EXIF tells it.
+    """
 
     name: str
     picture: NDArray[np.uint8] | None
     reason: str = ""
+    exif_focal: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,10 @@ class PictureFolder:
         """The pictures in order of name; one that cannot be decoded comes with the reason."""
         for path in self.paths:
             try:
-                yield InputFrame(path.name, decode_upright(_read_file(path)))
+                data = _read_file(path)
+                picture = decode_upright(data)
+                height, width = picture.shape[:2]
+                yield InputFrame(path.name, picture, exif_focal=exif_focal(data, width, height))
             except BadPhoto as error:
                 yield InputFrame(path.name, None, str(error))
             except OSError as error:

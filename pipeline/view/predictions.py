@@ -28,12 +28,14 @@ class _Row(msgspec.Struct):
     joints_2d_px: list[tuple[float, float]]
     occluded: dict[str, float] | None = None
     joints_seen: list[float] | None = None
+    intrinsics: list[list[float]] | None = None
 
 
 def prediction_scene(folder: Path, *, most: int) -> Scene:
     """At most `most` frames of a run, evenly spaced, in the order in which they were predicted.
 
-    Pictures are the overlays. The run keeps no camera: meshes stand where the wrist was placed, else round the wrist.
+    Pictures are the overlays. Where rows tell the camera, meshes stand where the wrist was placed, else round the
+    wrist.
     InputError for rows that cannot be read.
     """
     rows = _read_rows(folder / ROWS)
@@ -61,7 +63,8 @@ def _frames(folder: Path, chosen: list[tuple[int, str]], by_name: dict[str, list
             hands.append(_hand(folder, row))
             for part, probability in (row.occluded or {}).items():
                 curves[f"occluded_probability/{hands[-1].name}/{part}"] = probability
-        yield SceneFrame(number, picture, size, None, tuple(hands), (), curves)
+        camera = None if picture is None else _camera(by_name[name])
+        yield SceneFrame(number, picture, size, camera, tuple(hands), (), curves)
 
 
 def _read_rows(path: Path) -> list[_Row]:
@@ -75,12 +78,29 @@ def _read_rows(path: Path) -> list[_Row]:
                 lengths = {len(row.joints_2d_px), len(row.joints_seen or row.joints_2d_px)}
                 if lengths != {JOINTS} or row.side not in ("right", "left") or "/" in row.name or "\0" in row.name:
                     raise ValueError(f"expected {JOINTS} joints, side right or left, and a file's name")
+                if row.intrinsics is not None and not _is_camera(row.intrinsics):
+                    raise ValueError("intrinsics: expected a 3 x 3 camera matrix")
                 rows.append(row)
     except (ValueError, msgspec.DecodeError) as error:
         raise InputError(f"{path}: line {number}: {one_line(error, 160)}; predict again") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a folder of h2o predict") from None
     return rows
+
+
+def _camera(rows: list[_Row]) -> np.ndarray | None:
+    """The intrinsics (3, 3) px of a frame's rows, which are of one picture; None where none of them tells."""
+    told = next((row.intrinsics for row in rows if row.intrinsics is not None), None)
+    return None if told is None else np.array(told, np.float64)
+
+
+def _is_camera(value: list[list[float]]) -> bool:
+    """It is a camera matrix, fx 0 cx / 0 fy cy / 0 0 1, as predictions write it."""
+    if [len(line) for line in value] != [3, 3, 3]:
+        return False
+    (fx, skew, cx), (zero, fy, cy), last = value
+    finite = np.isfinite([fx, skew, cx, fy, cy]).all()
+    return bool(finite) and fx > 0 and fy > 0 and zero == 0 and last == [0, 0, 1]
 
 
 def _hand(folder: Path, row: _Row) -> SceneHand:

@@ -12,12 +12,15 @@ from cli_trees import h2o
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.inference import latency
+from h2onet.inference.cameras import FOCAL_SHARE
 from h2onet.inference.places import read_boxes, read_intrinsics
 from h2onet.inference.predict import predict
 from h2onet.inference.predictor import Predictor, given_square, trained_window
 from h2onet.network.checkpoint import load_checkpoint, save_checkpoint
 from h2onet.network.h2onet import NetworkConfig, build_network
 from mesh_reader import read_mesh
+from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,41 @@ def test_folder_of_pictures(checkpoint: Path, folder: Path, tmp_path: Path) -> N
     assert np.array(found[1]["joints_m"]) == pytest.approx(alone.joints, abs=1e-5)
 
 
+def test_a_place_in_space_without_intrinsics(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    """By EXIF where a photo has it, else by --fov, else none; rows say which, and the spread of the depth."""
+    exif = Image.Exif()
+    exif.get_ifd(IFD.Exif)[Base.FocalLengthIn35mmFilm] = 28
+    with Image.open(folder / "a.jpg") as photo:
+        photo.save(folder / "a.jpg", exif=exif, quality=95)
+    keys = {"name", "side", "box", "mano_pose", "mano_shape", "root", "root_from", "reliable"}
+    for fov, sources in ((None, ["exif", None, None]), (60.0, ["exif", "fov", "fov"])):
+        predict("synthetic", tmp_path / "out", images=folder, fov=fov, mano="standin")
+        found = rows(tmp_path / "out" / "predictions.jsonl")
+        assert all(keys <= set(row) and row["reliable"] == (not row["doubts"]) for row in found)
+        assert all(len(row["mano_pose"]) == 48 and len(row["mano_shape"]) == 10 for row in found)
+        for row, source in zip(found, sources, strict=True):
+            stem = Path(row["name"]).stem
+            vertices, _ = read_mesh(tmp_path / "out" / "meshes" / f"{stem}.obj")
+            assert row["root_m"] == row["root"]
+            if source is None or row["root"] is None:  # where no place before the camera fits
+                assert row["root_from"] is row["root"] is row["root_spread_m"] is None
+                assert np.abs(vertices).max() < 0.5  # round the wrist
+                assert (row["intrinsics"] is None) == (source is None)
+                continue
+            share, (*_, spread) = FOCAL_SHARE[source], row["root_spread_m"]
+            assert row["root_from"] == source and spread > 0.8 * share * row["root"][2]
+            focal = 28 * 150 / np.hypot(36, 24) if source == "exif" else 60 / np.tan(np.radians(30))
+            assert row["intrinsics"] == [
+                [pytest.approx(focal, abs=1e-3), 0, 60],
+                [0, pytest.approx(focal, abs=1e-3), 45],
+                [0, 0, 1],
+            ]
+            assert np.linalg.norm(vertices - row["root"], axis=1).max() < 0.5
+        assert any(row["root_from"] == sources[0] for row in found)
+    predict("synthetic", tmp_path / "out", images=folder, fov=60.0, intrinsics="130,130,60,45", meshes="none")
+    assert {row["root_from"] for row in rows(tmp_path / "out" / "predictions.jsonl")} <= {"intrinsics", None}
+
+
 def test_a_mixed_folder_of_odd_names(checkpoint: Path, tmp_path: Path, caplog) -> None:
     """Pictures of any name become files and rows of that name; what is not read is told once, with what to do."""
     images, out = tmp_path / "my\nphotos", tmp_path / "out"
@@ -113,7 +151,7 @@ def test_boxes_and_sides_from_a_file(checkpoint: Path, folder: Path, tmp_path: P
     summary = predict(checkpoint, tmp_path / "out", images=folder, boxes=boxes, meshes="ply")
     found = rows(tmp_path / "out" / "predictions.jsonl")
     assert [(row["name"], row["hand"], row["side"]) for row in found] == [("a.jpg", 0, "left"), ("a.jpg", 1, "right")]
-    assert found[0]["root_m"] is None  # no camera was given
+    assert found[0]["root"] is None and found[0]["root_from"] is None  # no camera was given
     reasons = {row["name"]: row["reason"] for row in rows(tmp_path / "out" / "failures.jsonl")}
     assert summary.failures == 3 and set(reasons) == {"b.png", "broken.jpg", "c.png"}
     assert "empty" in reasons["b.png"] and "names no box" in reasons["c.png"]
@@ -167,6 +205,7 @@ def test_what_cannot_be_read_at_all_is_refused(checkpoint: Path, folder: Path, t
         ({"images": folder, "side": "up"}, "--side"),
         ({"images": folder, "boxes": tmp_path / "nowhere.json"}, "no such file"),
         ({"images": folder, "intrinsics": "1,2,3"}, "--intrinsics"),
+        ({"images": folder, "fov": 300.0}, "--fov 300"),
     ):
         with pytest.raises(InputError, match=words):
             predict(checkpoint, out, **options)
@@ -407,7 +446,9 @@ def test_mano_parameters_of_a_run(checkpoint: Path, folder: Path, tmp_path: Path
         ]
         for name, row in (("mano_pose", "mano_pose"), ("mano_shape", "mano_shape"), ("error", "mano_error_m")):
             assert arrays[name] == pytest.approx(np.array([each[row] for each in found]))
-        roots = np.array([each["root_m"] or (0, 0, 0) for each in found])
+        assert arrays["reliable"].tolist() == [each["reliable"] for each in found]
+        assert arrays["root_from"].tolist() == [each["root_from"] or "" for each in found]
+        roots = np.array([each["root"] or (0, 0, 0) for each in found])
         assert arrays["wrist"] == pytest.approx(np.array([each["mano_wrist_m"] for each in found]) + roots)
         assert arrays["mano_pose"].shape == (3, 48) and arrays["mano_shape"].shape == (3, 10)
     with caplog.at_level("INFO"):

@@ -14,8 +14,9 @@ from h2onet.hand.pickles import safe_load
 from h2onet.hand.rotations import mirror_pose
 from h2onet.hand.skinning import SkinnedHand
 from h2onet.hand.standin.arrays import write_mano_pickles
+from h2onet.inference.cameras import assumed_intrinsics
 from h2onet.inference.mano_fit import MeshFitter
-from h2onet.inference.placement import assumed_intrinsics, wrist_from_projection
+from h2onet.inference.placement import place_wrist
 from h2onet.inference.predictor import Predictor, crop, given_square
 from h2onet.network.checkpoint import load_checkpoint, save_checkpoint
 from h2onet.network.h2onet import H2ONet
@@ -215,13 +216,13 @@ def test_the_wrist_is_found_from_exact_projections() -> None:
         joints = np.concatenate([np.zeros((1, 3)), rng.normal(0, 0.05, (20, 3))])
         wrist = rng.normal([0.0, 0.0, 0.7], 0.1)
         seen = project(joints + wrist, camera)
-        found = wrist_from_projection(joints, seen, camera)
-        assert found is not None and found == pytest.approx(wrist, abs=1e-9)
+        found = place_wrist(joints, seen, camera)
+        assert found is not None and found.wrist == pytest.approx(wrist, abs=1e-9)
         seen[[4, 8]] += 200.0  # two joints far off do not move it much
-        robust = wrist_from_projection(joints, seen, camera)
-        assert robust is not None and np.linalg.norm(robust - wrist) < 0.05
+        robust = place_wrist(joints, seen, camera)
+        assert robust is not None and np.linalg.norm(robust.wrist - wrist) < 0.05
     behind = project(joints + np.array([0.0, 0.0, 0.7]), camera)
-    assert wrist_from_projection(-joints, behind * 1e4, camera) is None
+    assert place_wrist(-joints, behind * 1e4, camera) is None
 
 
 def test_a_mesh_comes_with_the_hand_that_has_it() -> None:

@@ -168,7 +168,9 @@ def show(folder: Path, **options) -> list[SceneFrame]:
 def test_predictions_with_two_hands_and_names_alike(hand: HandModel, tmp_path: Path) -> None:
     """b.png had to take its whole name, since b.jpg had the stem: each finds its own overlay and mesh."""
     seen = {"joints_seen": [0.9] * 20 + [0.1], "occluded": {"thumb": 0.75, "global": 0.5}}
-    rows = [row("a.jpg"), row("a.jpg", 1, "left"), row("b.jpg"), row("b.png", **seen)]
+    camera = [[30.0, 0.0, 15.0], [0.0, 31.0, 10.0], [0.0, 0.0, 1.0]]
+    known = {"intrinsics": camera}
+    rows = [row("a.jpg"), row("a.jpg", 1, "left", **known), row("b.jpg"), row("b.png", **seen, **known)]
     folder = write_predictions(tmp_path / "run", rows)
     (folder / "meshes").mkdir()
     (folder / "overlays").mkdir()
@@ -179,6 +181,8 @@ def test_predictions_with_two_hands_and_names_alike(hand: HandModel, tmp_path: P
         (folder / "overlays" / name).write_bytes(encode_picture(np.zeros((20, width, 3), np.uint8), ".jpg"))
     frames = show(folder)
     assert [frame.size for frame in frames] == [(30, 20), (31, 20), (32, 20)]
+    assert frames[0].intrinsics is not None and frames[1].intrinsics is None
+    np.testing.assert_array_equal(frames[2].intrinsics, camera)
     assert [[each.name for each in frame.hands] for frame in frames] == [["right", "left-1"], ["right"], ["right"]]
     places = [each.vertices.mean() for frame in frames for each in frame.hands if each.vertices is not None]
     np.testing.assert_allclose(places, rest.mean() + np.arange(4), atol=1e-5)
@@ -223,6 +227,8 @@ def test_what_cannot_be_shown_is_one_line(stores: Stores, tmp_path: Path) -> Non
         ([row("../a.jpg")], "line 1: expected 21 joints"),
         ([row("a.jpg", joints_2d_px=[[0, 0]])], "line 1: expected 21 joints"),
         ([row("a.jpg", joints_seen=[0.5])], "line 1: expected 21 joints"),
+        ([row("a.jpg", intrinsics=[[1, 0, 0], [0, 1, 0]])], "line 1: intrinsics: expected a 3 x 3 camera matrix"),
+        ([row("a.jpg", intrinsics=[[0, 0, 1], [0, 1, 1], [0, 0, 1]])], "line 1: intrinsics"),
     ):
         with pytest.raises(InputError, match=words):
             show(write_predictions(tmp_path / "bad", rows))
