@@ -1,6 +1,7 @@
 """What the flag `reliable` of `h2o predict` tells, where its limits come from, how often the spread holds the wrist.
 
     python benchmarks/reliable.py --out runs/reliable        the network that comes with the program
+    python benchmarks/reliable.py --out runs/reliable --models MODELS --every 13 --json runs/benchmarks/presence.json
     python benchmarks/reliable.py --out runs/smoke --smoke   does the script run
 
 Synthetic recordings of lifting and of gestures, of two seeds: on the first ("choose") the limits are looked for, on the
@@ -8,6 +9,9 @@ second ("report") those of the program are measured. Every frame is predicted as
 spoiled in six ways: the box beside the hand or of a wrong size, the hand cut by the picture's border, a small picture,
 a blurred one, a box without a hand, the other side. A hand is wrong where its joints are more than 60 mm off on
 average (wrists put together), its 2D joints more than 15 % of the hand's longer side, or where there is none.
+
+With --models (MediaPipe's, docs/predict.md) the detector finds the hands instead, in the frames as they are, of both
+seeds: what its presence tells of the network's hands.
 """
 
 import argparse
@@ -26,6 +30,7 @@ from h2onet.data.frame import Frame
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
 from h2onet.errors import InputError
 from h2onet.inference import reliability
+from h2onet.inference.detector import Detector
 from h2onet.inference.predictor import Predictor
 from h2onet.inference.reliability import signs_of
 from numpy.typing import NDArray
@@ -40,6 +45,7 @@ GRID = {  # misfit at most, extent at least and at most, inside at least
     "extent, at most": (0.75, 0.8, 0.85, 0.9, 1.0, np.inf),
     "inside": (0.0, 0.6, 0.7, 0.8, 0.9),
 }
+PRESENCES = (0.5, 0.9, 0.99, 1.01)  # bins of the detector's presence
 SIDES = (8, 16, 24, 32, 48, 64, 128, 1000)  # px, bins of the box's side
 
 
@@ -62,6 +68,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="synthetic")
     parser.add_argument("--recordings", type=int, default=20, help="of every dataset, 10 frames by 2 cameras each")
     parser.add_argument("--every", type=int, default=5, help="take every n-th frame")
+    parser.add_argument("--models", type=Path, help="the detector's models: measures its presence instead")
     parser.add_argument("--json", type=Path, default=Path("runs/benchmarks/reliable.json"))
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
@@ -69,16 +76,27 @@ def main() -> None:
         options.recordings, options.every = 2, 10
     torch.set_num_threads(1)
     predictor = Predictor(options.checkpoint, mano="standin", track=False, device="cpu")
+    if options.models is not None:
+        found = presence_table(predictor, Detector.open(options.models), options)
+    else:
+        found = flags_table(predictor, options)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps(found, indent=2))
+
+
+def flags_table(predictor: Predictor, options: argparse.Namespace) -> dict[str, Any]:
+    """The limits of the first seed's hands, and what the flag tells of the second's."""
     tables = {}
     for name, seed in SEEDS.items():
         rows = []
-        for handling in HANDLINGS:
-            root = options.out / f"{name}-{handling}"
-            if not root.is_dir():
-                synthesize(SynthesizeSettings(root, "dexycb", options.recordings, 10, 2, seed, handling=handling))
-            rows += predict_all(predictor, root, options.every, np.random.default_rng(seed))
+        for root in roots(options, name):
+            rng = np.random.default_rng(seed)
+            for frame, picture in pictures(root, options.every):
+                measured = (measure(predictor, frame, case) for case in cases(frame, picture, rng))
+                rows += [row for row in measured if row is not None]
         tables[name] = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    found = {
+    return {
         "options": {key: str(value) for key, value in vars(options).items()},
         "choose": {
             "signs, area under the curve": areas(tables["choose"]),
@@ -86,22 +104,47 @@ def main() -> None:
         },
         "report": report(tables["report"]),
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
 
 
-def predict_all(predictor: Predictor, root: Path, every: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """A row for every case of every n-th frame of a dataset."""
-    rows, number = [], 0
+def presence_table(predictor: Predictor, detector: Detector, options: argparse.Namespace) -> dict[str, Any]:
+    """The network's hands in the detector's boxes, by the detector's presence."""
+    count, found = 0, []
+    for root in (root for name in SEEDS for root in roots(options, name)):
+        for frame, picture in pictures(root, options.every):
+            assert frame.joints_2d is not None
+            count += 1
+            picture = np.ascontiguousarray(picture)
+            for hand in detector.find(picture):
+                case = Case("detected", picture, hand.box, hand.side, frame.joints_2d, frame.intrinsics)
+                row = measure(predictor, frame, case)
+                found += [] if row is None else [(hand.presence, row["wrong"])]
+    presence, wrong = np.array(found, float).T
+    bins = {f"{a} to {b}": (presence >= a) & (presence < b) for a, b in itertools.pairwise(PRESENCES)}
+    return {
+        "options": {key: str(value) for key, value in vars(options).items()},
+        "frames": count,
+        "hands": {name: {"hands": int(chosen.sum()), "wrong": share(wrong[chosen])} for name, chosen in bins.items()},
+    }
+
+
+def roots(options: argparse.Namespace, name: str) -> Iterator[Path]:
+    """The datasets of a seed, made where they are not there yet."""
+    for handling in HANDLINGS:
+        root = options.out / f"{name}-{handling}"
+        if not root.is_dir():
+            synthesize(SynthesizeSettings(root, "dexycb", options.recordings, 10, 2, SEEDS[name], handling=handling))
+        yield root
+
+
+def pictures(root: Path, every: int) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
+    """Every n-th frame of a dataset, all splits, with its picture."""
+    number = 0
     for split in ("train", "val", "test"):
         for sequence in list_sequences("dexycb", root, split, mano="standin", warn=False):
             for frame in iter_frames(sequence, masks=False):
                 number += 1
                 if isinstance(frame, Frame) and number % every == 0:
-                    picture = np.asarray(cv2.imread(str(root / frame.image)), np.uint8)[..., ::-1]
-                    rows += [row for case in cases(frame, picture, rng) if (row := measure(predictor, frame, case))]
-    return rows
+                    yield frame, np.asarray(cv2.imread(str(root / frame.image)), np.uint8)[..., ::-1]
 
 
 def cases(frame: Frame, picture: NDArray[np.uint8], rng: np.random.Generator) -> Iterator[Case]:
@@ -212,11 +255,11 @@ def best_limits(table: dict[str, NDArray]) -> list[dict[str, float]]:
 
 def report(table: dict[str, NDArray]) -> dict[str, Any]:
     """What the program's own flag tells, case by case, and how often the spread holds the wrist."""
-    limits = {name: value for name, value in vars(reliability).items() if name.isupper()}
+    limits = {name: value for name, value in vars(reliability).items() if name.isupper() and "PRESENCE" not in name}
     kinds = {name: table["case"] == name for name in dict.fromkeys(table["case"].tolist())}
     small, usual = kinds["small, 8 to 64 px"] | kinds["as it is"], kinds["as it is"]
     bins = {f"{a} to {b} px": small & (table["side"] >= a) & (table["side"] < b) for a, b in itertools.pairwise(SIDES)}
-    beyond = np.stack(table["beyond"])[usual]
+    beyond = table["beyond"][usual]
     return {
         "limits": limits,
         "all": flagged(table, np.ones(len(usual), bool)),

@@ -136,8 +136,8 @@ class Outputs:
             picture = draw_hand(picture, result, faces, camera, COLOURS[number % len(COLOURS)])
             if self.meshes != "none":
                 path = self._free("meshes", frame.name, f"-{number}" if number or len(hands) > 1 else "", self.meshes)
-                placed = result.root is not None and result.root_from is not None
-                vertices = result.vertices + result.root if placed else result.vertices
+                root = None if result.root_from is None else result.root
+                vertices = result.vertices if root is None else result.vertices + root
                 self._save(path, mesh_bytes(vertices, faces, self.meshes))
         self._write(frame.name, picture)
 

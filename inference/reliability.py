@@ -11,7 +11,7 @@ LARGEST_MISFIT = 0.05
 LEAST_INSIDE = 0.7
 LEAST_EXTENT, LARGEST_EXTENT = 0.45, 0.85
 SMALLEST_SIDE = 16.0  # px
-LEAST_PRESENCE = 0.5
+LEAST_PRESENCE = 0.9  # the detector itself reports none below 0.5
 
 
 def signs_of(joints_2d: NDArray, box: NDArray, width: int, height: int) -> dict[str, float]:
