@@ -38,6 +38,7 @@ def predict(
         ),
     ] = None,
     sequence: Annotated[bool, typer.Option("--sequence", help="The pictures are frames, in order of name.")] = False,
+    smooth: Annotated[bool, typer.Option("--smooth", help="Steady the hands of a video or --sequence.")] = False,
     meshes: Annotated[str, typer.Option(help="obj, ply or none.")] = "obj",
     mano: Annotated[
         str | None,
@@ -68,11 +69,14 @@ def predict(
         intrinsics=intrinsics,
         fov=fov,
         sequence=sequence,
+        smooth=smooth,
         meshes=meshes,
         device=device,
         mano=mano,
     )
     print(summary)
+    if summary.smoothing is not None:
+        print(summary.smoothing)
     finish(summary.failures, out / "failures.jsonl")
 
 

@@ -53,12 +53,12 @@ class HandResult:
         return not self.doubts
 
 
-def with_mano(result: HandResult, fitted: FittedHands) -> HandResult:
-    """The result with the parameters of its fitted hand, the only one of `fitted`."""
+def with_mano(result: HandResult, fitted: FittedHands, row: int = 0) -> HandResult:
+    """The result with the parameters of its fitted hand, which is this row of `fitted`."""
     return replace(
         result,
-        mano_pose=fitted.mano_pose[0],
-        mano_shape=fitted.mano_shape[0],
-        mano_wrist=fitted.wrist[0],
-        mano_error=float(fitted.error[0]),
+        mano_pose=fitted.mano_pose[row],
+        mano_shape=fitted.mano_shape[row],
+        mano_wrist=fitted.wrist[row],
+        mano_error=float(fitted.error[row]),
     )

@@ -29,6 +29,7 @@ from .outputs import MANO, RUN, Outputs, check_output_folder, whole_run
 from .places import HandBox, check_names, frame_name, read_boxes, read_intrinsics
 from .prediction_run import PredictionRun
 from .predictor import Predictor, trained_window
+from .smooth_run import SmoothReport, SmoothRun
 from .sources import PictureFolder
 from .video import Video
 
@@ -40,6 +41,7 @@ class PredictSummary:
     """What was written, and how many frames failed (listed in failures.jsonl).
 
     without_hands: frames of a video or sequence in which the detector found none; listed too, but no failures.
+    smoothing: how steady the hands were and are, where they were smoothed.
     """
 
     out: Path
@@ -47,6 +49,7 @@ class PredictSummary:
     hands: int
     failures: int
     without_hands: int = 0
+    smoothing: SmoothReport | None = None
 
     def __str__(self) -> str:
         failed = f", {self.failures} failed (failures.jsonl)" if self.failures else ""
@@ -67,6 +70,7 @@ def predict(
     side: str = "right",
     intrinsics: str | Path | None = None,
     sequence: bool = False,
+    smooth: bool = False,
     window: Window | None = None,
     meshes: str = "obj",
     precision: str = "float32",
@@ -77,12 +81,13 @@ def predict(
 
     boxes: JSON or CSV as `places.read_boxes` reads it; without one the whole picture is taken, and in a video (or with
     `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
-    that they are frames in order of name. detector: the models' file, as `detector.Detector` opens it, instead of
-    boxes; it also tells the sides. intrinsics: as `places.read_intrinsics` reads them; else a photograph's EXIF counts,
-    else `fov`, degrees across the longer side; without any of them overlays assume a common field of view and no wrist
-    position is written. meshes: obj, ply or none. mano: the hand that the network was trained on, to write each mesh's
-    MANO parameters; without it they are null. Raises InputError for input that cannot be read at all and for an `out`
-    among the inputs; single bad frames become rows of failures.jsonl.
+    that they are frames in order of name. smooth: steady the hands of frames (`smooth_run`). detector: the models'
+    file, as `detector.Detector` opens it, instead of boxes; it also tells the sides. intrinsics: as
+    `places.read_intrinsics` reads them; else a photograph's EXIF counts, else `fov`, degrees across the longer side;
+    without any of them overlays assume a common field of view and no wrist position is written. meshes: obj, ply or
+    none. mano: the hand that the network was trained on, to write each mesh's MANO parameters; without it they are
+    null. Raises InputError for input that cannot be read at all and for an `out` among the inputs; single bad frames
+    become rows of failures.jsonl.
     """
     if (images is None) == (video is None):
         raise InputError("give either --images DIR or --video FILE")
@@ -95,6 +100,8 @@ def predict(
     if fov is not None:
         check_fov(fov)
     out, follows = Path(out), video is not None or sequence
+    if smooth and not follows:
+        raise InputError("--smooth: unrelated pictures show no motion; give --video, or --sequence for frames in order")
     check_output_folder(out, None if images is None else Path(images), None if video is None else Path(video))
     source = Video.open(Path(video)) if video is not None else PictureFolder.open(Path(images or ""))
     named, cameras = _read_places(boxes, side, intrinsics, source)
@@ -109,11 +116,13 @@ def predict(
     fitter = MeshFitter.of_network(mano, network.faces.cpu().numpy())
 
     def new_predictor() -> Predictor:
-        return Predictor(network, device=device, window=window, track=follows, precision=precision, mano=fitter)
+        model = None if smooth else fitter  # which is fitted to what is smooth then
+        return Predictor(network, device=device, window=window, track=follows, precision=precision, mano=model)
 
     run = PredictionRun(new_predictor, side, follows, named, str(boxes), cameras, finder, fov)
     run.predictor(0)  # an unsuitable window or precision is reported before anything is written
-    facts = {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)}
+    smoother, report = SmoothRun(fitter) if smooth else None, None
+    facts: dict[str, Any] = {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)}
     with whole_run(out) as unfinished:
         rate, total = (source.rate, source.frames) if isinstance(source, Video) else (None, len(source.paths))
         timed = piece_timer(choose_device(device), lambda text: tqdm.write(text, file=sys.stderr))
@@ -121,8 +130,18 @@ def predict(
             for frame in tqdm(source.read(), total=total, unit="frame", desc="predict"):
                 with timed():
                     hands = run.predict_frame(frame)
-                if frame.picture is not None:
+                if smoother is not None:
+                    smoother.keep(hands)
+                elif frame.picture is not None:
                     outputs.add(frame, hands, run.predictor(0))
+            if smoother is not None:
+                report = smoother.smooth(run.rows)
+                facts["smoothing"] = report.facts()
+                again = source.reopened() if isinstance(source, Video) else source
+                drawn = tqdm(again.read(), total=total, unit="frame", desc="draw")
+                for frame, hands in zip(drawn, smoother.frames, strict=False):  # a file may have changed meanwhile
+                    if frame.picture is not None:
+                        outputs.add(frame, hands, run.predictor(0))
         write_lists(unfinished, run, facts)
     unmet = sorted(set(named or {}) - run.names_met)
     if unmet:
@@ -131,9 +150,8 @@ def predict(
         )
     if isinstance(source, PictureFolder) and source.unread:
         log.warning("--images %s: %s", images, source.unread_line())
-    return PredictSummary(
-        out, run.frames, len(run.rows), len(run.failures) - run.without_hands, without_hands=run.without_hands
-    )
+    failures = len(run.failures) - run.without_hands
+    return PredictSummary(out, run.frames, len(run.rows), failures, run.without_hands, report)
 
 
 def write_lists(out: Path, run: PredictionRun, facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -80,9 +80,8 @@ class Video:
             header, cut = _read_header(path, file, size, container)
             matrix = None if header is None else header.matrix
             mirror = None if matrix is None else _mirror_of(path, matrix)
-            capture = _open_capture(path, file, cut)
+            capture = _open_capture(path, file, cut, mirror)
         if mirror is not None:
-            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
             log.warning("--video %s: its header mirrors the picture; it is read as a viewer shows it", path)
         frames = None if header is None else header.frames
         # Elsewhere OpenCV multiplies a duration by a rate, which is no count.
@@ -90,6 +89,11 @@ class Video:
             frames = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))) or None
         rate = capture.get(cv2.CAP_PROP_FPS)
         return cls(path, capture, frames, rate if 1 <= rate <= 240 else 30, mirror, cut)
+
+    def reopened(self) -> "Video":
+        """The same video from its first frame on, to be read again."""
+        with self.path.open("rb") as file:
+            return replace(self, capture=_open_capture(self.path, file, self.cut, self.mirror))
 
     def read(self) -> Iterator[InputFrame]:
         """Yield every frame, and one more without a picture where the video ends before its header says."""
@@ -187,7 +191,7 @@ def _mirror_of(path: Path, matrix: NDArray[np.float64]) -> NDArray[np.int64] | N
     return np.where(size > 0.5 * size.max(), np.sign(matrix), 0).astype(np.int64)
 
 
-def _open_capture(path: Path, file: BinaryIO, cut: str) -> cv2.VideoCapture:
+def _open_capture(path: Path, file: BinaryIO, cut: str, mirror: NDArray[np.int64] | None) -> cv2.VideoCapture:
     descriptor = Path(f"/dev/fd/{file.fileno()}")
     file.seek(0)  # on some systems the name below shares the file's position
     with _only_files():
@@ -202,6 +206,8 @@ def _open_capture(path: Path, file: BinaryIO, cut: str) -> cv2.VideoCapture:
         raise InputError(
             f"--video {path}: frames of {width} x {height} pixels, at most {MOST_PIXELS} are read; make it smaller"
         )
+    if mirror is not None:
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
     return capture
 
 
