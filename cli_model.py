@@ -160,7 +160,9 @@ def evaluate(
     predictions_out: Annotated[
         Path | None, export_file("Also write joints and meshes of all frames: FILE.npz or FILE.parquet.")
     ] = None,
-    meshes: Annotated[str | None, panel(CLIPS_PANEL, "Also write OUT/meshes, predicted and true: obj or ply.")] = None,
+    meshes: Annotated[
+        str | None, panel(CLIPS_PANEL, "Also write OUT/meshes, predicted and true: obj, ply, glb.")
+    ] = None,
     mesh_frames: Annotated[
         str | None,
         panel(
@@ -208,7 +210,7 @@ def evaluate(
         )
     refuse_panel(context, PREDICTIONS_PANEL, "--checkpoint", "goes with --predictions pred.json")
     if mesh_frames is not None and meshes is None:
-        raise InputError("--mesh-frames: says whose meshes to write; give --meshes obj or --meshes ply too")
+        raise InputError("--mesh-frames: says whose meshes to write; give --meshes obj, ply or glb too")
     score_clips(
         checkpoint,
         clips,

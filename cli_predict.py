@@ -39,7 +39,7 @@ def predict(
     ] = None,
     sequence: Annotated[bool, typer.Option("--sequence", help="The pictures are frames, in order of name.")] = False,
     smooth: Annotated[bool, typer.Option("--smooth", help="Steady the hands of a video or --sequence.")] = False,
-    meshes: Annotated[str, typer.Option(help="obj, ply or none.")] = "obj",
+    meshes: Annotated[str, typer.Option(help="obj, ply, glb or none; glb of a video: animation.glb, too.")] = "obj",
     mano: Annotated[
         str | None,
         typer.Option(envvar="MANO_DIR", help="The hand that the network was trained on, for MANO parameters."),

@@ -89,7 +89,7 @@ def evaluate_clips(
     Also writes breakdown.json (with confidence intervals), protocol.json, frames.npz and, with `report`, report.html
     with the `extra` sections in it and the training curves of the run folders `curves` (None: of the checkpoint's own,
     where it lies in one); `against` is the result folder of another evaluation of the same frames, with which the page
-    compares. `num_workers` processes decode the clips (-1: what feeds a GPU, none beside a CPU). `meshes` (obj or ply)
+    compares. `num_workers` processes decode the clips (-1: what feeds a GPU, none beside a CPU). `meshes` (a format)
     writes those of `mesh_frames` (`MeshChoice.parse`) to meshes/, `predictions_out` (.npz or .parquet) those of all
     frames to one file. Where a HO3D store holds the released meshes of all its frames, the keys of the official
     scores.txt are in metrics.json too. Raises InputError for a checkpoint or store that cannot be read, for an

@@ -1,7 +1,8 @@
-"""Meshes of chosen frames as OBJ or PLY, predicted and true, at the same place so that they can be overlaid.
+"""Meshes of chosen frames as OBJ, PLY or .glb, predicted and true, at the same place so that they can be overlaid.
 
-Metres, OpenCV camera frame, at the annotated wrist, left hands mirrored back; those of a stage 1 network canonical and
-at the origin. A test set has up to 10^5 frames and a mesh takes 29 to 45 kB: the caller chooses frames.
+Metres, OpenCV camera frame (glTF's axes in a .glb), at the annotated wrist, left hands mirrored back; those of a stage
+1 network canonical and at the origin. A test set has up to 10^5 frames and a mesh takes 29 to 45 kB: the caller
+chooses frames.
 """
 
 import csv
@@ -46,7 +47,7 @@ class MeshChoice:
         InputError for anything else, and for a line of the file that names no frame.
         """
         if form not in FORMATS:
-            raise InputError(f"--meshes: expected {' or '.join(FORMATS)}, found {form!r}")
+            raise InputError(f"--meshes: expected {', '.join(FORMATS)}, found {form!r}")
         found = [_RULE.fullmatch(part.strip()) for part in chosen.split(",")]
         rules = tuple((rule[1], int(rule[2])) for rule in found if rule)
         if len(rules) == len(found) and all(number for _, number in rules):

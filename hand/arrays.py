@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .array_record import SIDES, STANDIN, HandArrays
+from .parts import Parts, is_mano_topology, mano_parts, parts_from_weights
 from .pickles import safe_load
 
 _GET_MANO = "get it from https://mano.is.tue.mpg.de (free after registration, research licence) and pass its folder"
@@ -93,6 +94,22 @@ def _read_arrays(path: Path, side: str, _modified: int, _size: int) -> HandArray
         source=str(path),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
+
+
+def parts_by_faces(faces: np.ndarray) -> Parts | None:
+    """The parts of a mesh that is known by its faces (F, 3), in either winding: MANO's or the stand-in's; else None."""
+    return _parts_by_faces(np.sort(np.asarray(faces), axis=1).astype("<i4").tobytes(), len(faces))
+
+
+@lru_cache(maxsize=8)
+def _parts_by_faces(triangles: bytes, count: int) -> Parts | None:
+    given = np.frombuffer(triangles, "<i4").reshape(count, 3)
+    if is_mano_topology(given):
+        return mano_parts()
+    own = load_arrays(STANDIN)
+    if not np.array_equal(np.sort(own.faces, axis=1), given):
+        return None
+    return parts_from_weights(own.weights, own.faces)
 
 
 def _field(path: Path, content: dict, name: str, shape: tuple[int | None, ...]) -> np.ndarray:

@@ -4,6 +4,7 @@ Pictures are (H, W, 3) uint8 RGB; meshes are metres in the OpenCV camera frame; 
 [i, i + 1).
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ LIGHT = np.array([0.3, -0.6, -0.75])  # towards the light, OpenCV camera axes
 # Seen from the back (+y), fingers up: MANO's fingers run along -x, the palm faces -y (docs/standin.md).
 _BACK_VIEW = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 FINGER_COLOURS = ((230, 140, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 101, 167))  # Okabe and Ito
+HATCH = (15, 15, 15)
+_STRIPES = 80  # a hand is so many stripes long, or up to 1.4 times more or fewer: a finger has about four dark ones
 _HOLLOW = (20, 20, 20)  # inside a ring: else the finger's line would run through it
 _WRIST = (220, 220, 220)
 
@@ -56,8 +59,12 @@ def overlay_mesh(
     *,
     colours: NDArray | tuple[int, int, int] = BLUE,
     opacity: float = 0.85,
+    hatched: NDArray[np.bool_] | None = None,
 ) -> Picture:
-    """The picture with a shaded mesh over it: vertices (V, 3) m, colours RGB of the mesh or (V, 3) of its vertices."""
+    """The picture with a shaded mesh over it: vertices (V, 3) m, colours RGB of the mesh or (V, 3) of its vertices.
+
+    Faces that are `hatched` (F,) have dark diagonal stripes, whose width follows the mesh's size in the picture.
+    """
     height, width = picture.shape[:2]
     points = project(vertices, intrinsics)
     # Memory and time follow the mesh, not the picture: that of a phone has 12 million pixels.
@@ -72,13 +79,27 @@ def overlay_mesh(
     lit = np.clip(np.broadcast_to(np.asarray(colours, np.float64), (len(vertices), 3)) * shade[:, None], 0, 255)
     face_colours = lit[faces].mean(1)
     hit = raster.face >= 0
-    summed = np.where(hit[..., None], face_colours[np.maximum(raster.face, 0)], 0.0).sum(0)
+    seen = np.where(hit[..., None], face_colours[np.maximum(raster.face, 0)], 0.0)
+    if hatched is not None:
+        seen[hit & hatched[raster.face] & _stripes(points, window)] = HATCH
+    summed = seen.sum(0)
     weight = opacity * hit.mean(0)[..., None]
     mesh = summed / np.maximum(hit.sum(0), 1)[..., None]
     drawn = picture.copy()
     part = drawn[window[1] : window[3], window[0] : window[2]]
     part[:] = np.clip(part * (1 - weight) + mesh * weight + 0.5, 0, 255).astype(np.uint8)
     return drawn
+
+
+def _stripes(points: NDArray, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """Where diagonal stripes are dark in a window x0, y0, x1, y1 of the picture, for a mesh of points (V, 2) px.
+
+    Their width is a power of two, so that in a video it hardly ever changes, and they stand still on the picture.
+    """
+    extent = float(np.clip(np.ptp(points, axis=0).max(), 1, 1e6))
+    width = 2 ** max(1, round(math.log2(extent / _STRIPES)))
+    y, x = np.mgrid[window[1] : window[3], window[0] : window[2]]
+    return (x + y) // width % 2 == 0
 
 
 def overlay_skeleton(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hand.fitting import FittedHands
+from ..hand.parts import FINGER_JOINTS, FINGERS
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ class HandResult:
     def reliable(self) -> bool:
         """Nothing speaks against it."""
         return not self.doubts
+
+    @property
+    def fingers_hidden(self) -> NDArray[np.float64] | None:
+        """(5,) probability that thumb .. little are hidden, or the mean of their joints' where only these are known."""
+        if self.occluded is not None:
+            return self.occluded[: len(FINGERS)]
+        return None if self.joints_seen is None else 1 - self.joints_seen[np.array(FINGER_JOINTS)].mean(1)
 
 
 def with_mano(result: HandResult, fitted: FittedHands, row: int = 0) -> HandResult:

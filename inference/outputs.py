@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +20,12 @@ from numpy.typing import NDArray
 
 from ..durable import building, fsync_tree, room_to_write
 from ..errors import InputError
+from ..hand.arrays import parts_by_faces
 from ..hand.draw import BLUE, ORANGE, Picture, encode_picture, overlay_mesh, overlay_skeleton
 from ..hand.mesh_files import mesh_bytes
 from ..hand.parts import OUTPUTS
 from ..locks import is_locked
+from .animation import Animation
 from .movie_writer import MovieWriter, open_movie
 from .placement import NEAREST
 from .predictor import HandResult, Predictor
@@ -35,7 +38,8 @@ RUN = "run.json"
 MARK = ".h2o-predict"  # lies in the temporary folders of this command: only these are swept
 LONGEST_NAME = 255  # bytes of a file's name on the usual disks
 MANO = "mano.npz"
-OWN = ("overlays", "meshes", "overlay.mp4", "predictions.jsonl", MANO, "failures.jsonl", RUN)
+ANIMATION = "animation.glb"
+OWN = ("overlays", "meshes", "overlay.mp4", ANIMATION, "predictions.jsonl", MANO, "failures.jsonl", RUN)
 
 
 def check_output_folder(out: Path, images: Path | None, video: Path | None) -> None:
@@ -111,10 +115,16 @@ def _change_files(out: Path, unfinished: Path, earlier: Path) -> None:
 
 
 class Outputs:
-    """Writes frames one by one: a picture each, or with a `rate` per second one overlay.mp4 of them all."""
+    """Writes frames one by one: a picture each, or with a `rate` per second one overlay.mp4 of them all.
 
-    def __init__(self, out: Path, meshes: str, rate: float | None) -> None:
+    Where they `follow` each other and `meshes` are glb, one animation.glb is written at the end. `facts` then hold what
+    run.json says of it.
+    """
+
+    def __init__(self, out: Path, meshes: str, rate: float | None, follow: bool = False) -> None:
         self.out, self.meshes, self.rate = out, meshes, rate
+        self.facts: dict[str, Any] = {}
+        self._animation = Animation(rate) if follow and meshes == "glb" else None
         self._video: MovieWriter | None = None
         self._written: set[Path] = set()
 
@@ -124,8 +134,14 @@ class Outputs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._video is not None and kind is None:  # an unfinished file is thrown away with its folder
+        if kind is not None:
+            return  # an unfinished file is thrown away with its folder
+        if self._video is not None:
             self._video.close()
+        if self._animation is not None:
+            data, self.facts["animation"] = self._animation.finish()
+            if data is not None:
+                self._save(self.out / ANIMATION, data)
 
     def add(self, frame: InputFrame, hands: list[tuple[int, HandResult, NDArray]], predictor: Predictor) -> None:
         """Draw and write one frame; every hand comes with its number and the camera to draw it with."""
@@ -138,7 +154,9 @@ class Outputs:
                 path = self._free("meshes", frame.name, f"-{number}" if number or len(hands) > 1 else "", self.meshes)
                 root = None if result.root_from is None else result.root
                 vertices = result.vertices if root is None else result.vertices + root
-                self._save(path, mesh_bytes(vertices, faces, self.meshes))
+                self._save(path, mesh_bytes(vertices, faces, self.meshes, result.fingers_hidden))
+        if self._animation is not None:
+            self._animation.add([(number, result, predictor.faces(result.side)) for number, result, _ in hands])
         self._write(frame.name, picture)
 
     def _free(self, folder: str, name: str, number: str, form: str) -> Path:
@@ -179,11 +197,15 @@ def fitting_name(stem: str, ending: str, whole: str) -> str:
 def draw_hand(
     picture: Picture, result: HandResult, faces: NDArray[np.int32], camera: NDArray, colour: tuple[int, int, int]
 ) -> Picture:
-    """Draw the mesh (where it is before the camera), 2D joints (hidden ones hollow), box and occluded fingers."""
+    """Draw the mesh (where it is before the camera), 2D joints (hidden ones hollow), box and occluded fingers.
+
+    Fingers that are more likely hidden than seen are hatched.
+    """
     if result.root is not None:
         vertices = result.vertices + result.root
         if vertices[:, 2].min() > NEAREST:
-            picture = overlay_mesh(picture, vertices, faces, camera, colours=colour, opacity=0.6)
+            hatched = _hidden_faces(result, faces)
+            picture = overlay_mesh(picture, vertices, faces, camera, colours=colour, opacity=0.6, hatched=hatched)
     thickness = max(1, round(min(picture.shape[:2]) / 320))
     seen = None if result.joints_seen is None else result.joints_seen > 0.5
     drawn = overlay_skeleton(picture, result.joints_2d, thickness=thickness, filled=seen)
@@ -196,3 +218,9 @@ def draw_hand(
             cv2.putText(drawn, text, place, _FONT, 0.4, (20, 20, 20), 3, cv2.LINE_AA)
             cv2.putText(drawn, text, place, _FONT, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
     return drawn
+
+
+def _hidden_faces(result: HandResult, faces: NDArray[np.int32]) -> NDArray[np.bool_] | None:
+    """Which faces (F,) are of fingers that are more likely hidden than seen; None where that is not known."""
+    hidden, parts = result.fingers_hidden, parts_by_faces(faces)
+    return None if hidden is None or parts is None else np.append(hidden > 0.5, False)[parts.face]

@@ -1,8 +1,8 @@
 """h2o predict: pictures or a video to overlays, meshes, joints and occlusion; what failed is listed by name.
 
-Writes below `out`: overlays/NAME.jpg (or overlay.mp4 for a video), meshes/NAME.obj, predictions.jsonl (one line per
-hand and frame), run.json and, where frames failed, failures.jsonl. They all appear at the end and replace those of an
-earlier run. Metres, OpenCV camera frame; 2D in pixels.
+Writes below `out`: overlays/NAME.jpg (or overlay.mp4 for a video), meshes/NAME.obj (as .glb of a video animation.glb,
+too), predictions.jsonl (one line per hand and frame), run.json and, where frames failed, failures.jsonl. They all
+appear at the end and replace those of an earlier run. Metres, OpenCV camera frame; 2D in pixels.
 """
 
 import json
@@ -84,10 +84,10 @@ def predict(
     that they are frames in order of name. smooth: steady the hands of frames (`smooth_run`). detector: the models'
     file, as `detector.Detector` opens it, instead of boxes; it also tells the sides. intrinsics: as
     `places.read_intrinsics` reads them; else a photograph's EXIF counts, else `fov`, degrees across the longer side;
-    without any of them overlays assume a common field of view and no wrist position is written. meshes: obj, ply or
-    none. mano: the hand that the network was trained on, to write each mesh's MANO parameters; without it they are
-    null. Raises InputError for input that cannot be read at all and for an `out` among the inputs; single bad frames
-    become rows of failures.jsonl.
+    without any of them overlays assume a common field of view and no wrist position is written. meshes: obj, ply, glb
+    or none; with glb what is followed is written as one animation, too. mano: the hand that the network was trained on,
+    to write each mesh's MANO parameters; without it they are null. Raises InputError for input that cannot be read at
+    all and for an `out` among the inputs; single bad frames become rows of failures.jsonl.
     """
     if (images is None) == (video is None):
         raise InputError("give either --images DIR or --video FILE")
@@ -126,7 +126,7 @@ def predict(
     with whole_run(out) as unfinished:
         rate, total = (source.rate, source.frames) if isinstance(source, Video) else (None, len(source.paths))
         timed = piece_timer(choose_device(device), lambda text: tqdm.write(text, file=sys.stderr))
-        with Outputs(unfinished, meshes, rate) as outputs:
+        with Outputs(unfinished, meshes, rate, follows) as outputs:
             for frame in tqdm(source.read(), total=total, unit="frame", desc="predict"):
                 with timed():
                     hands = run.predict_frame(frame)
@@ -142,7 +142,7 @@ def predict(
                 for frame, hands in zip(drawn, smoother.frames, strict=False):  # a file may have changed meanwhile
                     if frame.picture is not None:
                         outputs.add(frame, hands, run.predictor(0))
-        write_lists(unfinished, run, facts)
+        write_lists(unfinished, run, facts | outputs.facts)
     unmet = sorted(set(named or {}) - run.names_met)
     if unmet:
         log.warning(

@@ -129,7 +129,7 @@ def test_evaluate_with_curves_and_meshes(run_folder, oriented, scored2, tmp_path
     options = ("--checkpoint", oriented / "last", "--clips", run_folder[1], "--out", tmp_path / "no")
     for wrong, words in (
         (("--curves", tmp_path), "metrics.jsonl"),
-        (("--meshes", "stl"), "expected obj or ply"),
+        (("--meshes", "stl"), "expected obj, ply, glb"),
         (("--mesh-frames", "best:1"), "--meshes obj"),
         (("--meshes", "obj", "--mesh-frames", "some"), "best:N"),
         (("--frames", out), "goes with --predictions"),

@@ -1,8 +1,10 @@
 """Scenes from a folder that `h2o predict` wrote: overlays, meshes and the rows of predictions.jsonl, each checked."""
 
+import io
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import msgspec
@@ -10,8 +12,10 @@ import numpy as np
 
 from ...data.photos import BadPhoto, encode, photo_size
 from ...errors import InputError, one_line
-from ...hand.arrays import load_arrays
-from ...hand.parts import JOINTS, UNKNOWN, is_mano_topology, mano_parts
+from ...hand.arrays import parts_by_faces
+from ...hand.gltf import FROM_OPENCV
+from ...hand.mesh_files import FORMATS
+from ...hand.parts import JOINTS, UNKNOWN
 from .scene import HandSurface, Scene, SceneFrame, SceneHand, pick_rows
 
 ROWS = "predictions.jsonl"
@@ -29,6 +33,16 @@ class _Row(msgspec.Struct):
     occluded: dict[str, float] | None = None
     joints_seen: list[float] | None = None
     intrinsics: list[list[float]] | None = None
+
+
+class _Accessor(msgspec.Struct):
+    count: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_MESH)]
+
+
+class _Accessors(msgspec.Struct):
+    """Of a .glb's JSON, how many elements each of its arrays has."""
+
+    accessors: list[_Accessor]
 
 
 def prediction_scene(folder: Path, *, most: int) -> Scene:
@@ -120,13 +134,8 @@ def _hand(folder: Path, row: _Row) -> SceneHand:
 def _surface(faces: bytes, side: str) -> HandSurface:
     """The surface of a mesh: MANO's or the stand-in's parts by its faces, none for another mesh."""
     given = np.frombuffer(faces, np.int32).reshape(-1, 3)
-    if is_mano_topology(given):
-        return HandSurface(given, mano_parts().vertex)
-    from ...hand.skinning import SkinnedHand
-
-    own = SkinnedHand(load_arrays("standin", "right"))
-    same = given.shape == own.faces.shape and (np.sort(given, 1) == np.sort(own.faces, 1)).all()
-    return HandSurface(given, own.parts.vertex if same else None)
+    parts = parts_by_faces(given)
+    return HandSurface(given, None if parts is None else parts.vertex)
 
 
 def _candidates(folder: Path, name: str, endings: tuple[str, ...]) -> Path | None:
@@ -144,8 +153,8 @@ def _overlay(folder: Path, name: str) -> bytes | None:
 
 
 def _mesh_path(folder: Path, row: _Row) -> Path | None:
-    own = tuple(f"-{row.hand}.{form}" for form in ("obj", "ply"))
-    alone = (".obj", ".ply") if row.hand == 0 else ()
+    own = tuple(f"-{row.hand}.{form}" for form in FORMATS)
+    alone = tuple(f".{form}" for form in FORMATS) if row.hand == 0 else ()
     return _candidates(folder / "meshes", row.name, own + alone)
 
 
@@ -156,8 +165,14 @@ def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         if path.stat().st_size > LARGEST_MESH:
             raise ValueError(f"has more than {LARGEST_MESH} bytes")
-        mesh = trimesh.load_mesh(path, process=False)
+        data, form = path.read_bytes(), path.suffix[1:]
+        if form == "glb":
+            _check_counts(data)
+        # From memory: what else the file names is not looked for.
+        mesh = trimesh.load_mesh(io.BytesIO(data), file_type=form, process=False)
         vertices, faces = np.asarray(mesh.vertices, np.float64), np.ascontiguousarray(mesh.faces, np.int32)
+        if form == "glb":
+            vertices = vertices * FROM_OPENCV
         if vertices.shape[1:] != (3,) or faces.shape[1:] != (3,) or not len(faces) or not np.isfinite(vertices).all():
             raise ValueError("no triangles of finite vertices")
         if faces.min() < 0 or faces.max() >= len(vertices):
@@ -165,6 +180,14 @@ def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: cannot be read as a mesh ({one_line(error, 160)}); predict again") from None
     return vertices, faces
+
+
+def _check_counts(data: bytes) -> None:
+    """ValueError where a .glb counts more elements than it has bytes: zeros that are not there take memory, too."""
+    length = int.from_bytes(data[12:16], "little")
+    accessors = msgspec.json.decode(data[20 : 20 + length], type=_Accessors).accessors
+    if sum(accessor.count for accessor in accessors) > len(data):
+        raise ValueError("counts more numbers than it holds")
 
 
 def _movie_pictures(path: Path, names: set[str]) -> Iterator[bytes]:

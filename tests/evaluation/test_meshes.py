@@ -11,6 +11,7 @@ from h2onet.data.clips import ClipStore
 from h2onet.errors import InputError
 from h2onet.evaluation.evaluate import evaluate_clips
 from h2onet.evaluation.meshes import MeshChoice
+from h2onet.hand.gltf import FROM_OPENCV
 from h2onet.hand.mano import HandModel
 
 LEFT = "S2/left/cam1"
@@ -22,12 +23,14 @@ def listed(out: Path) -> list[dict[str, str]]:
 
 
 def read(path: Path) -> trimesh.Trimesh:
-    mesh = trimesh.load(path, process=False)
+    mesh = trimesh.load_mesh(path, process=False)
     assert isinstance(mesh, trimesh.Trimesh)
+    if path.suffix == ".glb":
+        mesh.apply_transform(np.diag([*FROM_OPENCV, 1.0]))
     return mesh
 
 
-@pytest.mark.parametrize("form", ["obj", "ply"])
+@pytest.mark.parametrize("form", ["obj", "ply", "glb"])
 def test_meshes_are_those_of_the_prediction_and_the_truth(
     form: str, store: Path, make_checkpoint, hand: HandModel, tmp_path: Path
 ) -> None:

@@ -2,8 +2,10 @@
 
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
+from h2onet.hand.arrays import parts_by_faces
 from h2onet.hand.camera import project
 from h2onet.hand.draw import BLUE, from_the_back, overlay_mesh, overlay_skeleton, vertex_normals
 from h2onet.hand.mano import load_arrays
@@ -51,6 +53,27 @@ def test_an_overlay_changes_only_what_the_mesh_covers(hand):
     assert (drawn != picture).any(axis=2).sum() > 1000
     aside = overlay_mesh(picture, placed + np.array([5.0, 0.0, 0.0]), faces, camera)
     np.testing.assert_array_equal(aside, picture)
+
+
+@pytest.mark.parametrize("side", [SIDE, 4 * SIDE])
+def test_hatched_faces_have_dark_stripes_and_the_others_stay_as_they_were(hand, side):
+    vertices, faces = hand
+    placed, camera = from_the_back(vertices, side)
+    picture = np.full((side, side, 3), 200, np.uint8)
+    parts = parts_by_faces(faces)
+    index = parts.face == 1
+    plain, none = (overlay_mesh(picture, placed, faces, camera, hatched=h) for h in (None, np.zeros(len(faces), bool)))
+    hatched = overlay_mesh(picture, placed, faces, camera, hatched=index)
+    np.testing.assert_array_equal(plain, none)
+    changed = (hatched != plain).any(2)
+    # Without the other faces the finger covers all that it covers among them.
+    finger = (overlay_mesh(picture, placed, faces[index], camera) != picture).any(2)
+    assert changed.any() and not (changed & ~finger).any()
+    inside = cv2.erode(finger.astype(np.uint8), np.ones((3, 3))) > 0
+    assert 0.4 < changed[inside].mean() < 0.6, "dark and plain stripes are as wide as each other"
+    assert np.median(hatched[changed & inside]) < 60 < plain[changed & inside].min()
+    runs = np.diff(np.flatnonzero(np.diff(changed[:, int(np.flatnonzero(inside.any(0)).mean())].astype(int))))
+    assert np.median(runs) == (2 if side == SIDE else 4)
 
 
 def test_a_skeleton_is_drawn_into_a_copy():

@@ -7,7 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from h2onet.errors import InputError
-from h2onet.inference.outputs import LONGEST_NAME, MARK, RUN, Outputs, check_output_folder, fitting_name, whole_run
+from h2onet.hand.arrays import load_arrays, parts_by_faces
+from h2onet.hand.camera import project
+from h2onet.hand.draw import BLUE
+from h2onet.hand.parts import FINGER_JOINTS
+from h2onet.hand.zbuffer import MULTISAMPLE_4, rasterize
+from h2onet.inference.outputs import (
+    LONGEST_NAME,
+    MARK,
+    RUN,
+    Outputs,
+    check_output_folder,
+    draw_hand,
+    fitting_name,
+    whole_run,
+)
+from h2onet.inference.predictor import HandResult
 from h2onet.inference.sources import InputFrame
 
 HEX = "0123456789abcdef" * 2
@@ -95,3 +110,37 @@ def test_names_fit_on_every_disk(tmp_path: Path) -> None:
     assert len(names) == 6 and {b"a\nb.jpg", b"\xff.jpg", b"-x.jpg"} < set(names)
     fitted = {fitting_name(Path(name).stem, "-1.obj", name) for name in long}
     assert len(fitted) == 3 and all(len(os.fsencode(name)) <= LONGEST_NAME for name in fitted)
+
+
+@pytest.mark.parametrize("told_by", ["occluded", "joints_seen"])
+@pytest.mark.parametrize("side", [224, 1000])
+def test_hidden_fingers_are_hatched_and_nothing_else_changes(side: int, told_by: str) -> None:
+    """Index and ring finger: the pixels that show some of them change, in stripes; the others are the same bytes."""
+    arrays = load_arrays("standin", "right")
+    root, camera = np.array([0.06, 0.02, 0.3]), np.array([[side, 0, side / 2], [0, side, side / 2], [0, 0, 1.0]])
+    flat = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # the palm towards the camera
+    vertices = (arrays.v_template - arrays.joint_regressor[0] @ arrays.v_template) @ flat.T
+    picture = np.random.default_rng(0).integers(90, 200, (side, side, 3), np.uint8)
+
+    def draw(hidden: tuple[int, ...]) -> np.ndarray:
+        chance, seen = np.zeros(6), np.ones(21)
+        for finger in hidden:
+            chance[finger], seen[np.array(FINGER_JOINTS[finger])] = 0.9, 0.1
+        told = {"occluded": chance} if told_by == "occluded" else {"occluded": None, "joints_seen": seen}
+        result = HandResult(
+            vertices, np.zeros((21, 3)), np.full((21, 2), -1e3), root=root, box=np.full(4, -50.0), box_from="given",
+            side="right", oriented=True, **told,
+        )  # fmt: skip
+        return draw_hand(picture, result, arrays.faces, camera, BLUE)
+
+    points, parts = project(vertices + root, camera), parts_by_faces(arrays.faces)
+    assert parts is not None
+    raster = rasterize(points, (vertices + root)[:, 2], arrays.faces, width=side, height=side, samples=MULTISAMPLE_4)
+    shown = np.isin(np.where(raster.face < 0, 5, parts.face[raster.face]), [1, 3])
+    seen, hidden = draw(()), draw((1, 3))
+    legend = np.zeros((side, side), bool)
+    legend[:90, :170] = told_by == "occluded"  # its words change
+    changed = (seen != hidden).any(2) & ~legend
+    assert not changed[~shown.any(0)].any()
+    all_of_it = shown.all(0) & ~legend
+    assert all_of_it.sum() > side and 0.35 < changed[all_of_it].mean() < 0.65
