@@ -12,8 +12,7 @@ from h2onet.hand.gltf import FROM_OPENCV
 from h2onet.hand.skinning import SkinnedHand
 from h2onet.inference.animation import BOUND, Animation
 from h2onet.inference.predictor import HandResult
-
-from ..three_page import LACKING, ask_three
+from three_page import LACKING, ask_three
 
 RATE = 25.0
 FRAMES = 40

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import trimesh
 from cli_trees import h2o
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
@@ -111,6 +112,32 @@ def test_a_place_in_space_without_intrinsics(checkpoint: Path, folder: Path, tmp
         assert any(row["root_from"] == sources[0] for row in found)
     predict("synthetic", tmp_path / "out", images=folder, fov=60.0, intrinsics="130,130,60,45", meshes="none")
     assert {row["root_from"] for row in rows(tmp_path / "out" / "predictions.jsonl")} <= {"intrinsics", None}
+
+
+def test_meshes_as_glb_and_a_video_as_one_animation(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    """The same meshes as .obj has, in glTF's axes; frames that follow each other are one animated file besides."""
+    (folder / "broken.jpg").unlink()
+    options = {"images": folder, "intrinsics": "130,130,60,45"}
+    for form in ("obj", "glb"):
+        predict(checkpoint, tmp_path / form, meshes=form, **options)
+    for path in (tmp_path / "obj" / "meshes").iterdir():
+        mesh = trimesh.load_mesh(tmp_path / "glb" / "meshes" / f"{path.stem}.glb", process=False)
+        vertices, faces = read_mesh(path)
+        np.testing.assert_allclose(mesh.vertices, vertices * [1, -1, -1], atol=2e-6)
+        np.testing.assert_array_equal(mesh.faces, faces)
+    assert not (tmp_path / "glb" / "animation.glb").exists()
+    video = make_video(tmp_path / "clip.avi", 6)
+    for source in ({"video": video}, {"images": folder, "sequence": True}):
+        predict(checkpoint, tmp_path / "run", meshes="glb", **source)
+        told = json.loads((tmp_path / "run" / "run.json").read_text())["animation"]
+        frames = 6 if "video" in source else 3
+        assert told["frames"] == frames and told["rate"] == (20.0 if "video" in source else 30.0)
+        assert told["hands"]["right-0"]["frames"] == frames and told["hands"]["right-0"]["largest_error_m"] <= 1e-4
+        scene = trimesh.load_scene(tmp_path / "run" / "animation.glb")
+        assert [mesh.vertices.shape for mesh in scene.geometry.values()] == [(778, 3)]
+        assert len(list((tmp_path / "run" / "meshes").iterdir())) == frames
+    predict(checkpoint, tmp_path / "run", meshes="obj", video=video)
+    assert not (tmp_path / "run" / "animation.glb").exists(), "a run's files replace those of the one before"
 
 
 def test_a_mixed_folder_of_odd_names(checkpoint: Path, tmp_path: Path, caplog) -> None:

@@ -175,8 +175,8 @@ def test_predictions_with_two_hands_and_names_alike(hand: HandModel, tmp_path: P
     (folder / "meshes").mkdir()
     (folder / "overlays").mkdir()
     rest, faces = hand.arrays.v_template, hand.faces
-    for number, name in enumerate(("a-0.obj", "a-1.obj", "b.obj", "b.png.obj")):
-        (folder / "meshes" / name).write_bytes(mesh_bytes(rest + number, faces, "obj"))
+    for number, name in enumerate(("a-0.obj", "a-1.glb", "b.ply", "b.png.glb")):
+        (folder / "meshes" / name).write_bytes(mesh_bytes(rest + number, faces, name[-3:]))
     for width, name in enumerate(("a.jpg", "b.jpg", "b.png.jpg"), 30):
         (folder / "overlays" / name).write_bytes(encode_picture(np.zeros((20, width, 3), np.uint8), ".jpg"))
     frames = show(folder)
@@ -236,3 +236,9 @@ def test_what_cannot_be_shown_is_one_line(stores: Stores, tmp_path: Path) -> Non
     (tmp_path / "good" / "meshes" / "a.obj").write_text("v 1 2\nf 1 2 3\n")
     with pytest.raises(InputError, match=r"a\.obj: cannot be read as a mesh"):
         show(tmp_path / "good")
+    (tmp_path / "good" / "meshes" / "a.obj").unlink()
+    huge = mesh_bytes(np.zeros((3, 3)), np.array([[0, 1, 2]]), "glb").replace(b'"count":3,', b'"count":9999999999,')
+    for data in (b"", huge, huge[:200], b"glTF" + bytes(40)):
+        (tmp_path / "good" / "meshes" / "a.glb").write_bytes(data)
+        with pytest.raises(InputError, match=r"a\.glb: cannot be read as a mesh"):
+            show(tmp_path / "good")
