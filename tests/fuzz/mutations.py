@@ -22,7 +22,7 @@ NESTED: Any = 0
 for _ in range(40):  # our readers allow 32
     NESTED = [NESTED]
 STRINGS = ("", "x", "../x", "/x", "a/../../x", "a\nb", "a\x00b", "\u00e9\u202e", "x" * 5000, "nan", "1e400", ".", "..")
-NUMBERS = (0, -1, 1, 255, 2**31, -(2**31) - 1, 2**63, 10**30, 1e308, -1e-308, 0.5)
+NUMBERS = (0, -1, 1, 255, 2**31, -(2**31) - 1, 2**63, 10**30, 1e308, -1e-308, 0.5, float("nan"))
 VALUES = (None, True, [], {}, [0], ["x"], {"x": 1}, [1e9] * 100, NESTED, *STRINGS, *NUMBERS)
 TOKENS = (
     "",
@@ -181,8 +181,34 @@ def _yaml(value: Any) -> bytes:
     return yaml.safe_dump(value, allow_unicode=True).encode()
 
 
+def _read_columns(data: bytes) -> Any:
+    import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
+
+    return pq.read_table(io.BytesIO(data)).to_pydict()
+
+
+def _parquet(value: Any) -> bytes:
+    """Columns as a Parquet file with two rows to a group; what replaced a column stands in all its rows."""
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+    import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
+
+    file, columns = io.BytesIO(), value if isinstance(value, dict) else {}
+    rows = max((len(column) for column in columns.values() if isinstance(column, list)), default=0)
+    whole = {
+        str(name): column if isinstance(column, list) and len(column) == rows else [column] * rows
+        for name, column in columns.items()
+    }
+    pq.write_table(pa.table(whole), file, row_group_size=2)
+    return file.getvalue()
+
+
 FORMATS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], bytes]]] = {
     "json": (json.loads, _json),
+    "jsonl": (
+        lambda data: [json.loads(line) for line in data.splitlines()],
+        lambda value: b"\n".join(map(_json, value if isinstance(value, list) else [value])),
+    ),
+    "parquet": (_read_columns, _parquet),
     "yaml": (yaml.unsafe_load, _yaml),
     "pickle": (pickle.loads, lambda value: pickle.dumps(value, 2).replace(b"numpy._core", b"numpy.core")),
     "npz": (lambda data: dict(np.load(io.BytesIO(data))), _npz),
@@ -197,7 +223,7 @@ def edit_file(draw: st.DrawFn, data: bytes, form: str) -> bytes:
     if form == "bytes" or draw(st.integers(0, 2)) == 0:
         return draw(edit_bytes(data))
     parse, write = FORMATS[form]
-    if form in ("json", "yaml") and draw(st.integers(0, 2)) == 0:
+    if form in ("json", "jsonl", "yaml") and draw(st.integers(0, 2)) == 0:
         return draw(edit_text(data))
     try:
         return write(draw(edit_value(parse(data))))

@@ -24,6 +24,7 @@ from pathlib import Path
 
 CPU_SECONDS = 10
 BYTES = 500 * 2**20
+WARM_SECONDS = 120  # of CPU, for the first reading of a target: where nothing is compiled yet that takes a while
 WAIT_SECONDS = 150
 LONGEST_LINE = 1000
 STARTING = (
@@ -55,9 +56,16 @@ class Outcome:
 class Sandbox:
     """The process and its folder; started on first use, and again after a death."""
 
-    def __init__(self, folder: Path, targets: str = "fuzz.targets", cpu_seconds: int = CPU_SECONDS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        targets: str = "fuzz.targets",
+        cpu_seconds: int = CPU_SECONDS,
+        warm_seconds: int = WARM_SECONDS,
+    ) -> None:
         """`targets` is the module whose TARGETS are read, by name: the process imports it itself."""
-        self.folder, self.targets, self.cpu_seconds = folder, targets, cpu_seconds
+        self.folder, self.targets = folder, targets
+        self.cpu_seconds, self.warm_seconds = cpu_seconds, warm_seconds
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self._warm: set[str] = set()
@@ -70,17 +78,17 @@ class Sandbox:
         good = path.read_bytes()
         try:
             if target not in self._warm:  # imports and compilation are no case's cost
-                self._ask(target)
+                self._ask(target, self.warm_seconds)
                 self._warm.add(target)
             path.write_bytes(data)
-            return self._ask(target)
+            return self._ask(target, self.cpu_seconds)
         finally:
             path.write_bytes(good)
 
-    def _ask(self, target: str) -> Outcome:
+    def _ask(self, target: str, cpu_seconds: int) -> Outcome:
         assert self._pipe is not None and self._process is not None
         try:
-            self._pipe.send(target)
+            self._pipe.send((target, cpu_seconds))
             if self._pipe.poll(WAIT_SECONDS):
                 return self._pipe.recv()
             self.close()
@@ -89,17 +97,13 @@ class Sandbox:
             self._process.join()
             code = self._process.exitcode
             late = code == -signal.SIGXCPU
-            return Outcome(
-                "fault", f"more than {self.cpu_seconds} s of CPU" if late else f"the process ended with {code}"
-            )
+            return Outcome("fault", f"more than {cpu_seconds} s of CPU" if late else f"the process ended with {code}")
 
     def _start(self) -> None:
         self.close()
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, self.folder, self.targets, self.cpu_seconds), daemon=True
-        )
+        self._process = context.Process(target=_serve, args=(theirs, self.folder, self.targets), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -111,8 +115,8 @@ class Sandbox:
         self._process = None
 
 
-def _serve(pipe: Connection, folder: Path, targets: str, cpu_seconds: int) -> None:
-    """The process: answers the name of a target with an Outcome until the pipe closes."""
+def _serve(pipe: Connection, folder: Path, targets: str) -> None:
+    """The process: answers (name of a target, seconds of CPU it may take) with an Outcome until the pipe closes."""
     readers = importlib.import_module(targets).TARGETS
     tempfile.tempdir = str(folder / "temporary")
     os.environ["XDG_CACHE_HOME"] = str(folder / "temporary" / "cache")
@@ -124,7 +128,7 @@ def _serve(pipe: Connection, folder: Path, targets: str, cpu_seconds: int) -> No
     sys.addaudithook(watch)
     with contextlib.suppress(EOFError):
         while True:
-            target = pipe.recv()
+            target, cpu_seconds = pipe.recv()
             pipe.send(_run(readers[target].read, folder / target, watch, cpu_seconds))
 
 

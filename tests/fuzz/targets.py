@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 from fuzz.sandbox import Reader
 
 
@@ -98,6 +99,38 @@ def _make_annotations(folder: Path) -> None:
 
     _make_dexycb(folder)
     write_annotations("dexycb", folder / "root", "train", "s0", "standin", folder / "annotations.json")
+
+
+def _make_table(suffix: str) -> Callable[[Path], None]:
+    """Two hands in one photo and a third alone, a mask, an object with a mesh: a file of rows of either kind."""
+
+    def make(folder: Path) -> None:
+        import raw_trees
+        import table_trees
+
+        root = folder / "root"
+        held = {"objects": [{"name": "mug", "pose": raw_trees.object_pose(0).tolist()}], "grasped": 0}
+        rows = [
+            table_trees.row(0, **held, mask="masks/0000.png"),
+            table_trees.row(0, "left", index=7, camera="c1", subject="anna", split="train"),
+            table_trees.row(1, box=[10, 20, 200, 220], joints=raw_trees.posed("right", 1).joints.tolist()),
+        ]
+        table_trees.write(root, rows, mask={"right": 255, "left": [9, 9, 9]}, splits={"train": ["one*"]})
+        hand = raw_trees.hand_area(raw_trees.posed("right", 0).vertices)
+        table_trees.write_mask(root / "masks" / "0000.png", hand)
+        mesh = root / "models" / "mug" / "textured_simple.obj"
+        mesh.parent.mkdir(parents=True)
+        mesh.write_text(raw_trees.OBJ)
+        if suffix == "parquet":
+            pa = pytest.importorskip("pyarrow", reason="frames.parquet needs pyarrow")
+            pq = pytest.importorskip("pyarrow.parquet", reason="frames.parquet needs pyarrow")
+            columns = {
+                name: [row.get(name) for row in rows] for name in dict.fromkeys(key for row in rows for key in row)
+            }
+            pq.write_table(pa.table(columns), root / "frames.parquet", row_group_size=2)
+            (root / "frames.jsonl").unlink()
+
+    return make
 
 
 # -- models ---------------------------------------------------------------------------------------------------------
@@ -441,6 +474,10 @@ TARGETS: dict[str, Target] = {
     "annotations": Target(
         _make_annotations, (("annotations.json", "json"),), _label("dexycb", annotations="annotations.json")
     ),
+    "table-toml": Target(_make_table("jsonl"), (("root/dataset.toml", "text"),), _label("table")),
+    "table-jsonl": Target(_make_table("jsonl"), (("root/frames.jsonl", "jsonl"),), _label("table"), 2),
+    "table-parquet": Target(_make_table("parquet"), (("root/frames.parquet", "parquet"),), _label("table"), 2),
+    "table-masks": Target(_make_table("jsonl"), (("root/masks/*.png", "bytes"),), _label("table")),
     "joints": Target(_make_joints, (("joints.npz", "npz"), ("joints.json", "json")), _read_joints),
     "mano": Target(_make_mano, (("MANO_RIGHT.pkl", "pickle"),), _read_mano),
     "hierarchy": Target(_make_hierarchy, (("transform.pkl", "pickle"),), _read_hierarchy),

@@ -36,7 +36,7 @@ def sandbox(tmp_path_factory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory) -> Iterator[Sandbox]:
-    box = Sandbox(tmp_path_factory.mktemp("faulty"), "fuzz.faulty", cpu_seconds=1)
+    box = Sandbox(tmp_path_factory.mktemp("faulty"), "fuzz.faulty", cpu_seconds=1, warm_seconds=1)
     yield box
     box.close()
 

@@ -182,7 +182,7 @@ def test_tasks_have_their_text_as_the_index_that_pandas_reads(exported):
 def test_lerobot_itself_reads_it(exported):
     python = os.environ.get("LEROBOT_PYTHON")
     if not python:
-        pytest.skip("LEROBOT_PYTHON names no Python that has lerobot (benchmarks/lerobot.py)")
+        pytest.skip("LEROBOT_PYTHON names no Python that has lerobot (benchmarks/lerobot_reads.py)")
     done = subprocess.run([python, CHECK, exported], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert "11 frames in 2 episodes" in done.stdout

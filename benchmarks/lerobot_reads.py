@@ -2,7 +2,7 @@
 
     h2o clips export clips.zarr --to lerobot --out exported
     python3.12 -m venv lerobot && lerobot/bin/pip install 'lerobot[dataset]'     # 0.6; with Python 3.11: lerobot==0.4.4
-    lerobot/bin/python benchmarks/lerobot.py exported
+    lerobot/bin/python benchmarks/lerobot_reads.py exported
 
 Reads every frame with its picture, in lerobot's own decoder, through its windows in time and a DataLoader; compares
 where frames and episodes stand, and statistics with those of what was read. Prints versions and what it found; anything
