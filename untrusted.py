@@ -23,9 +23,14 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 def check_name(value: object, name: str) -> str:
     """A name that a file gives, as a part of a path may hold it: ValueError for anything that is no plain name."""
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not is_name(value):
         raise ValueError(f"{name} is {brief(value)}, expected a name of letters, digits, dots, dashes, at most 100")
-    return value
+    return str(value)
+
+
+def is_name(value: object) -> bool:
+    """Whether a value is such a name."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def check_key(value: object, name: str, parts: int | None = None) -> str:

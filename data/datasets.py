@@ -109,6 +109,11 @@ def own_attributes(sequences: Iterable[CameraSequence]) -> dict[str, Any]:
     return {"window": window, "origins": {key: facts.origin for key, facts in known.items()}}
 
 
+def own_objects(sequences: Iterable[CameraSequence]) -> tuple[str, ...]:
+    """Names of the objects that have the numbers after YCB's (`DatasetFacts.objects`)."""
+    return next((each.facts.objects for each in sequences if each.facts is not None), ())
+
+
 def path_or_none(folder: Path | None) -> str | None:
     """An absolute path as text, for settings and workers with another working directory."""
     return None if folder is None else str(folder.expanduser().resolve())

@@ -33,7 +33,7 @@ PHOTO_SIZE = (640, 480)
 
 @dataclass(frozen=True)
 class ObjectPose:
-    """Where one object stands: `pose` (3, 4) float64 is camera_from_object, metres; `name` is the YCB folder name."""
+    """Where one object stands: `pose` (3, 4) float64 is camera_from_object, metres; `name` is its mesh's folder."""
 
     name: str
     pose: np.ndarray
@@ -107,8 +107,10 @@ class DatasetFacts:
     """What a reader says of a sequence of a dataset that this program does not know: of a table, or of a package.
 
     `name` stands in stores; `left`, `vertices`: some of the dataset's hands are left ones, have meshes and no pose.
-    `origin` names what is known of recording, subject and camera. `past`, `jitter`: the window of past frames
-    (`loading.windows.Window`). `settings`: a text that differs where labels would, beside the annotations' file.
+    `origin` names what is known of recording, subject and camera, `objects` those that are not of YCB: in stores they
+    have the numbers after YCB's, in this order, which all sequences of a dataset share. `past`, `jitter`: the window
+    of past frames (`loading.windows.Window`). `settings`: a text that differs where labels would, beside the
+    annotations' file.
     """
 
     name: str
@@ -118,6 +120,7 @@ class DatasetFacts:
     past: tuple[int, ...] = (5, 10)
     jitter: tuple[float, ...] = (4.0, 2.0)
     settings: str = ""
+    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

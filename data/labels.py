@@ -46,6 +46,7 @@ class LabelStore:
         self.store = store
         self._index: Columns | None = None
         self._rows: dict[tuple[str, int], int] | None = None
+        self._paths: dict[str, int] | None = None
         self._photos: tuple[int, list[Photo]] = (-1, [])
 
     @classmethod
@@ -80,7 +81,7 @@ class LabelStore:
         ]
         facts = {"sequences": sequences, "labels": list(LABELS), "made_from": _digest([finished[key] for key in keys])}
         self.store.write_index(self._blocks(keys), {**attrs, **facts})
-        self._index, self._rows = None, None
+        self._index, self._rows, self._paths = None, None, None
 
     def is_current(self, keys: Iterable[str], required: Collection[str] = ()) -> bool:
         """Whether the index is there in full and was made from exactly these sequences as they are now.
@@ -173,14 +174,30 @@ class LabelStore:
         return self._photos[1][row - first]
 
     def row(self, sequence: str, frame: int | None = None) -> int:
-        """The row of a frame, by (sequence key, frame number) or by the photo's path; KeyError when it is no row."""
+        """The row of a frame, by (sequence key, frame number) or by the photo's path; KeyError when it is no row.
+
+        A raw tree's path may be a longer one; a table's is the one that its row gives, and of several hands the first.
+        """
         if frame is None:
+            if "suffixes" in self.attrs:
+                return self._row_of_photo(sequence)
             sequence, frame = self._parse(sequence)
         if self._rows is None:
             keys = self.sequences
             pairs = zip(self["sequence_id"].tolist(), self["frame"].tolist(), strict=True)
             self._rows = {(keys[number], frame_number): row for row, (number, frame_number) in enumerate(pairs)}
         return self._rows[sequence, frame]
+
+    def _row_of_photo(self, path: str) -> int:
+        if self._paths is None:
+            paths, first = {}, 0
+            for entry in self.attrs["sequences"]:
+                _, attrs = self.store.read(entry["key"], COLUMNS)
+                for row, (listed, _) in enumerate(listed_photos(self.store.path, attrs, entry["frames"]), first):
+                    paths.setdefault(listed, row)
+                first += entry["frames"]
+            self._paths = paths
+        return self._paths[path]
 
     def _parse(self, path: str) -> tuple[str, int]:
         parts = Path(path).parts

@@ -33,7 +33,7 @@ from .tasks import run_tasks
 
 SOURCE_ATTRIBUTES = ("dataset", "split", "root")
 """What labels must say for clips to be cut."""
-COPIED_ATTRIBUTES = ("mano", "image", "annotations", "renderer", "suffixes", "window", "origins")
+COPIED_ATTRIBUTES = ("mano", "image", "annotations", "renderer", "suffixes", "window", "origins", "object_names")
 log = logging.getLogger(__name__)
 
 

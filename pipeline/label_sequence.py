@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.datasets import iter_frames
+from ..data.datasets import iter_frames, own_objects
 from ..data.frame import FRAME_FAULTS, CameraSequence, Failure, Frame, Unannotated
 from ..data.labels import LabelStore, empty_columns
 from ..data.readers.dexycb_splits import YCB_NAMES
@@ -97,14 +97,23 @@ class _Report:
         self.failures.append(asdict(failure))
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What the rows of a sequence keep: meshes where the dataset has them, and `object_id` by an object's name."""
+
+    vertices: bool
+    numbers: dict[str, int]
+
+
 def label_sequence(job: Job, sequence: CameraSequence) -> None:
     """Label one camera sequence and commit it to the store at `job.out`. Idempotent."""
     tools = _tools(job.mano, job.sides, job.objects, job.renderer)
     report = _Report()
+    kept = _Kept(job.vertices, {name: i for i, name in enumerate((*YCB_NAMES, *own_objects([sequence])), 1)})
     parts = []
     frames = _usable(sequence, report)
     while batch := list(islice(frames, BATCH)):
-        parts += _label_faulty(batch, tools, report, job.vertices)
+        parts += _label_faulty(batch, tools, report, kept)
     empty = empty_columns(0, vertices=job.vertices)
     rows = {name: np.concatenate([part[name] for part in parts]) if parts else empty[name] for name in empty}
     ho3d = sequence.dataset.startswith("ho3d")
@@ -116,7 +125,7 @@ def label_sequence(job: Job, sequence: CameraSequence) -> None:
 
 
 def _label_faulty(
-    frames: list[Frame], tools: tuple[Hands, ObjectLibrary, Renderer], report: _Report, vertices: bool
+    frames: list[Frame], tools: tuple[Hands, ObjectLibrary, Renderer], report: _Report, kept: _Kept
 ) -> list[Rows]:
     """`_label_batch`, frame by frame where a batch fails: what one frame causes becomes that frame's failure."""
     before = replace(
@@ -126,7 +135,7 @@ def _label_faulty(
         samples=[*report.samples],
     )
     try:
-        return [_label_batch(frames, tools, report, vertices)]
+        return [_label_batch(frames, tools, report, kept)]
     except InputError:
         raise  # a model that is missing or damaged: wrong for the whole run
     except FRAME_FAULTS as error:
@@ -134,7 +143,7 @@ def _label_faulty(
         if len(frames) == 1:
             report.fail(Failure(frames[0].image, f"cannot be labelled: {fault(error)}"))
             return []
-    return [rows for frame in frames for rows in _label_faulty([frame], tools, report, vertices)]
+    return [rows for frame in frames for rows in _label_faulty([frame], tools, report, kept)]
 
 
 def _check_channel(sequence: CameraSequence, frames: list[Frame], tools: tuple[Hands, ObjectLibrary, Renderer]) -> None:
@@ -187,13 +196,13 @@ def _usable(sequence: CameraSequence, report: _Report) -> Iterator[Frame]:
 
 
 def _label_batch(
-    frames: list[Frame], tools: tuple[Hands, ObjectLibrary, Renderer], report: _Report, vertices: bool
+    frames: list[Frame], tools: tuple[Hands, ObjectLibrary, Renderer], report: _Report, kept: _Kept
 ) -> Rows:
     """Columns of the frames that could be labelled, in order; the others are reported."""
     given = [frame.hand_mask is not None for frame in frames]
     frames = [frame if mask else _with_rendered_mask(frame, tools) for frame, mask in zip(frames, given, strict=True)]
     masked = [frame.hand_mask is not None for frame in frames]
-    rows = _frame_columns(frames, vertices)
+    rows = _frame_columns(frames, kept)
     keep = np.ones(len(frames), bool)
     for with_mask, rules in ((True, ("h2onet", "depth")), (False, ("depth",))):
         places = [i for i, mask in enumerate(masked) if mask == with_mask]
@@ -245,9 +254,9 @@ def _with_rendered_mask(frame: Frame, tools: tuple[Hands, ObjectLibrary, Rendere
     return replace(frame, hand_mask=mask)
 
 
-def _frame_columns(frames: list[Frame], vertices: bool) -> Rows:
+def _frame_columns(frames: list[Frame], kept: _Kept) -> Rows:
     """What the dataset says about the frames; labels still unknown."""
-    rows = empty_columns(len(frames), vertices=vertices)
+    rows = empty_columns(len(frames), vertices=kept.vertices)
     for i, frame in enumerate(frames):
         rows["frame"][i], rows["dataset_index"][i] = frame.number, frame.index
         rows["is_left"][i], rows["has_pose"][i] = frame.side == "left", frame.mano_pose is not None
@@ -260,11 +269,11 @@ def _frame_columns(frames: list[Frame], vertices: bool) -> Rows:
             "joints_2d": frame.joints_2d,
             "root": frame.root,
             "box": frame.box,
-            "vertices": frame.vertices if vertices else None,
+            "vertices": frame.vertices if kept.vertices else None,
         }
         if frame.grasped >= 0:
             held = frame.objects[frame.grasped]
-            rows["object_id"][i] = YCB_NAMES.index(held.name) + 1 if held.name in YCB_NAMES else 0
+            rows["object_id"][i] = kept.numbers.get(held.name, 0)
             values["object_pose"] = held.pose
         for name, value in values.items():
             if value is not None:

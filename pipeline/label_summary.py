@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.datasets import own_attributes
+from ..data.datasets import own_attributes, own_objects
 from ..data.frame import PHOTO_SIZE, RELEASED, CameraSequence, Failure, image_pattern
 from ..data.labels import LabelStore
 from ..data.readers.dexycb_splits import YCB_NAMES
@@ -106,7 +106,7 @@ def finish_labels(
         "mano_path": str(settings.mano),
         "mask": _mask_source(settings, facts),
         "causes": list(CAUSES),
-        "object_names": list(YCB_NAMES),
+        "object_names": [*YCB_NAMES, *own_objects(sequences)],
         "labelled": sum(fact["labelled"] for fact in facts),
         "skipped": dict(sorted(_sum(facts, "skipped").items())),
         "failures": sum(len(fact["failures"]) for fact in facts) + len(lost),

@@ -30,6 +30,7 @@ _LICENCES = {
     "ho3d": "HO3D has terms of its own, which its photos and annotations keep here"
     " (https://www.tugraz.at/index.php?id=40231).",
 }
+_MOST_NAMES = 30  # of objects that a card lists
 _MANO = (
     "Poses, shapes and meshes are those of the MANO hand model, which is licensed for non-commercial research"
     " (https://mano.is.tue.mpg.de/license.html); the model itself is not in here."
@@ -115,13 +116,21 @@ def _counts(store: ClipStore, info: ClipInfo) -> list[tuple[str, str]]:
         ("frames", f"{info.frames}: {info.frames - info.left} right hands, {info.left} left"),
         ("with labels", str(info.labelled)),
         ("with pose", str(info.with_pose)),
-        ("held objects", str(len(np.unique(objects[objects > 0])))),
+        ("held objects", _held(store, objects)),
         ("joints seen", seen),
         ("hand's visible area", f"median {np.median(areas):.1%} of its silhouette" if len(areas) else "unknown"),
         ("frame numbers", f"{info.gaps} missing inside sequences, {info.duplicates} there more than once"),
         ("photos that failed", str(info.failures)),
         ("pictures", f"{info.codec}, {info.picture_bytes / 1e6:.1f} MB"),
     ]
+
+
+def _held(store: ClipStore, objects: np.ndarray) -> str:
+    """How many objects are held, and which, where the store names them."""
+    names, held = store.attrs.get("object_names") or (), np.unique(objects[objects > 0]).tolist()
+    known = [names[number - 1] for number in held if number <= len(names)]
+    more = f" and {len(held) - _MOST_NAMES} more" if len(held) > _MOST_NAMES else ""
+    return f"{len(held)}: {', '.join(known[:_MOST_NAMES])}{more}" if known else str(len(held))
 
 
 def _balance(store: ClipStore, info: ClipInfo) -> list[str]:

@@ -8,8 +8,10 @@ Source: dex-ycb-toolkit's dataset definition, `dex_ycb_toolkit/dex_ycb.py`.
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any
 
 SUBJECTS = (
     "20200709-subject-01",
@@ -57,6 +59,15 @@ YCB_NAMES = (
     "061_foam_brick",
 )
 """Names by YCB id - 1: `YCB_NAMES[ycb_id - 1]`. HO3D's objects are among them."""
+
+
+def object_names(attrs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names by `object_id` - 1 of a store with these attributes: YCB's, then the dataset's own where it has others.
+
+    0 stands for an object without a number, -1 for none annotated.
+    """
+    return tuple(attrs.get("object_names") or YCB_NAMES)
+
 
 _ALL_SUBJECTS, _ALL_CAMERAS = frozenset(range(10)), frozenset(range(8))
 _S1 = {"train": frozenset({0, 1, 2, 3, 4, 5, 9}), "val": frozenset({6}), "test": frozenset({7, 8})}

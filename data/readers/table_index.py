@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
-from msgspec import Struct
 
 from ...errors import InputError, brief, one_line
-from ...untrusted import check_key, check_name, parse_json
+from ...untrusted import check_key, check_name, is_name
 from ..frame import LARGEST_NUMBER, CameraSequence
-from .table import Split, Table, open_table
-from .table_rows import LARGEST_ROW, as_row, check_columns, lenient, parquet_file, read_group
+from .dexycb_splits import YCB_NAMES
+from .table import Table, open_table
+from .table_listed import NOTHING, Listed, json_rows, parquet_rows
 
 log = logging.getLogger(__name__)
 SIDES = ("right", "left")
@@ -31,20 +29,7 @@ LONGEST = 50_000
 _LOOK = 50  # photos that are looked for while listing
 
 
-class _Listed(Struct):
-    """What listing needs to know of a row; `vertices` unread."""
-
-    sequence: str | int
-    frame: int
-    image: str
-    side: Literal["right", "left"]
-    camera: str | int | None = None
-    hand: str | int | None = None
-    split: Split | None = None
-    recording: str | int | None = None
-    subject: str | int | None = None
-    index: int | None = None
-    vertices: msgspec.Raw = msgspec.Raw()
+_COLUMNS = ("group", "side", "image", "frame", "index", "split", "a", "b")
 
 
 class _Rows:
@@ -56,11 +41,12 @@ class _Rows:
         self.origins: list[dict[str, str]] = []
         self.images: dict[str, int] = {}
         self.vertices = False
-        self.columns = {name: array("q") for name in ("group", "side", "image", "frame", "index", "split", "a", "b")}
+        self.names: set[str] = set()
+        self.count = 0
+        self._values = array("q")  # of _COLUMNS, row by row: one call for each is four times as fast as eight
         self._splits: dict[Any, str] = {}
-        self._add = tuple(values.append for values in self.columns.values())
 
-    def add(self, row: _Listed, a: int, b: int) -> None:
+    def add(self, row: Listed, a: int, b: int) -> None:
         """Take a row that lies at (a, b). ValueError where it cannot be listed."""
         if not 0 <= row.frame <= LARGEST_NUMBER:
             raise ValueError(f"frame is {brief(row.frame)}, expected 0 to {LARGEST_NUMBER}")
@@ -76,17 +62,24 @@ class _Rows:
             if split is None:
                 split = self._splits[row.sequence] = self._table.config.split_of(str(row.sequence))
         image = self.images.setdefault(row.image, len(self.images))
-        index = len(self.columns["a"]) if row.index is None else row.index
+        index = self.count if row.index is None else row.index
         if not 0 <= index < 2**63:
             raise ValueError(f"index is {brief(index)}, expected a position")
-        self.vertices |= bytes(row.vertices) not in (b"", b"null")
-        values = (group, row.side == "left", image, row.frame, index, _SPLITS[split], a, b)
-        for add, value in zip(self._add, values, strict=True):
-            add(value)
+        if row.vertices is not NOTHING:
+            self.vertices |= bytes(row.vertices) != b"null"
+        if row.objects:
+            self.names.update([each.name for each in row.objects])
+        self._values.extend((group, row.side == "left", image, row.frame, index, _SPLITS[split], a, b))
+        self.count += 1
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The columns, (N,) int64 each."""
-        return {name: np.frombuffer(values, np.int64) for name, values in self.columns.items()}
+        table = np.frombuffer(self._values, np.int64).reshape(-1, len(_COLUMNS))
+        return dict(zip(_COLUMNS, table.T.copy(), strict=True))
+
+    def own_objects(self) -> tuple[str, ...]:
+        """Names of objects outside YCB, sorted; what is no name is a fault of its row, when that is read."""
+        return tuple(sorted(name for name in self.names - set(YCB_NAMES) if is_name(name)))
 
 
 _SPLITS = {"train": 0, "val": 1, "test": 2, "": -1}
@@ -99,7 +92,7 @@ def _key(sequence: str | int, camera: str | int | None, hand: str | int | None) 
     return "/".join(parts)
 
 
-def _origin(row: _Listed) -> dict[str, str]:
+def _origin(row: Listed) -> dict[str, str]:
     """What a row says of its sequence's recording, subject and camera. ValueError where a name is none."""
     recording = row.sequence if row.recording is None else row.recording
     found = {"recording": check_key(str(recording), "recording")}
@@ -115,7 +108,7 @@ def _origin(row: _Listed) -> dict[str, str]:
 def _index(table: Table) -> _Rows:
     """Every row of the table's file. InputError naming the row and what was expected."""
     rows, path = _Rows(table), table.rows
-    listed = _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
+    listed = parquet_rows(path, rows.names) if path.suffix == ".parquet" else json_rows(path)
     try:
         for row, a, b in listed:
             rows.add(row, a, b)
@@ -124,57 +117,11 @@ def _index(table: Table) -> _Rows:
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        number = len(rows.columns["a"]) + 1
+        number = rows.count + 1
         raise InputError(f"{path}: row {number}: {one_line(error, 200)}; write the row again") from None
-    if not rows.columns["a"]:
+    if not rows.count:
         raise InputError(f"{path}: holds no row; expected one for every hand in a photo")
     return rows
-
-
-def _json_rows(path: Path) -> Iterator[tuple[_Listed, int, int]]:
-    decoder, start = msgspec.json.Decoder(_Listed), 0
-    decode = decoder.decode
-    with path.open("rb") as file:
-        while line := file.readline(LARGEST_ROW + 1):
-            if len(line) > LARGEST_ROW:
-                raise ValueError(f"has more than {LARGEST_ROW >> 10} kB")
-            try:
-                row = decode(line)
-            except (msgspec.DecodeError, RecursionError) as error:
-                if not line.strip():
-                    raise ValueError("is empty, expected a JSON object on every line") from None
-                content = lenient(line, error)
-                rows_vertices = {"vertices": msgspec.Raw(b"[]")} if content.pop("vertices", None) is not None else {}
-                row = as_row(content | rows_vertices, _Listed)
-            if start == 0 and (said := check_columns(path, set(parse_json(line, str(path), LARGEST_ROW, nan=True)))):
-                log.warning("%s", said)
-            yield row, start, start + len(line)
-            start += len(line)
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[_Listed, int, int]]:
-    file = parquet_file(path)
-    names = set(file.schema_arrow.names)
-    if said := check_columns(path, names):
-        log.warning("%s", said)
-    mesh = {"vertices": msgspec.Raw(b"[]")} if _holds(file.metadata, "vertices") else {}
-    wanted = tuple(name for name in _Listed.__struct_fields__ if name in names and name != "vertices")
-    for group in range(file.metadata.num_row_groups):
-        columns = read_group(path, group, wanted).to_pydict()
-        for place, values in enumerate(zip(*columns.values(), strict=True)):
-            yield as_row(dict(zip(wanted, values, strict=True)) | mesh, _Listed), group, place
-
-
-def _holds(metadata: Any, name: str) -> bool:
-    """Whether a column of a Parquet file has a value, as far as its statistics tell."""
-    for group in range(metadata.num_row_groups):
-        for place in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(place)
-            if chunk.path_in_schema.partition(".")[0] == name:
-                known = chunk.statistics
-                if known is None or not known.has_null_count or known.null_count < chunk.num_values:
-                    return True
-    return False
 
 
 @dataclass(frozen=True)
@@ -217,12 +164,13 @@ def list_table(root: Path, split: str, mano: str | None = None) -> list[CameraSe
         raise InputError(f"{table.rows}: no row is of split {split}; its rows are of {told or 'no split'}")
     order = chosen[np.lexsort((columns["frame"][chosen], track[chosen]))]
     starts = np.flatnonzero(np.diff(track[order], prepend=-1))
+    about = replace(table.facts, left=any_left, vertices=rows.vertices, objects=rows.own_objects())
     found = []
     for own in sorted(np.split(order, starts[1:]), key=lambda each: int(each.min())):
         group, left = divmod(int(track[own[0]]), 2)
         key = _key(*names[group]) + (f"/{SIDES[left]}" if both[group] else "")
         _check_frames(table.rows, key, columns["frame"], own)
-        facts = replace(table.facts, left=any_left, vertices=rows.vertices, origin=rows.origins[group])
+        facts = replace(about, origin=rows.origins[group])
         found.append(
             CameraSequence(
                 "table",

@@ -141,6 +141,7 @@ class _Index(Struct, kw_only=True):
     suffixes: list[Text] | UnsetType = UNSET
     window: Past | UnsetType = UNSET
     origins: dict[Text, dict[Literal["recording", "subject", "camera"], Text]] | UnsetType = UNSET
+    object_names: list[Text] | UnsetType = UNSET
 
 
 class LabelIndex(_Index, kw_only=True):
@@ -162,7 +163,6 @@ class LabelIndex(_Index, kw_only=True):
     mano_path: Text | UnsetType = UNSET
     mask: Text | UnsetType = UNSET
     causes: list[Text] | UnsetType = UNSET
-    object_names: list[Text] | UnsetType = UNSET
     objects: Text | UnsetType | None = UNSET
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ...data.clips import ClipStore, window_of
 from ...data.loading.windows import seen_earlier
-from ...data.readers.dexycb_splits import YCB_NAMES
+from ...data.readers.dexycb_splits import object_names
 from ...hand.parts import FINGERS
 from .confidence import recordings
 
@@ -73,13 +73,10 @@ def group_frames(store: ClipStore, rows: NDArray[np.int64], keys: NDArray) -> di
 
     Of a table subject and camera where its rows name them, else the sequence.
     """
-    names = np.array(["none", *YCB_NAMES])
+    names = np.array([*object_names(store.attrs), "none", "other"])  # -1: none annotated; 0, or too large: no name
     number = store.index["object_id"][rows]
     groups = {
-        # 0 is an object outside YCB, -1 no object annotated.
-        "object": np.where(
-            number > 0, names[np.clip(number, 0, len(YCB_NAMES))], np.where(number < 0, "none", "other")
-        ),
+        "object": names[np.where(number < 0, -2, np.where((number > 0) & (number <= len(names) - 2), number - 1, -1))],
         "hand_side": np.where(store.index["is_left"][rows], "left", "right"),
     }
     if store.dataset == "dexycb":

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ...data.loading.crops import crop_from_photo, transform
-from ...data.readers.dexycb_splits import YCB_NAMES
+from ...data.readers.dexycb_splits import object_names
 from ...data.stores.clips import ClipStore
 from ...hand.parts import JOINT_NAMES, LABELS, PARTS, UNKNOWN
 from ..labels.columns import flat_names
@@ -111,8 +111,5 @@ def pictures(clips: ClipStore, rows: np.ndarray) -> list[np.ndarray]:
 def tasks(clips: ClipStore, rows: slice) -> list[str]:
     """In words what the hand of each row does, as far as the store knows: "right hand with 025_mug"."""
     columns = (clips.index[name][rows].tolist() for name in ("is_left", "object_id"))
-    return [f"{'left' if left else 'right'} hand{_with(held)}" for left, held in zip(*columns, strict=True)]
-
-
-def _with(object_id: int) -> str:
-    return f" with {YCB_NAMES[object_id - 1]}" if 1 <= object_id <= len(YCB_NAMES) else ""
+    held = {k: f" with {name}" for k, name in enumerate(object_names(clips.attrs), 1)}
+    return [f"{'left' if left else 'right'} hand{held.get(k, '')}" for left, k in zip(*columns, strict=True)]

@@ -1,5 +1,6 @@
 """h2o view: one camera sequence of a store, or a folder of predictions, as a file that the viewer Rerun opens."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from .stores import clip_scene, label_scene
 
 MOST_FRAMES = 300
 """Shown by default. A frame has some 110 kB: 40 of meshes, the rest its photo."""
+
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,27 @@ def view(
 
     sequence: its key (default: the first one with labels); frames: at most so many, evenly spaced; root: where the
     photos of labels lie now; mano: where the stores' hand lies now. Raises InputError for any other source, an `out`
-    that is no .rrd, and without rerun-sdk; then nothing is written.
+    that is no .rrd, without rerun-sdk, and for `spawn` without a display; then nothing is written.
     """
     require_rerun()
     if out.suffix != ".rrd":
         raise InputError(f"--out {out}: expected a name that ends in .rrd")
+    if spawn:
+        require_display()
     scene = find_scene(source, sequence, frames, root, mano)
     count, nbytes = write_recording(scene, out)
     if spawn:
         subprocess.Popen([sys.executable, "-m", "rerun", str(out)], start_new_session=True)
     return ViewSummary(out, scene.title, count, nbytes)
+
+
+def require_display() -> None:
+    """InputError where no window can open; the viewer would say so only after everything is written."""
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in DISPLAYS):
+        raise InputError(
+            f"--spawn: no window can open here ({' and '.join(DISPLAYS)} are empty); leave it out and copy the file to"
+            " a machine with a screen, or run: rerun --serve-web FILE.rrd"
+        )
 
 
 def find_scene(source: str, sequence: str | None, frames: int, root: Path | None, mano: str | None) -> Scene:

@@ -12,7 +12,7 @@ from ...data.datasets import iter_frames, list_sequences
 from ...data.frame import PHOTO_SIZE, Frame
 from ...data.labels import LabelStore
 from ...data.photos import BadPhoto, decode, encode, photo_size
-from ...data.readers.dexycb_splits import YCB_NAMES
+from ...data.readers.dexycb_splits import object_names
 from ...data.stores.clips import ClipStore
 from ...data.stores.columns import VERTICES
 from ...errors import InputError, brief
@@ -152,10 +152,10 @@ def _scene_objects(
         poses = _annotated_objects(labels, key, root, mano, set(columns["frame"].tolist()))
     except InputError as error:
         log.warning("%s; of the objects only the grasped one is shown, as the labels keep it", error)
-        poses = {}
+        poses, names = {}, object_names(labels.attrs)
         for number, kind, pose in zip(columns["frame"], columns["object_id"], columns["object_pose"], strict=True):
-            if 0 < kind <= len(YCB_NAMES):
-                poses[int(number)] = [(YCB_NAMES[kind - 1], pose)]
+            if 0 < kind <= len(names):
+                poses[int(number)] = [(names[kind - 1], pose)]
 
     def objects(number: int) -> tuple[SceneObject, ...]:
         found = []

@@ -19,7 +19,7 @@ from h2onet.pipeline.exports.lerobot_stats import count_values, number_stats, pi
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 av = pytest.importorskip("av", reason="av is not installed")
 KEY = "observation.images.hand"
-CHECK = Path(__file__).resolve().parents[2] / "benchmarks" / "lerobot.py"
+CHECK = Path(__file__).resolve().parents[2] / "benchmarks" / "lerobot_reads.py"
 
 
 @pytest.fixture(scope="module")

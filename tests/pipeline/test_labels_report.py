@@ -214,7 +214,7 @@ def test_causes_are_those_of_the_columns(store, page):
 def test_groups_have_the_counts_of_their_frames(store, page, title):
     labels = LabelStore.open(store)
     keys = [labels.sequences[i] for i in labels["sequence_id"]]
-    objects = {-1: "not annotated", 0: "not a YCB object"} | {i + 1: name for i, name in enumerate(YCB_NAMES)}
+    objects = {-1: "not annotated", 0: "without a name"} | {i + 1: name for i, name in enumerate(YCB_NAMES)}
     names = {
         "subject": [key.split("/")[0] for key in keys],
         "camera": [key.split("/")[2] for key in keys],

@@ -14,11 +14,15 @@ import table_trees as tables
 from h2onet.data.annotations import write_annotations
 from h2onet.data.clips import ClipDataset, ClipStore, clip_info, contact_sheet, verify
 from h2onet.data.labels import LabelStore
-from h2onet.data.readers.dexycb_splits import SERIALS
+from h2onet.data.loading.card import clip_card
+from h2onet.data.readers.dexycb_splits import SERIALS, YCB_NAMES
 from h2onet.errors import InputError
+from h2onet.evaluation.scoring.facts import group_frames
 from h2onet.hand.parts import CAUSES
 from h2onet.pipeline.build_clips import build_clips
+from h2onet.pipeline.exports.lerobot_features import tasks
 from h2onet.pipeline.labels.coco import write_coco
+from h2onet.pipeline.labels.page.rows import read_rows_of
 from h2onet.pipeline.labels.report import report_labels
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
 from h2onet.pipeline.write_table import write_table
@@ -188,6 +192,63 @@ def test_the_page_of_labels_draws_what_a_table_names(tmp_path):
     label(two_hands(tmp_path / "rig"), tmp_path / "labels.zarr")
     said = report_labels([tmp_path / "labels.zarr"], tmp_path / "page.html")
     assert "6 of 6 pictures drawn" in said, said
+
+
+def objects_of_its_own(root: Path) -> Path:
+    """Two cameras: one sees a mug of YCB and a kettle, the other a jar; each holds its last one."""
+    pose = raw.object_pose(1).tolist()
+
+    def held(*names: str) -> dict[str, Any]:
+        return {"objects": [{"name": name, "pose": pose} for name in names], "grasped": len(names) - 1}
+
+    rows = [tables.row(n, camera="a", subject="anna", **held("025_mug", "kettle")) for n in range(2)]
+    rows += [tables.row(n, camera="b", subject="bob", recording="r", **held("jar")) for n in range(2)]
+    rows += [tables.row(5, camera="c", **held("025_mug")), tables.row(5, camera="d")]
+    for name in ("025_mug", "kettle", "jar"):
+        mesh = root / "models" / name / "textured_simple.obj"
+        mesh.parent.mkdir(parents=True, exist_ok=True)
+        mesh.write_text(raw.OBJ)
+    return tables.write(root, rows)
+
+
+@pytest.mark.parametrize("rows", ["jsonl", "parquet"])
+def test_objects_keep_the_tables_names_everywhere(tmp_path, rows):
+    root = objects_of_its_own(tmp_path / "t")
+    if rows == "parquet":
+        pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: no parquet")
+        import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
+
+        content = [json.loads(line) for line in (root / "frames.jsonl").read_text().splitlines()]
+        names = dict.fromkeys(name for row in content for name in row)
+        columns = {name: [row.get(name) for row in content] for name in names}
+        pq.write_table(pa.table(columns), root / "frames.parquet", row_group_size=2)
+        (root / "frames.jsonl").unlink()
+    labels = label(root, tmp_path / "labels.zarr", objects=root / "models")
+    assert labels.attrs["object_names"] == [*YCB_NAMES, "jar", "kettle"]
+    mug, jar, kettle = YCB_NAMES.index("025_mug") + 1, len(YCB_NAMES) + 1, len(YCB_NAMES) + 2
+    assert labels["object_id"].tolist() == [kettle, kettle, jar, jar, mug, -1]
+    assert np.isfinite(labels["object_pose"][:5]).all()
+    page = read_rows_of([tmp_path / "labels.zarr"]).groups
+    assert page["object"].names == ("025_mug", "jar", "kettle", "not annotated")
+    assert page["subject"].names == ("anna", "bob", "not named by the dataset")
+    assert page["camera"].names == ("a", "b", "c", "d")
+    build_clips(tmp_path / "labels.zarr", tmp_path / "clips.zarr", workers=1)
+    clips = ClipStore.open(tmp_path / "clips.zarr")
+    keys = np.array([clips.key(row) for row in range(len(clips))])
+    groups = group_frames(clips, np.arange(len(clips)), keys)
+    assert groups["object"].tolist() == ["kettle", "kettle", "jar", "jar", "025_mug", "none"]
+    assert tasks(clips, slice(0, None, 2)) == [f"right hand with {name}" for name in ("kettle", "jar", "025_mug")]
+    assert "3: 025_mug, jar, kettle" in clip_card(tmp_path / "clips.zarr")
+
+
+def test_a_photo_of_a_table_leads_to_its_row(tmp_path):
+    labels = label(two_hands(tmp_path / "t"), tmp_path / "l.zarr")
+    rows = {labels.image(row): row for row in reversed(range(len(labels)))}
+    assert len(rows) == 3 and {path: labels.row(path) for path in rows} == rows
+    for other in ("photos/0009.jpg", "t/photos/0000.jpg", "one/right/0000.jpg"):
+        with pytest.raises(KeyError):
+            labels.row(other)
+    assert labels.row("one/left", 2) == 5
 
 
 def test_the_h2onet_rule_runs_where_a_row_has_a_mask(tmp_path):

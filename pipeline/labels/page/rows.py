@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ....data.frame import recording_of
+from ....data.frame import RELEASED, recording_of
 from ....data.labels import LabelStore
-from ....data.readers.dexycb_splits import YCB_NAMES
+from ....data.readers.dexycb_splits import object_names
 from ....data.stores.columns import LATER_COLUMNS
 from ....errors import InputError, brief
 from ....hand.parts import FINGERS, UNKNOWN
@@ -36,7 +36,8 @@ COLUMNS = (
 MOSTLY = 0.5
 """A part counts as hidden by the depth rule when less than this share of its camera-facing vertices is seen."""
 _ROUNDING = 1e-3
-NO_SUBJECT, NO_OBJECT, OTHER_OBJECT = "not named by the dataset", "not annotated", "not a YCB object"
+NO_SUBJECT = NO_CAMERA = "not named by the dataset"
+NO_OBJECT, OTHER_OBJECT = "not annotated", "without a name"
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,17 @@ class LabelRows:
     @cached_property
     def recording(self) -> Groups:
         """Recordings: all cameras of one take."""
-        return self._by_key(lambda dataset, key: recording_of(key, dataset))
+        return self._by_key(
+            lambda number, key: self._said(number, key, "recording", recording_of(key, self.dataset(number)))
+        )
 
     @cached_property
     def groups(self) -> dict[str, Groups]:
         """Divisions that every table of groups has, by title."""
         found = {
-            "subject": self._by_key(lambda dataset, key: key.split("/")[0] if dataset == "dexycb" else NO_SUBJECT),
+            "subject": self._by_key(self._subject),
             "object": self._objects(),
-            "camera": self._by_key(lambda dataset, key: key.rpartition("/")[2] if dataset == "dexycb" else key[-1:]),
+            "camera": self._by_key(self._camera),
             "hand side": Groups.by(("right", "left"), self["is_left"].astype(np.int64)),
         }
         return found | ({"store": Groups.by(self.paths, self.store)} if len(self.stores) > 1 else {})
@@ -153,13 +156,25 @@ class LabelRows:
         """CAMERA SEQUENCE/FRAME of a row."""
         return f"{self.keys[self.sequence[row]][1]}/{self['frame'][row]}"
 
-    def _by_key(self, name: Callable[[str, str], str]) -> Groups:
-        """Groups by what `name` makes of dataset and key; the dataset stands before it where there are several."""
+    def _said(self, store: int, key: str, name: str, otherwise: str) -> str:
+        """What the store of a table says of a sequence, `otherwise` where it says nothing."""
+        origins = self.stores[store].attrs.get("origins") or {}
+        return str(origins.get(key, {}).get(name, otherwise))
+
+    def _subject(self, store: int, key: str) -> str:
+        dexycb = self.dataset(store) == "dexycb"
+        return key.split("/")[0] if dexycb else self._said(store, key, "subject", NO_SUBJECT)
+
+    def _camera(self, store: int, key: str) -> str:
+        if self.dataset(store) == "dexycb":
+            return key.rpartition("/")[2]
+        return self._said(store, key, "camera", key[-1:] if self.dataset(store) in RELEASED else NO_CAMERA)
+
+    def _by_key(self, name: Callable[[int, str], str]) -> Groups:
+        """Groups by what `name` makes of store and key; the dataset stands before it where there are several."""
         datasets = {self.dataset(number) for number in range(len(self.stores))}
         names = [
-            f"{self.dataset(store)} {name(self.dataset(store), key)}".strip()
-            if len(datasets) > 1
-            else name(self.dataset(store), key)
+            f"{self.dataset(store)} {name(store, key)}".strip() if len(datasets) > 1 else name(store, key)
             for store, key in self.keys
         ]
         return Groups.by(names, self.sequence)
@@ -168,7 +183,7 @@ class LabelRows:
         names: dict[str, int] = {}
         of = np.empty(len(self), np.int64)
         for number, labels in enumerate(self.stores):
-            known = labels.attrs.get("object_names") or YCB_NAMES
+            known = object_names(labels.attrs)
             mine = self.store == number
             ids, place = np.unique(self["object_id"][mine], return_inverse=True)
             words = [

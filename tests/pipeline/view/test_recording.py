@@ -13,6 +13,7 @@ from cli_trees import h2o
 from clip_factory import make_clip_store
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
+from h2onet.pipeline.view.command import require_display
 from h2onet.pipeline.view.recording import write_recording
 from h2onet.pipeline.view.scene import HandSurface, Scene, SceneFrame, SceneHand, SceneObject
 
@@ -103,3 +104,18 @@ def test_bad_outputs_are_refused(stores: Path, tmp_path: Path) -> None:
     inside = stores / "labels.zarr" / "scene.rrd"
     assert "lies inside the store" in h2o("view", stores / "labels.zarr", "--out", inside).error
     assert not list(tmp_path.iterdir()) and not inside.exists()
+
+
+def test_the_viewer_is_refused_without_a_display(stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(InputError, match="--spawn: no window can open here"):
+        require_display()
+    monkeypatch.setenv("DISPLAY", ":0")
+    require_display()
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed: nothing to write or read .rrd files with")
+    monkeypatch.delenv("DISPLAY")
+    done = h2o("view", stores / "labels.zarr", "--out", tmp_path / "scene.rrd", "--spawn")
+    assert done.code == 2 and "no window can open" in done.error
+    assert not list(tmp_path.iterdir())
