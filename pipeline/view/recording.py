@@ -48,7 +48,7 @@ def write_recording(scene: Scene, out: Path) -> tuple[int, int]:
     writer = _Writer(rr, stream)
     for frame in tqdm(scene.frames, total=scene.total, unit="frame", desc="view", delay=1.0):
         writer.add(frame)
-    stream.send_blueprint(_blueprint(writer.groups, writer.target))
+    stream.send_blueprint(_blueprint(writer.groups, writer.target, bool(writer.camera)))
     data = memory.drain_as_bytes()
     with writing_file(out) as file:
         file.write(data)
@@ -63,7 +63,7 @@ class _Writer:
         self.groups: dict[str, None] = {}  # of curves, in order
         self._fixed: set[str] = set()  # entities whose lasting part is logged
         self._shown: dict[str, None] = {}  # hands and objects of the frame before
-        self._camera: bytes = b""
+        self.camera: bytes = b""
         self.target: np.ndarray | None = None  # (3,) m: the middle of the first hand that has a mesh
         stream.log("/", rr.ViewCoordinates.RDF, static=True)
 
@@ -73,8 +73,8 @@ class _Writer:
         self.count += 1
         if frame.intrinsics is not None:
             camera = np.asarray(frame.intrinsics, np.float64).tobytes() + repr(frame.size).encode()
-            if camera != self._camera:
-                self._camera = camera
+            if camera != self.camera:
+                self.camera = camera
                 pinhole = rr.Pinhole(
                     image_from_camera=frame.intrinsics,
                     resolution=frame.size,
@@ -152,11 +152,14 @@ class _Writer:
                 self.stream.log(path, rr.Scalars([value]))
 
 
-def _blueprint(groups: dict[str, None], target: np.ndarray | None) -> Any:
-    """The layout: photo with joints, the hand by part and by cause, seen from beside the camera, the curves below."""
+def _blueprint(groups: dict[str, None], target: np.ndarray | None, camera: bool) -> Any:
+    """The layout: photo with joints, the hand by part and by cause, seen from beside the camera, the curves below.
+
+    Without a `camera` the photo has no place among meshes: the viewer calls it an error there.
+    """
     import rerun.blueprint as rrb  # pyright: ignore[reportMissingImports]
 
-    around, eye = ["/camera/**", "/objects/**"], None
+    around, eye = [*(["/camera/**"] if camera else []), "/objects/**"], None
     if target is not None:
         eye = rrb.EyeControls3D(position=target + EYE, look_target=target, eye_up=(0.0, -1.0, 0.0))
     views = rrb.Horizontal(
