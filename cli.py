@@ -138,6 +138,9 @@ def synthesize(
     hands: Annotated[
         int, typer.Option(min=1, max=2, help="2: the other hand passes before the annotated one (dexycb only).")
     ] = 1,
+    looks: Annotated[
+        str, typer.Option(help="plain: a laboratory. wide: any colours, patterns, light and backgrounds.")
+    ] = "plain",
     motion: Annotated[Path | None, typer.Option(help="Replay real trajectories from this npz file.")] = None,
     motion_step: Annotated[int, typer.Option(min=1, help="Replay every n-th frame.")] = 1,
     workers: Workers = None,
@@ -154,6 +157,7 @@ def synthesize(
         seed=seed,
         handling=handling,
         hands=hands,
+        looks=looks,
         motion=motion,
         motion_step=motion_step,
         overwrite=overwrite,

@@ -116,7 +116,7 @@ def argument_parser(description: str, recordings: int, frames: int, cameras: int
     return parser
 
 
-def make_data(options: argparse.Namespace, handling: str) -> dict[str, Path]:
+def make_data(options: argparse.Namespace, handling: str, looks: str = "plain") -> dict[str, Path]:
     """Clips of DexYCB's setup s1 (other people in every split), without shared objects between training and test."""
     root = options.out / "DEX_YCB"
     if not root.exists():
@@ -129,6 +129,7 @@ def make_data(options: argparse.Namespace, handling: str) -> dict[str, Path]:
                 options.cameras,
                 options.seed,
                 handling,
+                looks=looks,
                 workers=options.workers,
             )
         )

@@ -29,6 +29,7 @@ from .synthetic.settings import SynthesizeSettings
 
 LAYOUTS = ("dexycb", "ho3d-v2", "ho3d-v3")
 HANDLINGS = ("lift", "gestures", "mixed")
+LOOKS = ("plain", "wide")
 MARKER = "synthetic.json"
 """File in every synthetic root that says how it was made; only roots with it may be overwritten."""
 _MOST_CAMERAS = {"dexycb": 8, "ho3d-v2": 5, "ho3d-v3": 5}
@@ -76,6 +77,8 @@ def _check(settings: SynthesizeSettings) -> None:
         raise InputError(f"layout: expected one of {', '.join(LAYOUTS)}, found {settings.layout!r}")
     if settings.handling not in HANDLINGS:
         raise InputError(f"handling: expected one of {', '.join(HANDLINGS)}, found {settings.handling!r}")
+    if settings.looks not in LOOKS:
+        raise InputError(f"looks: expected one of {', '.join(LOOKS)}, found {settings.looks!r}")
     most = _MOST_CAMERAS[settings.layout]
     if not 1 <= settings.cameras <= most:
         raise InputError(f"cameras: expected 1 to {most} for {settings.layout}, found {settings.cameras}")
@@ -162,6 +165,8 @@ def _write_marker(root: Path, settings: SynthesizeSettings) -> None:
         "motion": settings.motion.name if settings.motion else None,
         "motion_step": settings.motion_step,
     }
-    if settings.hands != 1:  # trees with one hand stay as they were, to the byte
+    if settings.hands != 1:  # trees of the defaults stay as they were, to the byte
         made["hands"] = settings.hands
+    if settings.looks != "plain":
+        made["looks"] = settings.looks
     (root / MARKER).write_text(json.dumps(made, indent=1) + "\n")

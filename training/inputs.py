@@ -40,7 +40,13 @@ def training_clips(recipe: Recipe, clips: Clips) -> ClipDataset:
     paths = paths_of(clips)
     for path in paths:
         _check_store(recipe, path)
-    augment = Augmentation(recipe.scale_range, recipe.rotation_degrees, recipe.rotation_probability, recipe.colour_gain)
+    augment = Augmentation(
+        recipe.scale_range,
+        recipe.rotation_degrees,
+        recipe.rotation_probability,
+        recipe.colour_gain,
+        recipe.augment_photo,
+    )
     windows = _windows(recipe, paths, train=recipe.jitter)
     dataset = ClipDataset(
         paths, frames=windows, augment=augment, seed=recipe.seed, require_pose=True, sampling=recipe.sampling

@@ -80,6 +80,9 @@ class Recipe:
     rotation_degrees: Annotated[float, "standard deviation of the crops' rotation, degrees; at most twice that"] = 30.0
     rotation_probability: Annotated[float, "share of the samples that are rotated, 0 to 1"] = 0.6
     colour_gain: Annotated[float, "colour channels are multiplied by 1 - this to 1 + this"] = 0.2
+    augment_photo: Annotated[
+        bool, "also vary exposure, colours, blur, noise and compression, for photos of other cameras"
+    ] = False
     # machine
     seed: Annotated[int, "seed of weights, order and augmentation, 0 or more"] = 0
     num_workers: Annotated[int, "loader processes; -1: up to 8 beside a GPU, none on a CPU"] = -1

@@ -17,6 +17,7 @@ import numpy as np
 from ...errors import InputError
 from ...hand.rotations import mirror_pose, rotate_global
 from .crops import SIZE, crop_from_photo, mirror_box, transform
+from .photo_draw import PhotoDraw, draw_photo
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Augmentation:
     rotation: float = 30.0  # degrees: this * clip(N(0, 1), -2, 2)
     rotation_probability: float = 0.6
     colour: float = 0.2  # gain per channel, uniform in 1 -+ this
+    photo: bool = False  # what lens, sensor and file do, too (`photo_draw`); not the authors'
 
     def __post_init__(self) -> None:
         if not (0 <= self.scale < 1 and self.rotation >= 0 and 0 <= self.rotation_probability <= 1):
@@ -35,23 +37,25 @@ class Augmentation:
             raise InputError(f"{self}: expected 0 <= colour <= 1")
 
     def draw(self, rng: np.random.Generator) -> Draw:
-        """One set of parameters; always takes the same number of random values."""
+        """One set of parameters; always takes the same number of random values, those of `photo` last."""
         normal, uniform = rng.standard_normal(2), rng.random(4)
         turned = uniform[0] <= self.rotation_probability
         return Draw(
             scale=1.0 + self.scale * min(1.0, max(-1.0, float(normal[0]))),
             rotation=self.rotation * min(2.0, max(-2.0, float(normal[1]))) if turned else 0.0,
             gain=tuple((1.0 + self.colour * (2.0 * uniform[1:] - 1.0)).tolist()),
+            photo=draw_photo(rng) if self.photo else None,
         )
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Parameters of one window: `gain` per RGB channel."""
+    """Parameters of one window: `gain` per RGB channel; `photo` what `photo_draw.spoil` does to the finished crop."""
 
     scale: float = 1.0
     rotation: float = 0.0
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    photo: PhotoDraw | None = None
 
 
 NOTHING = Draw()

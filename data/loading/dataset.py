@@ -19,6 +19,7 @@ from ...errors import InputError
 from ..stores.clips import ClipStore
 from .augment import NOTHING, Augmentation, HandLabels, mirror_left, patch, photo_affine, turn
 from .crops import SIZE, WHOLE_PHOTO
+from .photo_draw import spoil
 from .windows import SAMPLINGS, Window, sampling_weights, window_of, window_positions
 
 Item = dict[str, Any]
@@ -191,6 +192,8 @@ class ClipDataset(Dataset):
         origins = index["crop"][rows, :2].tolist()
         for t, picture in enumerate(store.pictures(rows)):
             patch(picture, origins[t], stored_to_crop[t], draw, images[t])
+            if draw.photo is not None:
+                spoil(images[t], draw.photo, t)
 
         stored_joints = index["joints"][rows]
         root, joints = _zero_unknown(index["root"][rows]), _zero_unknown(stored_joints)

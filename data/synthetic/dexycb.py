@@ -19,9 +19,9 @@ from .choice import Choice, all_choices, choose_cameras, choose_sequences
 from .motion.recorded import SIDE, centre_of_action, load_motion, table_of
 from .motion.retarget import fit_betas, replay
 from .motion.skeleton import skeleton_of
-from .performance import Performance, hand_model, make_performance, perform, subject_betas, with_other_hand
+from .performance import Performance, hand_model, looked, make_performance, perform, subject_betas, with_other_hand
 from .plan import STAGES, Plan, annotate
-from .scene.room import MIDDLE, Camera, make_look, make_rig
+from .scene.room import MIDDLE, Camera, Look, make_look, make_rig
 from .write_dexycb import MASTER, DexYCBPlace, write_intrinsics, write_recording, write_subject
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def record(place: DexYCBPlace, choice: Choice, settings: SynthesizeSettings, sta
     others = int(rng.integers(1, 4))
     performance = make_performance(choice.side, betas, choice.grasped, others, frames, rig, stage, rng)
     performance = _with_hands(performance, settings, choice, place, rig)
-    return write_recording(place, performance, rig, make_look(choice.subject, rng), seed)
+    look = _look(performance, settings, choice, place, rng)
+    return write_recording(place, performance, rig, look, seed)
 
 
 def _with_hands(
@@ -93,6 +94,17 @@ def _with_hands(
         return performance
     rng = np.random.default_rng([settings.seed, 53, choice.subject, choice.position])
     return with_other_hand(performance, tuple(rig[i] for i in place.cameras), rng)
+
+
+def _look(
+    performance: Performance,
+    settings: SynthesizeSettings,
+    choice: Choice,
+    place: DexYCBPlace,
+    rng: np.random.Generator,
+) -> Look:
+    stamp = (settings.seed, 54, choice.subject, choice.position)
+    return looked(performance, make_look(choice.subject, rng), settings.looks, len(place.cameras), stamp)
 
 
 def _plan_replayed(settings: SynthesizeSettings, root: Path) -> list[Callable[[], int]]:
@@ -146,4 +158,5 @@ def record_replay(
         motion, _span_name(choice), skeleton, world_from_table, settings.frames, settings.motion_step, others, rng
     )
     performance = _with_hands(perform(recording), settings, choice, place, rig)
-    return write_recording(place, performance, rig, make_look(choice.subject, rng), settings.seed)
+    look = _look(performance, settings, choice, place, rng)
+    return write_recording(place, performance, rig, look, settings.seed)

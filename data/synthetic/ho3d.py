@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import InputError
-from .performance import make_performance, subject_betas
+from .performance import looked, make_performance, subject_betas
 from .plan import STAGES, Plan, annotate
 from .scene.room import make_look, make_rig
 from .write_ho3d import HO3DPlace, write_lists, write_recording
@@ -60,7 +60,7 @@ def plan_ho3d(settings: SynthesizeSettings, root: Path) -> Plan:
     ):
         place = HO3DPlace(root, version, name, digits, (split,) * len(digits), dropped if order == 0 else None)
         stage = "reach" if settings.frames >= 60 else STAGES[1 + order % 2]
-        tasks.append(partial(record, place, person, thing, settings.frames, stage, settings.seed))
+        tasks.append(partial(record, place, person, thing, settings.frames, stage, settings.seed, settings.looks))
         for i in range(len(digits)):
             numbers = [n for n in range(settings.frames) if not (n == place.dropped and i == 0)]
             lists[split] += [f"{place.sequence(i)}/{n:04d}" for n in numbers]
@@ -86,7 +86,7 @@ def _name_recordings(kinds: tuple[tuple[str, int, str], ...], count: int) -> lis
     ]
 
 
-def record(place: HO3DPlace, person: int, thing: str, frames: int, stage: str, seed: int) -> int:
+def record(place: HO3DPlace, person: int, thing: str, frames: int, stage: str, seed: int, looks: str) -> int:
     """Make and write one recording; returns its number of photos."""
     rng = np.random.default_rng([seed, 61, int.from_bytes(place.name.encode(), "big")])
     rig = make_rig(rng, len(place.digits), spread=0.03)
@@ -94,4 +94,6 @@ def record(place: HO3DPlace, person: int, thing: str, frames: int, stage: str, s
     performance = make_performance("right", betas, thing, 0, frames, rig, stage, rng)
     everywhere = replace(performance.recording, present=np.ones(frames, bool))  # HO3D annotates hands only
     performance = replace(performance, recording=everywhere)
-    return write_recording(place, performance, rig, make_look(20 + person, rng), seed)
+    stamp = (seed, 62, int.from_bytes(place.name.encode(), "big"))
+    look = looked(performance, make_look(20 + person, rng), looks, len(place.digits), stamp)
+    return write_recording(place, performance, rig, look, seed)

@@ -20,9 +20,10 @@ from .motion.passing import make_passing
 from .motion.reach import Recording, make_recording
 from .motion.skeleton import skeleton_of
 from .scene.room import HEIGHT, WIDTH, Camera, Look
-from .scene.shading import view_of
+from .scene.shading import View, view_of
 from .scene.shadows import cast_shadows
 from .scene.shot import HAND, OTHER_HAND, HandShape, Shot, geometry_of, skin_colours, take_shot, textures_of
+from .scene.wide import widen
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,14 @@ def with_other_hand(performance: Performance, cameras: tuple[Camera, ...], rng: 
     return replace(performance, other=perform(make_passing(skeleton, recording, performance.joints, cameras, rng)))
 
 
+def looked(performance: Performance, look: Look, looks: str, cameras: int, seed: tuple[int, ...]) -> Look:
+    """The look that was asked for: plain as it is, wide by a generator of its own, so that all the rest stays."""
+    if looks == "plain":
+        return look
+    rest = hand_model(performance.recording.side).arrays.v_template
+    return widen(look, rest, len(performance.recording.objects), cameras, np.random.default_rng(seed))
+
+
 def hand_in_camera(performance: Performance, camera_from_table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """MANO pose (F, 48) rad and translation (F, 3) m of the hand in another frame; (4, 4) maps the table's into it."""
     recording = performance.recording
@@ -138,9 +147,9 @@ def shoot(
     acts = [_shapes(performance, look, HAND)]
     if performance.other is not None:
         acts.append(_shapes(performance.other, look, OTHER_HAND))
-    textures = textures_of(recording.objects)
+    textures = textures_of(recording.objects, look.wide)
     middle = np.array([0.0, 0.0, 0.08])
-    views = [view_of(camera, look, middle) for camera in cameras]
+    views = _views(cameras, look, middle)
     generators = [np.random.default_rng([*seed, i]) for i in range(len(cameras))]
     for frame in range(len(recording.pose)):
         hands = [shape for shapes in acts if (shape := shapes[frame]) is not None]
@@ -150,10 +159,22 @@ def shoot(
             yield frame, i, take_shot(geometry, textures, view, look, shadows, generators[i])
 
 
+def _views(cameras: tuple[Camera, ...], look: Look, middle: np.ndarray) -> list[View]:
+    wide = look.wide
+    if wide is None:
+        return [view_of(camera, look, middle) for camera in cameras]
+    return [
+        view_of(replace(camera, gain=camera.gain * gain), look, middle, background)
+        for camera, gain, background in zip(cameras, wide.gains, wide.backgrounds, strict=True)
+    ]
+
+
 def _shapes(performance: Performance, look: Look, identity: int) -> list[HandShape | None]:
     """The hand of every frame as it is drawn, None where it is absent."""
     recording, model = performance.recording, hand_model(performance.recording.side)
     colours = skin_colours(model.arrays.v_template, model.faces, model.arrays.weights, look.skin)
+    if look.wide is not None:
+        colours = np.clip(colours * look.wide.skin, 0.0, 1.0)
     backward = matrix_from_axis_angle(recording.pose[:, :3])[:, :, 0] * (1.0 if recording.side == "right" else -1.0)
     return [
         HandShape(vertices, back, model.faces, colours, identity) if there else None

@@ -64,16 +64,23 @@ def test_trees_with_one_hand_are_what_they_were_to_the_byte(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("layout", "handling", "hands"),
-    [("dexycb", "lift", 1), ("dexycb", "gestures", 1), ("dexycb", "mixed", 2), ("ho3d-v2", "lift", 1)],
+    ("layout", "handling", "hands", "looks"),
+    [
+        ("dexycb", "lift", 1, "plain"),
+        ("dexycb", "gestures", 1, "wide"),
+        ("dexycb", "mixed", 2, "plain"),
+        ("ho3d-v2", "lift", 1, "plain"),
+    ],
 )
-def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout, handling, hands):
+def test_same_seed_same_bytes_with_any_number_of_workers(tmp_path, layout, handling, hands, looks):
     trees = {}
     for name, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
         out = tmp_path / name
         size = {"sequences": 2, "frames": 3, "cameras": 1}
         summary = synthesize(
-            SynthesizeSettings(out, layout, **size, seed=seed, handling=handling, hands=hands, workers=workers)
+            SynthesizeSettings(
+                out, layout, **size, seed=seed, handling=handling, hands=hands, looks=looks, workers=workers
+            )
         )
         assert summary.photos == 6 and summary.sequences == 2 and str(out) in str(summary)
         trees[name] = digest(out)
@@ -95,6 +102,23 @@ def test_mixed_recordings_are_those_of_lifting_and_of_gestures_by_turns(tmp_path
     assert photos["lift"][1] != photos["gestures"][1]
 
 
+@pytest.mark.parametrize(("layout", "hands", "photos"), [("dexycb", 2, "color_*.jpg"), ("ho3d-v3", 1, "**/rgb/*.jpg")])
+def test_wide_looks_change_every_photo_and_nothing_else(tmp_path, layout, hands, photos):
+    trees = {}
+    for looks in ("plain", "wide"):
+        out = tmp_path / looks
+        size = {"sequences": 2, "frames": 3, "cameras": 2, "hands": hands, "workers": 1}
+        synthesize(SynthesizeSettings(out, layout, **size, seed=4, looks=looks))
+        trees[looks] = digest(out)
+    plain, wide = trees.values()
+    changed = {name for name in plain if plain[name] != wide[name]}
+    assert plain.keys() == wide.keys()
+    assert changed == {"synthetic.json"} | {str(p.relative_to(tmp_path / "wide")) for p in out.rglob(photos)}
+    assert len(changed) == 13
+    assert "looks" not in json.loads((tmp_path / "plain" / "synthetic.json").read_text())
+    assert json.loads((out / "synthetic.json").read_text())["looks"] == "wide"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -111,6 +135,7 @@ def test_mixed_recordings_are_those_of_lifting_and_of_gestures_by_turns(tmp_path
         ({"handling": "juggle"}, "lift, gestures"),
         ({"handling": "gestures", "motion": Path("x.npz")}, "without --motion"),
         ({"handling": "gestures", "layout": "ho3d-v3"}, "one object per sequence"),
+        ({"looks": "odd"}, "looks: expected one of plain, wide"),
         ({"hands": 3}, "hands: expected 1 or 2"),
         ({"hands": 2, "layout": "ho3d-v3"}, "hands: 2 is for --layout dexycb only"),
     ],

@@ -27,7 +27,7 @@ _PLACES = (  # azimuth from straight across the table (degrees, positive to the 
     (-104.0, 44.0, 0.92),
     (10.0, 76.0, 0.80),
 )
-_SKIN = (  # sRGB
+SKIN = (  # sRGB, from pale to dark
     (241, 205, 182),
     (228, 180, 150),
     (214, 162, 128),
@@ -55,11 +55,27 @@ class Camera:
 
 
 @dataclass(frozen=True, eq=False)
+class WideLook:
+    """What a wide look (`wide`) has beyond other values.
+
+    skin (778, 3) float32 factors on the colours of the hand's vertices, and how it shines; textures (S, S, 3) linear by
+    the object's place in the recording (others keep their own); backgrounds, one a camera, (480, 640, 3) sRGB instead
+    of table and walls, or None; gains (cameras, 3) on exposure and white balance.
+    """
+
+    skin: np.ndarray
+    shine: float
+    textures: dict[int, np.ndarray]
+    backgrounds: tuple[np.ndarray | None, ...]
+    gains: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Look:
     """How one recording looks.
 
     skin (3,) linear; sleeve (3,) linear, sleeve_start m above the wrist; lights (2, 3) unit towards the light;
-    light_colours (2, 3); ambient (2, 3) from above and below; table and walls are sRGB images.
+    light_colours (2, 3); ambient (2, 3) from above and below; table and walls are sRGB images; `wide` adds to it.
     """
 
     skin: np.ndarray
@@ -72,6 +88,7 @@ class Look:
     table_half: np.ndarray
     walls: tuple[np.ndarray, ...]
     noise: float
+    wide: WideLook | None = None
 
 
 def linear(srgb: np.ndarray) -> np.ndarray:
@@ -122,7 +139,7 @@ def make_rig(
 def make_look(subject: int, rng: np.random.Generator) -> Look:
     """Skin by subject (the same in all of a subject's recordings), the rest by the generator."""
     own = np.random.default_rng([77, subject])
-    skin = linear(np.array(_SKIN[(3 * subject + 1) % len(_SKIN)]) * own.uniform(0.95, 1.04, 3))
+    skin = linear(np.array(SKIN[(3 * subject + 1) % len(SKIN)]) * own.uniform(0.95, 1.04, 3))
     azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.9, 1.9)
     key = np.array([np.cos(azimuth), np.sin(azimuth), height])
     fill = np.array([-np.cos(azimuth + rng.normal(0, 0.5)), -np.sin(azimuth), rng.uniform(0.5, 1.4)])
@@ -182,8 +199,11 @@ class Backdrop:
 _ROOM = np.array([[-2.2, 2.2], [-1.8, 2.6], [-0.75, 1.9]])  # walls, floor and ceiling, m
 
 
-def make_backdrop(camera: Camera, look: Look) -> Backdrop:
-    """Table and room as this camera sees them, by casting one ray through every pixel's centre."""
+def make_backdrop(camera: Camera, look: Look, background: np.ndarray | None = None) -> Backdrop:
+    """Table and room as this camera sees them, by casting one ray through every pixel's centre.
+
+    background (H, W, 3) sRGB is what they look like instead; they stay where they are.
+    """
     u, v = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
     k = camera.intrinsics
     rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones_like(u)], axis=-1)
@@ -217,6 +237,8 @@ def make_backdrop(camera: Camera, look: Look) -> Backdrop:
     # One ray per pixel leaves stairs along the table's rim: soften the pixels next to it.
     rim = cv2.morphologyEx(table.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     colour = np.where(rim[..., None], cv2.GaussianBlur(colour, (5, 5), 1.0), colour)
+    if background is not None:
+        colour = _LINEAR[background]
     points = np.stack([np.where(table, *both) for both in zip(on, points, strict=True)], axis=-1, dtype=np.float32)
     return Backdrop(colour, np.where(table, down, depth).astype(np.float32), table, points)
 

@@ -261,9 +261,9 @@ def _daylight(look: Look) -> tuple[np.ndarray, np.ndarray]:
     return sky, look.lights[0, 2] * look.light_colours[0]
 
 
-def view_of(camera: Camera, look: Look, middle: np.ndarray) -> View:
-    """A camera's view of the empty scene; `middle` (3,) m is the shadow maps' centre."""
-    backdrop = make_backdrop(camera, look)
+def view_of(camera: Camera, look: Look, middle: np.ndarray, background: np.ndarray | None = None) -> View:
+    """A camera's view of the empty scene; `middle` (3,) m is the shadow maps' centre, background as `make_backdrop`."""
+    backdrop = make_backdrop(camera, look, background)
     lit = np.empty((HEIGHT, WIDTH, 3), np.float32)
     everywhere = np.ones((HEIGHT, WIDTH), np.float32)
     _light_room(backdrop.colour, everywhere, *_daylight(look), camera.gain.astype(np.float32), False, lit)

@@ -17,7 +17,7 @@ from ....hand.draw import vertex_normals
 from ....hand.parts import FINGERS, PARTS, parts_of
 from ....hand.standin.arrays import WRIST_LOOP
 from .objects import catalogue, object_mesh, object_texture
-from .room import HEIGHT, WIDTH, Geometry, Look, linear
+from .room import HEIGHT, WIDTH, Geometry, Look, WideLook, linear
 from .shading import View, develop, paint
 from .shadows import ShadowMap
 
@@ -121,9 +121,10 @@ def _texture(name: str) -> np.ndarray:
     return linear(object_texture(name))
 
 
-def textures_of(objects: tuple[str, ...]) -> np.ndarray:
+def textures_of(objects: tuple[str, ...], wide: WideLook | None = None) -> np.ndarray:
     """Linear textures (n, S, S, 3) float32 of a recording's objects, in their order."""
-    return np.stack([_texture(name) for name in objects])
+    painted = wide.textures if wide is not None else {}
+    return np.stack([painted[i] if i in painted else _texture(name) for i, name in enumerate(objects)])
 
 
 def geometry_of(hands: Sequence[HandShape], objects: tuple[str, ...], poses: np.ndarray, look: Look) -> Geometry:
@@ -132,9 +133,10 @@ def geometry_of(hands: Sequence[HandShape], objects: tuple[str, ...], poses: np.
     table_from_object.
     """
     parts: list[tuple[np.ndarray, ...]] = []
+    shine = 0.05 if look.wide is None else look.wide.shine
     for hand in hands:
         skin = vertex_normals(hand.vertices, hand.faces)
-        parts.append(_entry(hand.vertices, skin, hand.colours, None, hand.faces, hand.identity, -1, 0.05))
+        parts.append(_entry(hand.vertices, skin, hand.colours, None, hand.faces, hand.identity, -1, shine))
         arm, normals, tones, arm_faces = _forearm(hand.vertices, hand.back, look, hand.colours)
         parts.append(_entry(arm, normals, tones, None, arm_faces, 0, -1, 0.01))
     for i, (name, pose) in enumerate(zip(objects, poses, strict=True)):
