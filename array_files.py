@@ -117,6 +117,8 @@ def _member(archive: zipfile.ZipFile, name: str, wanted: Wanted, kinds: str, lar
         info = archive.getinfo(f"{name}.npy")
     except KeyError:
         raise ValueError(f"lacks the array {name}") from None
+    if info.header_offset < 0:  # the end of a damaged archive points before its start
+        raise ValueError(f"{name} lies nowhere in the file")
     with archive.open(info) as file:
         return _array(file, name, info.file_size, wanted, kinds, largest)
 

@@ -132,6 +132,8 @@ def _read_hands(path: Path, vertices: bool | None) -> tuple[str, np.ndarray]:
     except ValueError as error:
         said = one_line(error).removeprefix(f"{path}: ")
         raise InputError(f"{where}: {said}; see docs/fit.md for what the file must hold") from None
+    except OSError as error:
+        raise InputError(f"{where}: {error.strerror}; check the file") from None
     return asked, array
 
 

@@ -178,3 +178,14 @@ def test_arrays_that_start_at_odd_places_are_left_to_zipfile(path):
         archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + np.ones(2).tobytes())
     array = read_npz(path, {"a": (2,)})["a"]
     assert array.flags.aligned and (array == 1).all()
+
+
+def test_an_archive_whose_end_points_before_its_start_is_no_npz(tmp_path):
+    np.savez(tmp_path / "a.npz", joints=np.zeros((2, 3)))
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    end = data.rfind(b"PK\x05\x06")
+    start = int.from_bytes(data[end + 16 : end + 20], "little")
+    data[end + 16 : end + 20] = (start + 50).to_bytes(4, "little")
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(ValueError, match="joints lies nowhere in the file"):
+        read_npz(tmp_path / "a.npz", {"joints": None})

@@ -227,5 +227,5 @@ def edit_file(draw: st.DrawFn, data: bytes, form: str) -> bytes:
         return draw(edit_text(data))
     try:
         return write(draw(edit_value(parse(data))))
-    except (TypeError, ValueError, OverflowError, RecursionError, yaml.YAMLError):
+    except (TypeError, ValueError, OverflowError, RecursionError, NotImplementedError, yaml.YAMLError):
         return draw(edit_bytes(data))  # a value that its own format cannot hold
