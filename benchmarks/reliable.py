@@ -239,14 +239,14 @@ def area(sign: NDArray, wrong: NDArray[np.bool_]) -> float:
     return round(float(rankdata(sign)[wrong].sum() - bad * (bad + 1) / 2) / (bad * good), 3)
 
 
-def best_limits(table: dict[str, NDArray]) -> list[dict[str, float]]:
+def best_limits(table: dict[str, NDArray]) -> list[dict[str, float | None]]:
     """The ten sets of limits that keep most of the right hands less the wrong ones (Youden's index)."""
     wrong, found = table["wrong"].astype(bool), []
     for misfit, least, most, inside in itertools.product(*GRID.values()):
         kept = (table["misfit"] <= misfit) & (table["inside"] >= inside)
         kept &= (table["extent"] >= least) & (table["extent"] <= most)
         right, bad = float(kept[~wrong].mean()), float(kept[wrong].mean())
-        limits = dict(zip(GRID, (misfit, least, most, inside), strict=True))
+        limits = dict(zip(GRID, (misfit, least, most if most < np.inf else None, inside), strict=True))
         found.append(
             {"index": round(right - bad, 3), "right kept": round(right, 3), "wrong kept": round(bad, 3)} | limits
         )

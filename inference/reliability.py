@@ -7,9 +7,9 @@ Every sign is one number beside one limit. Which numbers tell anything, and the 
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_MISFIT = 0.05
+LARGEST_MISFIT = 0.07
 LEAST_INSIDE = 0.7
-LEAST_EXTENT, LARGEST_EXTENT = 0.45, 0.85
+LEAST_EXTENT = 0.55
 SMALLEST_SIDE = 16.0  # px
 LEAST_PRESENCE = 0.9  # the detector itself reports none below 0.5
 
@@ -32,7 +32,7 @@ def doubts_of(oriented: bool, misfit: float | None, signs: dict[str, float]) -> 
         "place": oriented and misfit is None,
         "misfit": misfit is not None and misfit > LARGEST_MISFIT,
         "outside": signs["inside"] < LEAST_INSIDE,
-        "extent": not LEAST_EXTENT <= signs["extent"] <= LARGEST_EXTENT,
+        "extent": signs["extent"] < LEAST_EXTENT,
         "small": signs["side"] < SMALLEST_SIDE,
     }
     return tuple(word for word, doubted in found.items() if doubted)

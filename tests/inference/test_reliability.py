@@ -20,7 +20,6 @@ def test_a_hand_without_doubts() -> None:
         ("misfit", True, reliability.LARGEST_MISFIT + 1e-6, {}),
         ("outside", True, 0.02, {"inside": reliability.LEAST_INSIDE - 1e-6}),
         ("extent", True, 0.02, {"extent": reliability.LEAST_EXTENT - 1e-6}),
-        ("extent", True, 0.02, {"extent": reliability.LARGEST_EXTENT + 1e-6}),
         ("small", True, 0.02, {"side": reliability.SMALLEST_SIDE - 1e-6}),
     ],
 )
