@@ -25,11 +25,11 @@ from .local_fit import REACH, local_points, local_turns
 from .mano_fit import MeshFitter
 from .one_euro import LOST, OneEuro, Points, Turns
 
-BEHIND = 0.006
+BEHIND = 0.008
 """m; tolerance of the wrist's place and of the points of the mesh (`one_euro.OneEuro`)."""
-TURN_BEHIND = 0.06
-"""rad; of the palm's turn: 6 mm at the fingers."""
-SEEN_BEHIND = 0.036
+TURN_BEHIND = 0.08
+"""rad; of the palm's turn: 8 mm at the fingers."""
+SEEN_BEHIND = 0.025
 """Of the 2D joints, as a share of the hand's size in the picture."""
 JUMP = 1.0
 """Of the hand's size in the picture: a hand whose middle moves on by more from one frame to the next is cut off."""
