@@ -4,6 +4,7 @@ A hand's mesh moves with some tens of degrees of freedom, whatever the number of
 from the smaller of the two Gram matrices. Any unit; arrays are (frames, numbers).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ def find_blend(frames: NDArray[np.float32], bound: float, most: int) -> Blend:
     return Blend(mean, whole.shapes[:low], np.ascontiguousarray(whole.weights[:, :low]), _error(frames, whole, low))
 
 
-def _centred(frames: NDArray[np.float32], mean: NDArray[np.float32]):
+def _centred(frames: NDArray[np.float32], mean: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
     for start in range(0, len(frames), _ROWS):
         yield frames[start : start + _ROWS].astype(np.float64) - mean
 
@@ -57,7 +58,9 @@ def _components(frames: NDArray[np.float32], mean: NDArray[np.float32], most: in
         centred = np.concatenate(list(_centred(frames, mean)))
         gram = centred @ centred.T
     else:
-        centred, gram = None, sum(part.T @ part for part in _centred(frames, mean))
+        centred, gram = None, np.zeros((numbers, numbers))
+        for part in _centred(frames, mean):
+            gram += part.T @ part
     size = len(gram)
     values, vectors = eigh(gram, subset_by_index=(max(size - most, 0), size - 1))
     kept = values > max(values[-1], 0.0) * _EMPTY

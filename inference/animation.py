@@ -116,7 +116,7 @@ def _add_hand(writer: GltfWriter, name: str, track: _Track) -> tuple[int, dict[s
         shown = np.array([unknown if hidden is None else hidden for hidden in track.hidden])
         weights = np.concatenate([weights, shown], axis=1)
     quaternions = _continuous(Rotation.from_matrix(turns).as_quat())
-    curves = {"translation": _places(track.wrists), "rotation": quaternions}
+    curves: dict[str, NDArray] = {"translation": _places(track.wrists), "rotation": quaternions}
     mesh = writer.add_mesh(name, attributes, writer.faces(faces, count), targets)
     if targets:
         curves["weights"] = weights.ravel()
