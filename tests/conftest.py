@@ -1,11 +1,54 @@
-"""What the tests of several rooms share: the reference folder, and one thread for torch."""
+"""What the tests of several rooms share: the reference folder, one thread for torch, and what makes the suite quick."""
 
+import importlib
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+# Two halves of what is compiled when it is imported, on a fresh clone twenty seconds each.
+COMPILED = ("h2onet.labeling.label", "h2onet.hand.fit_kernels")
+# Files of half a minute and more.
+LONG = (
+    "fuzz/test_fuzz.py",
+    "training/test_torchrun.py",
+    "pipeline/test_prepare_crashes.py",
+    "training/test_resume.py",
+    "inference/test_predict.py",
+    "tests/test_demo.py",
+    "tests/test_tutorial.py",
+)
+
+BUILT: dict[tuple[bytes, bytes], Any] = {}  # hierarchies by the bytes of vertices and faces
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the workers of pytest-xdist start with different halves; each finds the other's in numba's cache."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        for name in COMPILED if worker[-1] in "02468" else COMPILED[::-1]:
+            importlib.import_module(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_fsync() -> Iterator[None]:
+    """Write without waiting for the disk: no test cuts the power, and a killed process loses nothing that it wrote.
+
+    Stores are hundreds of files, each forced to disk. What is forced, and when, is tested in test_durable.py; processes
+    that tests start wait for the disk as ever.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses a closed file as well
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the long files come first: no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +63,43 @@ def shared() -> Path:
 def golden(shared: Path) -> Path:
     """The authors' outputs (labels, network outputs, HO3D scores)."""
     return shared / "golden"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built_once() -> Iterator[None]:
+    """Decimate each mesh once: it takes two seconds, and nearly every network here is over the stand-in's."""
+    module = sys.modules.get("h2onet.network.h2onet")  # not imported here: many files need no torch
+    if module is None:
+        yield
+        return
+    build = module.build_hierarchy
+
+    def once(vertices: np.ndarray, faces: np.ndarray) -> Any:
+        key = (vertices.tobytes(), faces.tobytes())
+        if key not in BUILT:
+            BUILT[key] = build(vertices, faces)
+        return BUILT[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "build_hierarchy", once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def two_hand_trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Three synthetic recordings with one hand and with two, made once for all workers of a run: only to be read."""
+    from h2onet.data.synthesize import SynthesizeSettings, synthesize
+    from h2onet.locks import locked
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "two-hands"
+    folder.mkdir(exist_ok=True)
+    trees = {hands: folder / str(hands) for hands in (1, 2)}
+    with locked(folder):
+        for hands, out in trees.items():
+            if not out.exists():  # a tree appears whole
+                synthesize(SynthesizeSettings(out, sequences=3, frames=14, cameras=2, seed=4, hands=hands, workers=1))
+    return trees[1], trees[2]
 
 
 @pytest.fixture

@@ -39,6 +39,39 @@ def test_json_is_strict_and_ends_its_line(tmp_path):
     assert json.loads((tmp_path / "f.json").read_text())["a"][0] == 1.5
 
 
+@pytest.fixture
+def steps(monkeypatch) -> list[tuple[str, Path]]:
+    """What is forced to disk and what gets another name, in order: ("force" or "name", the path or the new name)."""
+    found, named = [], {name: getattr(os, name) for name in ("rename", "replace")}
+    monkeypatch.setattr(os, "fsync", lambda file: found.append(("force", Path(os.readlink(f"/proc/self/fd/{file}")))))
+    for name, call in named.items():
+        monkeypatch.setattr(os, name, lambda a, b, call=call: (found.append(("name", Path(b))), call(a, b)))
+    return found
+
+
+def test_a_file_is_on_disk_before_it_has_its_name_and_its_name_before_it_is_done(tmp_path, steps):
+    with writing_file(tmp_path / "f.txt") as file:
+        file.write(b"one")
+    [(_, temporary), *rest] = steps
+    assert temporary.parent == tmp_path and temporary.name.startswith(durable.TEMPORARY)
+    assert rest == [("name", tmp_path / "f.txt"), ("force", tmp_path)]
+
+
+@pytest.mark.parametrize("way", [durable.publish, durable.replace])
+def test_a_folder_is_on_disk_with_all_it_holds_before_it_has_its_name(tmp_path, steps, way):
+    names = ("a.txt", "inner/b.txt", "inner/most/c.txt")
+    with durable.building(tmp_path / "folder") as temporary:
+        for name in names:
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / name).write_text(name)
+        way(temporary, tmp_path / "folder")
+    place = steps.index(("name", tmp_path / "folder"))
+    forced = [path for _, path in steps[:place]]
+    assert {*forced} == {temporary / name for name in (*names, "inner", "inner/most", ".")}
+    assert all(forced.index(path) < forced.index(path.parent) for path in forced if path != temporary)
+    assert steps[place + 1 :] == [("force", tmp_path)]
+
+
 def test_of_two_attempts_the_first_counts(tmp_path):
     target = tmp_path / "folder"
     with durable.building(target) as first, durable.building(target) as second:

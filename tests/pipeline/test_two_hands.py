@@ -13,7 +13,6 @@ from cli_trees import h2o
 from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.frame import Frame, OtherHand
 from h2onet.data.labels import LabelStore
-from h2onet.data.synthesize import SynthesizeSettings, synthesize
 from h2onet.hand.parts import CAUSES, FINGERS, PARTS
 from h2onet.labeling.objects import ObjectLibrary
 from h2onet.labeling.pose import load_hands, pose_frames
@@ -26,13 +25,10 @@ SPLITS = ("train", "test")  # of three recordings
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> SimpleNamespace:
+def made(two_hand_trees, tmp_path_factory) -> SimpleNamespace:
     """Roots and labels by split, with one hand and with two."""
-    folder, roots, labels = tmp_path_factory.mktemp("two"), {}, {}
+    folder, roots, labels = tmp_path_factory.mktemp("two"), dict(zip((1, 2), two_hand_trees, strict=True)), {}
     for hands in (1, 2):
-        roots[hands] = folder / f"root{hands}"
-        size = {"sequences": 3, "frames": 14, "cameras": 2, "seed": 4, "workers": 1}
-        synthesize(SynthesizeSettings(roots[hands], hands=hands, **size))
         for split in SPLITS:
             out = folder / f"{split}{hands}.zarr"
             sheet = folder / f"{split}{hands}.png"

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from clip_factory import make_clip_store
-from h2onet.hand import hierarchy
 from h2onet.hand.mano import HandModel, load_hand
 from h2onet.training.recipe import Recipe, load_recipe
 
@@ -22,20 +20,6 @@ def threads(one_thread: None) -> None:
 def hand() -> HandModel:
     """The right stand-in hand."""
     return load_hand("standin")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_hierarchy(hand: HandModel):
-    """Every network here is over the same mesh: decimate it once."""
-    built = hierarchy.build_hierarchy(hand.arrays.v_template, hand.faces)
-
-    def same(vertices: np.ndarray, faces: np.ndarray) -> hierarchy.Hierarchy:
-        assert np.array_equal(vertices, hand.arrays.v_template) and np.array_equal(faces, hand.faces)
-        return built
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hierarchy, "build_hierarchy", same)
-        yield
 
 
 @pytest.fixture(scope="session")

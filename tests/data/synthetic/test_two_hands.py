@@ -7,18 +7,12 @@ import numpy as np
 import plain_readers as plain
 import pytest
 from h2onet.data.readers.dexycb_splits import YCB_NAMES
-from h2onet.data.synthesize import SynthesizeSettings, synthesize
-
-SIZE = {"sequences": 3, "frames": 14, "cameras": 2, "seed": 4, "workers": 1}
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory) -> tuple[Path, Path]:
+def trees(two_hand_trees) -> tuple[Path, Path]:
     """The same recordings with one hand and with two."""
-    folder = tmp_path_factory.mktemp("hands")
-    for hands in (1, 2):
-        synthesize(SynthesizeSettings(folder / str(hands), hands=hands, **SIZE))
-    return folder / "1", folder / "2"
+    return two_hand_trees
 
 
 def frames(tree: Path, name: str = "labels_*.npz"):
@@ -119,7 +113,7 @@ def test_the_world_file_has_the_other_hand_too(trees):
         meta = plain.read_yaml(path.parent / "meta.yml")
         extrinsics = plain.read_yaml(two / "calibration" / f"extrinsics_{meta['extrinsics']}" / "extrinsics.yml")
         with np.load(path) as world:
-            assert world["other_pose_m"].shape == world["pose_m"].shape == (SIZE["frames"], 1, 51)
+            assert world["other_pose_m"].shape == world["pose_m"].shape == (14, 1, 51)
             rows = world["other_pose_m"]
         serial = meta["serials"][0]
         pose = np.array(extrinsics["extrinsics"][serial]).reshape(3, 4)

@@ -1,5 +1,7 @@
 """The other hand's way: before the first one for a part of the frames, touching nothing, and changing nothing else."""
 
+import functools
+
 import numpy as np
 import pytest
 from h2onet.data.synthetic.dexycb import subject_rig
@@ -24,6 +26,9 @@ def make(side: str, thing: str, stage: str, seed: int) -> tuple[Performance, np.
     return with_other_hand(one, cameras, rng), eyes
 
 
+made = functools.cache(make)
+
+
 def before(first: np.ndarray, other: np.ndarray, eye: np.ndarray) -> np.ndarray:
     """(F,) how many joints of the first hand (F, 21, 3) lie behind the other one's, 12 mm or less off."""
     sight, from_eye = first[:, :, None] - eye, other[:, None] - eye
@@ -34,7 +39,7 @@ def before(first: np.ndarray, other: np.ndarray, eye: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("side", "thing", "stage", "seed"), CASES)
 def test_it_passes_before_the_first_hand_and_touches_nothing(side, thing, stage, seed):
-    both, eyes = make(side, thing, stage, seed)
+    both, eyes = made(side, thing, stage, seed)
     first, other = both, both.other
     assert other is not None and other.other is None
     recording = other.recording
@@ -55,7 +60,7 @@ def test_it_passes_before_the_first_hand_and_touches_nothing(side, thing, stage,
 
 def test_it_is_made_by_the_generator_alone_and_leaves_the_first_hand_as_it_was():
     side, thing, stage, seed = CASES[0]
-    (one, _), (two, _) = make(side, thing, stage, seed), make(side, thing, stage, seed)
+    (one, _), (two, _) = made(side, thing, stage, seed), make(side, thing, stage, seed)
     assert one.other is not None and two.other is not None
     np.testing.assert_array_equal(one.other.vertices, two.other.vertices)
     cameras = (subject_rig(seed, 1)[0], subject_rig(seed, 1)[7])
