@@ -135,7 +135,7 @@ def make_count(folder):
 
         mine = Path(folder, str(task))
         mine.touch()
-        time.sleep(0.4)
+        time.sleep(0.2)
         at_work = len(list(Path(folder).iterdir()))
         mine.unlink()
         return at_work
@@ -162,7 +162,7 @@ def test_a_cluster_without_workers_is_waited_for_and_said(tmp_path, monkeypatch,
         results = run_tasks(client, make_count(str(tmp_path)), list(range(6)), label="test", frames_of=lambda _: 1)
         first = next(results)
         cluster.scale(0)
-        threading.Timer(3.0, cluster.scale, (1,)).start()
+        threading.Timer(1.5, cluster.scale, (1,)).start()
         rest = list(results)
     assert sorted(task for task, _ in [first, *rest]) == list(range(6))
     assert caplog.text.count("the scheduler has no workers any more") == 1
