@@ -20,7 +20,7 @@ from fuzz.targets import TARGETS
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-CASES = int(os.environ.get("H2O_FUZZ_CASES", "1600"))
+CASES = int(os.environ.get("H2O_FUZZ_CASES", "640"))
 SEED = int(os.environ.get("H2O_FUZZ_SEED", "20231"))
 TOTAL = sum(target.share for target in TARGETS.values())
 
