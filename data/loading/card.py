@@ -127,7 +127,8 @@ def _counts(store: ClipStore, info: ClipInfo) -> list[tuple[str, str]]:
 
 def _held(store: ClipStore, objects: np.ndarray) -> str:
     """How many objects are held, and which, where the store names them."""
-    names, held = store.attrs.get("object_names") or (), np.unique(objects[objects > 0]).tolist()
+    names: list[str] = store.attrs.get("object_names") or []
+    held = np.unique(objects[objects > 0]).tolist()
     known = [names[number - 1] for number in held if number <= len(names)]
     more = f" and {len(held) - _MOST_NAMES} more" if len(held) > _MOST_NAMES else ""
     return f"{len(held)}: {', '.join(known[:_MOST_NAMES])}{more}" if known else str(len(held))
