@@ -35,7 +35,7 @@ JUMP = 1.0
 """Of the hand's size in the picture: a hand whose middle moves on by more from one frame to the next is cut off."""
 GROWTH = 2.0
 """A hand whose size in the picture changes by more than this factor is cut off."""
-TURN = np.pi / 3
+TURN = np.pi / 2
 """rad; so is one whose palm turns by more."""
 _PALM = [0, *(joints[0] for joints in FINGER_JOINTS)]  # of the 21 joints: those that no finger moves
 _PIECE = 512  # frames that are smoothed together: memory stays small

@@ -145,7 +145,7 @@ def test_a_cut_starts_anew(smooth: Smooth, hand: SkinnedHand) -> None:
     aside = wrist + np.array([0.5, 0.0, 0.0])
     first, second = track_of(hand, pose, wrist), track_of(hand, pose[::-1], aside)
     turned = pose.copy()
-    turned[:, :3] = (Rotation.from_rotvec([0.0, 0.0, 1.5]) * Rotation.from_rotvec(pose[:, :3])).as_rotvec()
+    turned[:, :3] = (Rotation.from_rotvec([0.0, 0.0, 2.0]) * Rotation.from_rotvec(pose[:, :3])).as_rotvec()
     for next_shot in (
         second,  # it stands elsewhere
         [replace(each, side="left") for each in first],
