@@ -171,7 +171,7 @@ def measure(truth: list[HandResult], raw: list[HandResult]) -> dict:
 
 def positions(track: list[HandResult]) -> np.ndarray:
     """Joints (F, 21, 3) in the camera's frame, mm."""
-    return 1000 * np.stack([one.joints + one.root for one in track])
+    return 1000 * np.stack([one.joints + (0.0 if one.root is None else one.root) for one in track])
 
 
 def about_wrist(track: list[HandResult]) -> np.ndarray:

@@ -71,7 +71,7 @@ class OneEuro(Generic[Value]):
     """Filters one value, frame after frame.
 
     tolerance: the cutoff rises by 1 / (2 pi tolerance) with the distance by which values run away, in units of the
-    value; a plain low-pass filter with such a cutoff would stay behind by less than `tolerance` for ever.
+    value; a low-pass filter that does not carry the speed on would stay behind by less than `tolerance`.
     """
 
     def __init__(self, space: Space[Value], tolerance: float) -> None:
