@@ -149,10 +149,14 @@ def make_data(options: argparse.Namespace, handling: str, looks: str = "plain") 
     return clips
 
 
-def keep_recordings(source: Path, objects: set[int], out: Path) -> None:
-    """Copy a clip store and keep in its index only the recordings that grasp one of these objects."""
+def keep_recordings(source: Path, objects: set[int], out: Path, people: int | None = None) -> None:
+    """Copy a clip store and keep in its index only the recordings that grasp one of these objects.
+
+    people: only those of the first so many people, too.
+    """
     store = ClipStore.open(source)
-    keys = [key for key, thing in grasped(store).items() if thing in objects]
+    first = sorted({key.split("/")[0] for key in grasped(store)})[:people]
+    keys = [key for key, thing in grasped(store).items() if thing in objects and key.split("/")[0] in first]
     temporary = out.with_suffix(".part")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary, ignore=shutil.ignore_patterns("index"))
@@ -220,7 +224,7 @@ def train_stage(
         load_recipe(stage.preset, settings),
         clips["train"],
         options.out / stage.name,
-        val_clips=clips["val"],
+        val_clips=clips.get("val"),
         init=stage.start if stage.start in (None, SYNTHETIC.name) else options.out / stage.start / "last",
         resume=True,
         device=options.device,

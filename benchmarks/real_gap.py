@@ -14,9 +14,10 @@ import argparse
 import json
 from pathlib import Path
 
+from h2onet.data.stores.clips import ClipStore
 from h2onet.network.checkpoints.folder import SYNTHETIC
-from learning import Stage, argument_parser, describe, history, make_data, train_stage
-from real_photos import measure
+from learning import Stage, argument_parser, describe, grasped, history, keep_recordings, make_data, train_stage
+from real_photos import Photos, lifting, measure
 
 LOOKS = ("plain", "wide")
 PHOTO = ("augment_photo=true",)
@@ -35,20 +36,22 @@ def main() -> None:
     """Parse, make the data, train the arms, measure, write."""
     options = arguments()
     clips = {looks: make_data(dataset(options, looks), "mixed", looks) for looks in LOOKS}
+    seen = {looks: first_people(options, clips[looks]["train"]) for looks in LOOKS}
     checkpoints: dict[str, str | Path] = {SYNTHETIC.name: SYNTHETIC.name}
     for name in options.arms:
         looks, settings = ARMS[name]
         stage = Stage(name, "synthetic-single-stage2", SYNTHETIC.name, options.epochs, settings=settings)
-        train_stage(stage, options, {"train": clips[looks]["train"], "val": clips["plain"]["val"]}, on_cpu=True)
+        train_stage(stage, options, {"train": seen[looks]}, on_cpu=True)
         checkpoints[name] = options.out / name / "last"
     results = {
         "options": {key: str(value) for key, value in vars(options).items()},
-        "data": {looks: describe(found) for looks, found in clips.items()},
+        "data": {looks: describe({**found, "train": seen[looks]}) for looks, found in clips.items()},
         "arms": {name: {"looks": ARMS[name][0], "settings": ARMS[name][1]} for name in options.arms},
         "curves": {name: history(options.out / name) for name in options.arms},
     }
     if options.photos is not None:
-        results |= measure(options.photos, options.landmarks, options.models, checkpoints, clips["plain"])
+        photos = Photos(options.photos, options.landmarks, options.models)
+        results |= measure(photos, checkpoints, clips["plain"], lifting(options.recordings))
     (options.out / "gap.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -58,6 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, help="folder of photographs; without it nothing real is measured")
     parser.add_argument("--landmarks", type=Path, help="what MediaPipe finds in them (real_photos.py)")
     parser.add_argument("--models", type=Path, help="as --detector of h2o predict takes them")
+    parser.add_argument("--people", type=int, help="train on the first so many people of the split (default: all)")
     parser.add_argument("--epochs", type=int, default=4, help="of every arm")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     options = parser.parse_args()
@@ -65,6 +69,16 @@ def arguments() -> argparse.Namespace:
     if options.smoke:
         options.recordings, options.frames, options.cameras = 20, 6, 1
     return options
+
+
+def first_people(options: argparse.Namespace, train: Path) -> Path:
+    """The training clips, of the first people only where the options say so."""
+    if options.people is None:
+        return train
+    out = train.with_name(f"train-{options.people}.zarr")
+    if not out.exists():
+        keep_recordings(train, set(grasped(ClipStore.open(train)).values()), out, options.people)
+    return out
 
 
 def dataset(options: argparse.Namespace, looks: str) -> argparse.Namespace:

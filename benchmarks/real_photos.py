@@ -17,6 +17,7 @@ real_photos.json.
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,9 @@ import torch
 from h2onet.data.clips import ClipDataset
 from h2onet.data.loading.batches import loader
 from h2onet.data.loading.crops import SIZE, transform
+from h2onet.data.readers.dexycb_splits import SUBJECTS
 from h2onet.data.stores.clips import ClipStore
+from h2onet.data.synthetic.choice import choose_sequences
 from h2onet.evaluation.scoring.confidence import bootstrap_interval, recordings
 from h2onet.hand.camera import project
 from h2onet.hand.draw import overlay_skeleton
@@ -44,7 +47,8 @@ def main() -> None:
     options = arguments()
     clips = make_data(argparse.Namespace(**{**vars(options), "seed": options.seed + 2000}), "mixed")
     checkpoints = {Path(given).name if given == "synthetic" else str(given): given for given in options.checkpoint}
-    results = measure(options.photos, options.landmarks, options.models, checkpoints, clips, options.overlays)
+    photos = Photos(options.photos, options.landmarks, options.models)
+    results = measure(photos, checkpoints, clips, lifting(options.recordings), options.overlays)
     (options.out / "real_photos.json").write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps({name: found["summary"] for name, found in results["networks"].items()}, indent=2))
 
@@ -62,20 +66,37 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+@dataclass(frozen=True)
+class Photos:
+    """Where photographs, MediaPipe's landmarks of them and the detector's models are."""
+
+    folder: Path
+    landmarks: Path
+    models: Path
+
+
+def lifting(count: int) -> set[str]:
+    """The recordings ("subject/name") of a mixed synthetic tree of `count` that show lifting, not gestures."""
+    chosen = choose_sequences(count)
+    return {f"{SUBJECTS[choice.subject]}/{choice.name}" for choice in chosen[::2]}
+
+
 def measure(
-    photos: Path,
-    landmarks: Path,
-    models: Path,
+    photos: Photos,
     checkpoints: Mapping[str, str | Path],
     clips: Mapping[str, Path],
+    lifted: set[str],
     overlays: Path | None = None,
 ) -> dict:
-    """Everything: what the detector finds, and the mean layout's and every network's errors. clips: train and test."""
+    """Everything: what the detector finds, and the mean layout's and every network's errors.
+
+    clips: train and test, of a mixed tree whose recordings `lifted` show lifting.
+    """
     torch.set_num_threads(1)
-    told = json.loads(landmarks.read_text())["photos"]
-    hands, finds = detect(photos, told, Detector.open(models))
+    told = json.loads(photos.landmarks.read_text())["photos"]
+    hands, finds = detect(photos.folder, told, Detector.open(photos.models))
     layout = mean_layout(clips["train"])
-    truth = SyntheticTruth(clips["test"])
+    truth = SyntheticTruth(clips["test"], lifted)
     guesses = {"mean layout": [{"head": place(layout, hand)} for hand in hands]}
     synthetic = {"mean layout": np.broadcast_to(layout, truth.joints_2d.shape)}
     for name, checkpoint in checkpoints.items():
@@ -170,14 +191,18 @@ def predict(predictor: Predictor, hand: dict) -> dict:
 
 
 class SyntheticTruth:
-    """Test crops whose joints are known: joints_2d (N, 21, 2) in the crop, 0 to 1, and their recordings (N,)."""
+    """Test crops whose joints are known.
 
-    def __init__(self, test: Path) -> None:
+    joints_2d (N, 21, 2) in the crop, 0 to 1; their recordings (N,); lifted (N,) bool, else a gesture.
+    """
+
+    def __init__(self, test: Path, lifted: set[str]) -> None:
         self.samples = ClipDataset(test, require_pose=True)
         rows = [self.samples[i] for i in range(len(self.samples))]
         self.joints_2d = np.stack([row["joints_2d"] for row in rows]).astype(np.float64)
         store = ClipStore.open(test)
-        self.recording = recordings(np.array([store.key(int(row["frame_index"][0])) for row in rows]), "dexycb")
+        self.recording = recordings(np.array([store.key(int(row["frame_index"])) for row in rows]), "dexycb")
+        self.lifted = np.isin(self.recording, sorted(lifted))
 
     def predict(self, checkpoint: str | Path) -> np.ndarray:
         """What a single-frame network's 2D head says of them: (N, 21, 2)."""
@@ -208,7 +233,10 @@ def scores(hands: list[dict], guesses: list[dict], truth: SyntheticTruth, synthe
     }
     away = distances(synthetic, truth.joints_2d)
     every = [values(*each) for each in zip(synthetic, truth.joints_2d, away, strict=True)]
-    summary["synthetic, head"] = summarise(every, truth.recording)
+    for group, chosen in (("lifting", truth.lifted), ("gestures", ~truth.lifted)):
+        if chosen.any():
+            some = [every[i] for i in np.flatnonzero(chosen)]
+            summary[f"synthetic {group}, head"] = summarise(some, truth.recording[chosen])
     return {"rows": rows, "summary": summary}
 
 

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("machine", "training", "loader", "inference")
 
@@ -38,3 +41,20 @@ def test_the_gpu_benchmark_reports_every_part_and_goes_on_after_one_failed(tmp_p
     for kind in ("single", "multi"):
         # Folded float32 against float64: rounding only.
         assert 0 < figures[f"{kind}, largest difference in mm"]["float32"] < 0.1
+
+
+def test_what_is_left_after_alignment_in_2d_is_the_form(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from real_photos import aligned, share
+
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 100, (5, 21, 2))
+    angle, size = rng.uniform(0, 6, (5, 1)), rng.uniform(0.5, 2, (5, 1))
+    x, y = truth[..., 0], truth[..., 1]
+    turned = np.stack([np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y], -1)
+    moved = size[..., None] * turned + rng.normal(0, 30, (5, 1, 2))
+    assert share(moved, truth) > 0.2
+    np.testing.assert_allclose(aligned(moved, truth), truth, atol=1e-9)
+    mirrored = truth * [-1, 1]
+    assert share(aligned(mirrored, truth), truth) > 0.1  # a mirrored hand is another one
+    assert share(truth + np.array([10.0, 0.0]), truth) == pytest.approx(np.mean(10 / np.ptp(truth, axis=1).max(1)))

@@ -118,6 +118,20 @@ def test_joints_2d_are_the_projection_with_the_crops_intrinsics(tmp_path, left):
             assert error.max() < 0.05  # px of the crop: exact up to float32, the whole (3, 3) matrix counts
 
 
+def test_photo_augmentation_changes_pictures_only_and_follows_from_seed_epoch_and_index(clips):
+    window = window_of("dexycb", train=True)
+    plain, photo, again = (
+        ClipDataset(clips, frames=window, augment=Augmentation(photo=photo)) for photo in (False, True, True)
+    )
+    for index in range(0, len(plain), 3):
+        ours, theirs, same = (dataset[(1, index, 0)] for dataset in (plain, photo, again))
+        assert ours.keys() == theirs.keys()
+        for name, values in ours.items():
+            assert np.array_equal(values, theirs[name], equal_nan=True) == (name != "images"), name
+        np.testing.assert_array_equal(theirs["images"], same["images"])
+        assert not np.array_equal(theirs["images"], photo[(2, index, 0)]["images"])
+
+
 def test_the_joints_lie_on_their_dots(clips):
     # The scene paints a white dot on every joint: the crop must be white where joints_2d says.
     dataset = ClipDataset(clips, augment=Augmentation(colour=0.0))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from h2onet.data.loading import processes
+from h2onet.data.loading.augment import Augmentation
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_arrays
 from h2onet.hand.standin.arrays import write_mano_pickles
@@ -14,6 +15,7 @@ from h2onet.network.checkpoint import read_metadata
 from h2onet.training import chains
 from h2onet.training import recipe as recipe_module
 from h2onet.training.chains import Stage, train_all
+from h2onet.training.inputs import training_clips
 from h2onet.training.loop import train
 from h2onet.training.recipe import PRESETS
 from h2onet.training.run import TrainResult
@@ -40,6 +42,14 @@ def test_clips_without_a_frame_are_refused(make_clips, clips, tiny, tmp_path) ->
     _refused("no frame passes .*require_pose=True", tiny(), empty, tmp_path / "run")
     _refused("no frame passes .*require_pose=True", tiny(), clips, tmp_path / "run", val_clips=empty)
     _refused("no frame has occlusion labels", tiny("demo-multi-stage1"), empty, tmp_path / "run")
+
+
+def test_the_recipe_s_augmentation_is_that_of_the_clips(clips, tiny) -> None:
+    settings = ("scale_range=0.1", "rotation_degrees=7", "rotation_probability=0.5", "colour_gain=0.3")
+    for photo in (False, True):
+        dataset = training_clips(tiny("demo-single-stage1", *settings, f"augment_photo={str(photo).lower()}"), clips)
+        assert dataset.augment == Augmentation(0.1, 7.0, 0.5, 0.3, photo)
+    assert not tiny().augment_photo  # the authors know nothing of it
 
 
 def test_presets_want_their_dataset(make_clips, clips, tiny, tmp_path) -> None:
