@@ -116,7 +116,9 @@ def detect(photos: Path, told: dict, detector: Detector) -> tuple[list[dict], di
     """Every hand that the detector finds, with MediaPipe's landmarks of it where it has some; and a row per picture."""
     hands, rows = [], {}
     for path in sorted(photos.glob("*_img.*")):
-        picture = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+        read = cv2.imread(str(path))
+        assert read is not None, path
+        picture = np.ascontiguousarray(np.asarray(read, np.uint8)[..., ::-1])
         found = detector.find(picture)
         wanted = [(np.array(hand["xy"]), SIDES[hand["side"]]) for hand in told.get(path.name, [])]
         matches = [nearest(truth, found) for truth, _ in wanted]

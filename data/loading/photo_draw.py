@@ -76,7 +76,7 @@ def spoil(image: np.ndarray, draw: PhotoDraw, frame: int) -> None:
     picture = np.clip(picture, 0.0, 1.0)
     if draw.quality:
         _, data = cv2.imencode(".jpg", (255.0 * picture).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, draw.quality])
-        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED).astype(np.float32) / 255.0
+        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.float32) / 255.0
     image[...] = picture.transpose(2, 0, 1)
 
 
