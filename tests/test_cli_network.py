@@ -185,16 +185,3 @@ def test_ho3d_is_scored_from_the_zip_as_from_the_clips(oriented, tmp_path):
     assert done.out.splitlines()[0] == f"xyz_mean3d: {official['xyz_mean3d']:f}" and len(official) == 14
     for name, value in official.items():
         assert metrics[name] == pytest.approx(value, rel=2e-4, abs=3e-4), name
-
-
-def test_export_writes_onnx(oriented, tmp_path):
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, reason=f"{package} is not installed: no ONNX export")
-    done = h2o("export", "--checkpoint", oriented / "best", "--out", tmp_path / "model.onnx")
-    assert done.code == 0, done
-    assert done.out == f"{tmp_path / 'model.onnx'}\n" and [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    (vertices,) = session.run(["vertices"], {"images": np.zeros((2, 3, 128, 128), np.float32)})
-    assert np.shape(vertices) == (2, 778, 3) and np.isfinite(vertices).all()

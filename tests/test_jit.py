@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from h2onet import jit
 
-CODE = "import numba, h2onet.hand.zbuffer; print(numba.config.CACHE_DIR)"
+CODE = "import numba, h2onet.hand.skinning; print(numba.config.CACHE_DIR)"
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Untrained narrow networks that say something: meshes the size of hands, and a past that moves them by millimetres."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -24,14 +25,14 @@ def threads(one_thread: None) -> None:
 
 @pytest.fixture(scope="session")
 def untrained() -> MakeNetwork:
-    """untrained(frames, oriented=True): the same network every time, in eval mode."""
+    """untrained(frames, width=0.125, ...): the same network every time, in eval mode."""
     hand = load_hand("standin")
     hierarchy = build_hierarchy(hand.arrays.v_template, hand.faces)
 
     @torch.no_grad()
-    def make(frames: int, oriented: bool = True) -> H2ONet:
+    def make(frames: int, width: float = 0.125, **config: Any) -> H2ONet:
         torch.manual_seed(0)
-        network = build_network(NetworkConfig(frames=frames, width=0.125, oriented=oriented), hand, hierarchy).eval()
+        network = build_network(NetworkConfig(frames=frames, width=width, **config), hand, hierarchy).eval()
         loud(network.decoder)
         pictures = smooth(4)
         features = network.encode(pictures)

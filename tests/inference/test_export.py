@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cli_trees import h2o
 from h2onet.errors import InputError
 from h2onet.hand.mano import load_hand
 from h2onet.inference import export
 from h2onet.inference.export import export_onnx
 from h2onet.inference.predictor import Predictor
-from h2onet.network.checkpoint import checkpoint_hash, save_checkpoint
-from h2onet.network.h2onet import NetworkConfig, build_network
+from h2onet.network.checkpoint import checkpoint_hash, load_checkpoint, save_checkpoint
+from h2onet.network.h2onet import H2ONet, NetworkConfig, build_network
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "predict.md"
 
@@ -56,6 +57,22 @@ def exported(untrained, tmp_path_factory) -> tuple[Path, list[Path]]:
     return saved, export_onnx(saved, folder / "out" / "model.onnx")
 
 
+@pytest.fixture(scope="module")
+def single(untrained, tmp_path_factory) -> tuple[H2ONet, Path, Path]:
+    """A single-frame network with every output, its checkpoint, and the file that the command makes of it.
+
+    onnxruntime's blocks are of 8 or 16 channels: a narrower network has maps that are no whole number of them.
+    """
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed: no ONNX export")
+    folder = tmp_path_factory.mktemp("single")
+    model, path = untrained(frames=1, width=0.25, joint_visibility=True), folder / "out" / "model.onnx"
+    saved = save_checkpoint(folder / "best", model)
+    done = h2o("export", "--checkpoint", saved, "--out", path)
+    assert done.code == 0 and done.out == f"{path}\n" and [*path.parent.iterdir()] == [path], done
+    return model, saved, path
+
+
 @torch.inference_mode()
 def test_a_stream_through_onnx_is_the_window_in_pytorch(session, untrained, exported):
     model, paths = untrained(frames=3), exported[1]
@@ -79,26 +96,16 @@ def test_a_stream_through_onnx_is_the_window_in_pytorch(session, untrained, expo
         np.testing.assert_allclose(window[0]["occlusion_logits"], wanted.occlusion_logits[:, 0], atol=1e-4)
 
 
-def test_exported_maps_stay_in_onnxruntimes_blocks(tmp_path: Path, monkeypatch):
+def test_exported_maps_stay_in_onnxruntimes_blocks(single, tmp_path: Path):
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    # Blocks are of 8 or 16 channels: a narrower network has maps that are no whole number of them.
-    saved = save_checkpoint(tmp_path / "best", build_network(NetworkConfig(width=0.25), load_hand("standin")))
-
-    def reorders(name: str) -> int:
-        export_onnx(saved, tmp_path / name)
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath, options.log_severity_level = str(tmp_path / f"optimised-{name}"), 3
-        onnxruntime.InferenceSession(str(tmp_path / name), options, providers=["CPUExecutionProvider"])
-        nodes = onnx.load(tmp_path / f"optimised-{name}").graph.node
-        return sum(node.op_type in ("ReorderInput", "ReorderOutput") for node in nodes)
-
-    ours = reorders("ours.onnx")
-    monkeypatch.setattr(export, "suit_onnxruntime", lambda model: None)
-    as_it_is = reorders("plain.onnx")
-    if as_it_is == 0:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 3
+    onnxruntime.InferenceSession(str(single[2]), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
+    copies = sum(node.op_type in ("ReorderInput", "ReorderOutput") for node in nodes)
+    if copies == 0:
         pytest.skip("onnxruntime has no blocked layout on this processor")
-    assert ours < 20 < as_it_is  # 12 and 90 with onnxruntime 1.32 (docs/network.md, "ONNX")
+    assert copies < 20  # 12 with onnxruntime 1.32, and 90 with the layers as they are (docs/network.md, "ONNX")
 
 
 def test_the_loop_in_the_docs_is_predictors_stream(exported, tmp_path: Path):
@@ -133,36 +140,45 @@ def test_the_loop_in_the_docs_is_predictors_stream(exported, tmp_path: Path):
 
 
 @torch.inference_mode()
-def test_a_single_frame_file_takes_any_batch(session, untrained, tmp_path: Path):
-    model = untrained(frames=1, oriented=False)
-    folder = save_checkpoint(tmp_path / "best", model)
-    (path,) = export_onnx(folder, tmp_path / "model.onnx")
+def test_a_single_frame_file_takes_any_batch(session, single):
+    model, saved, path = single
     run, opened = session(path)
     for batch in (1, 3, 8):
         found, wanted = run({"images": pictures(batch).numpy()}), model(pictures(batch))
-        assert set(found) == {"vertices", "canonical_vertices", "joints", "joints_2d"}  # no rotation: not oriented
-        for name, value in found.items():
-            np.testing.assert_allclose(value, getattr(wanted, name), atol=1e-5, err_msg=name)
+        meshes = {"vertices", "canonical_vertices", "joints", "joints_2d", "rotation"}
+        assert set(found) == {*meshes, "joint_visibility_logits"}
+        for name in meshes:
+            np.testing.assert_allclose(found[name], getattr(wanted, name), atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(found["joint_visibility_logits"], wanted.joint_visibility_logits, atol=1e-4)
     facts = json.loads(opened.get_modelmeta().custom_metadata_map["h2onet"])
-    assert facts["checkpoint_sha256"] == checkpoint_hash(folder)
-    assert facts["network"]["width"] == 0.125
+    assert facts["checkpoint_sha256"] == checkpoint_hash(saved)
+    assert facts["network"]["width"] == 0.25
+
+
+def test_outputs_are_those_that_the_network_has(untrained):
+    plain = export._build_graphs(untrained(1, oriented=False), Path("model.onnx"))[Path("model.onnx")]
+    assert set(plain.outputs) == {"vertices", "canonical_vertices", "joints", "joints_2d"}
 
 
 @torch.inference_mode()
-def test_the_visibility_of_joints_is_an_output_of_its_own(session, tmp_path: Path):
+def test_frames_weighed_by_joints_are_fused_in_onnx_as_in_pytorch(session, tmp_path: Path):
+    """The fusion's file alone: a backbone with this head says what the single-frame file says."""
+    pytest.importorskip("onnxscript")
     torch.manual_seed(2)
     config = NetworkConfig(frames=3, width=0.125, joint_visibility=True, fusion_weights="joints")
     model = build_network(config, load_hand("standin")).eval()
-    pytest.importorskip("onnxscript")
-    backbone, fusion = export_onnx(save_checkpoint(tmp_path / "best", model), tmp_path / "model.onnx")
+    folded = load_checkpoint(save_checkpoint(tmp_path / "best", model)).for_inference(channels_last=False)
+    export.suit_onnxruntime(folded)
+    backbone, fusion = export._build_graphs(folded, tmp_path / "model.onnx").values()
+    assert "joint_visibility_logits" in backbone.outputs
+    (tmp_path / "fusion.onnx").write_bytes(export._to_onnx(fusion, {}))
     video = pictures(3)
-    run, _ = session(backbone)
-    seen = [run({"images": frame[None].numpy()}) for frame in video]
-    wanted = model(video[None])
-    np.testing.assert_allclose(seen[0]["joint_visibility_logits"], wanted.joint_visibility_logits, atol=1e-4)
-    fuse, opened = session(fusion)
-    found = fuse({given.name: np.stack([frame[given.name] for frame in seen], 1) for given in opened.get_inputs()})
-    np.testing.assert_allclose(found["vertices"], wanted.vertices, atol=1e-5)
+    seen = [model.encode(frame[None]).tensors() for frame in video]
+    fuse, opened = session(tmp_path / "fusion.onnx")
+    names = [given.name for given in opened.get_inputs()]
+    assert "joint_visibility_logits" in names and "occlusion_logits" in names
+    found = fuse({name: torch.stack([frame[name] for frame in seen], 1).numpy() for name in names})
+    np.testing.assert_allclose(found["vertices"], model(video[None]).vertices, atol=1e-5)
 
 
 def test_missing_packages_are_named(tmp_path: Path, monkeypatch):
