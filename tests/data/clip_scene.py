@@ -6,6 +6,7 @@ Loaded by path from the tests of two rooms (tests are no package).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -38,12 +39,19 @@ class Scene:
     seed: int = 0
 
 
-def photo(rng: np.random.Generator, joints_2d: np.ndarray) -> np.ndarray:
-    """A textured photo (480, 640, 3) uint8 BGR with a dot at every joint."""
+@lru_cache(maxsize=32)  # scenes differ in what stands before it
+def ground(*seed: int) -> np.ndarray:
+    """A texture (480, 640, 3) uint8 BGR, coarse and fine."""
+    rng = np.random.default_rng(seed)
     coarse = rng.integers(40, 215, (12, 16, 3)).astype(np.uint8)
     picture = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     fine = cv2.resize(rng.normal(0, 12, (HEIGHT // 2, WIDTH // 2, 3)), (WIDTH, HEIGHT))
-    picture = np.clip(picture + fine, 0, 255).astype(np.uint8)
+    return np.clip(picture + fine, 0, 255).astype(np.uint8)
+
+
+def photo(ground: np.ndarray, joints_2d: np.ndarray) -> np.ndarray:
+    """A photo like `ground` with a dot at every joint."""
+    picture = ground.copy()
     for x, y in joints_2d:
         cv2.circle(picture, (round(float(x) * 16), round(float(y) * 16)), 48, (255, 255, 255), -1, cv2.LINE_AA, 4)
     return picture
@@ -77,7 +85,7 @@ def _sequence(root: Path, pattern: str, key: str, frames: tuple[int, ...], scene
         joints = np.array(scene.place) + np.cumsum(rng.normal(0, 0.02, (21, 3)), axis=0) * [1, 1, 0.3]
         pose, shape = rng.normal(0, 0.4, 48), rng.normal(0, 0.5, 10)
         intrinsics = INTRINSICS.copy()
-        picture = photo(rng, project(joints, intrinsics))
+        picture = photo(ground(scene.seed, number, frame, 1), project(joints, intrinsics))
         if scene.mirrored:
             joints, picture = joints * [-1, 1, 1], picture[:, ::-1]
             pose = (pose.reshape(16, 3) * [1, -1, -1]).reshape(48)

@@ -99,7 +99,7 @@ def test_a_run_that_is_stopped_twice_is_the_run_of_one_process(warm, clips, val_
     given = ("--clips", clips, "--val-clips", val_clips, "--init", warm, "--device", "cpu")
     command = ("train", PRESET, *given, "--out", run, "--resume", "--set")
     # torchrun passes signals to whole process groups, the loader's workers included.
-    first = _stopped_at(_torchrun(*command, *SMALL, "batch_size=4", "num_workers=1"), run, signal.SIGTERM, 1)
+    first = _stopped_at(_torchrun(*command, *SMALL, "batch_size=4", "num_workers=0"), run, signal.SIGTERM, 1)
     second = _stopped_at(_torchrun(*command, *SMALL, "batch_size=4", "num_workers=1"), run, signal.SIGINT, first)
     last = second + 2
     code, out, err = _finish(_torchrun(*command, *SMALL, "batch_size=4", "num_workers=0", f"max_steps={last}"))

@@ -1,8 +1,10 @@
 """One training step of the multi-frame network in float64 on a fixed batch that the processes share."""
 
+from functools import cache
 from pathlib import Path
 
 import torch
+from h2onet.hand.hierarchy import Hierarchy, build_hierarchy
 from h2onet.hand.mano import load_hand
 from h2onet.network.h2onet import NetworkConfig, build_network
 from h2onet.training.distributed import Processes, share_batch_norm, wrap_network
@@ -20,7 +22,8 @@ def gradients(processes: Processes, as_released: bool) -> dict[str, torch.Tensor
     recipe = load_recipe("demo-multi-stage2", settings)
     hand = load_hand("standin", dtype=torch.float64)
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(frames=FRAMES, width=0.125, joint_visibility=True), hand).double().train()
+    config = NetworkConfig(frames=FRAMES, width=0.125, joint_visibility=True)
+    network = build_network(config, hand, _hierarchy()).double().train()
     if as_released:
         network.learn_joints()
     if processes.world > 1:
@@ -40,6 +43,12 @@ def gradients(processes: Processes, as_released: bool) -> dict[str, torch.Tensor
     found = {f"gradient/{name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
     found |= {f"buffer/{name}": value for name, value in network.named_buffers() if "running" in name}
     return found | {"loss": torch.tensor(result.loss), "norm": torch.tensor(result.gradient_norm)}
+
+
+@cache
+def _hierarchy() -> Hierarchy:
+    hand = load_hand("standin", dtype=torch.float64)
+    return build_hierarchy(hand.arrays.v_template, hand.faces)
 
 
 def _batch() -> dict[str, torch.Tensor]:
