@@ -33,7 +33,8 @@ from .sources import InputFrame
 
 COLOURS = (BLUE, ORANGE)
 CHIP = 15  # px, height of a line of text
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT, _SCALE, _MARGIN = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 4
+_DARK, _WHITE = (20, 20, 20), (255, 255, 255)
 RUN = "run.json"
 MARK = ".h2o-predict"  # lies in the temporary folders of this command: only these are swept
 LONGEST_NAME = 255  # bytes of a file's name on the usual disks
@@ -155,6 +156,7 @@ class Outputs:
                 root = None if result.root_from is None else result.root
                 vertices = result.vertices if root is None else result.vertices + root
                 self._save(path, mesh_bytes(vertices, faces, self.meshes, result.fingers_hidden))
+        write_occlusion(picture, [(number, result) for number, result, _ in hands])
         if self._animation is not None:
             self._animation.add([(number, result, predictor.faces(result.side)) for number, result, _ in hands])
         self._write(frame.name, picture)
@@ -197,7 +199,7 @@ def fitting_name(stem: str, ending: str, whole: str) -> str:
 def draw_hand(
     picture: Picture, result: HandResult, faces: NDArray[np.int32], camera: NDArray, colour: tuple[int, int, int]
 ) -> Picture:
-    """Draw the mesh (where it is before the camera), 2D joints (hidden ones hollow), box and occluded fingers.
+    """Draw the mesh (where it is before the camera), 2D joints (hidden ones hollow) and the box.
 
     Fingers that are more likely hidden than seen are hatched.
     """
@@ -211,13 +213,41 @@ def draw_hand(
     drawn = overlay_skeleton(picture, result.joints_2d, thickness=thickness, filled=seen)
     x0, y0, x1, y1 = (round(float(value)) for value in np.clip(result.box, -1e4, 1e4))
     cv2.rectangle(drawn, (x0, y0), (x1, y1), colour, 1, cv2.LINE_AA)
-    if result.occluded is not None:
-        for line, (name, probability) in enumerate(zip(OUTPUTS[:5], result.occluded, strict=False)):
-            state, place = "hidden" if probability > 0.5 else "seen", (4, (line + 1) * CHIP)
-            text = f"{name} {state} {probability:.0%}"
-            cv2.putText(drawn, text, place, _FONT, 0.4, (20, 20, 20), 3, cv2.LINE_AA)
-            cv2.putText(drawn, text, place, _FONT, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
     return drawn
+
+
+def write_occlusion(picture: Picture, hands: list[tuple[int, HandResult]]) -> None:
+    """Write which fingers of each hand are hidden, and how likely, into the picture: hands beside each other.
+
+    Where there are several, each has a heading in its colour. What finds no room to the right comes below.
+    """
+    x, y, several = 0, 0, len(hands) > 1
+    for number, result in hands:
+        if result.occluded is None:
+            continue
+        lines = [f"{result.side} {number}"] if several else []
+        lines += [_chance(*told) for told in zip(OUTPUTS[:5], result.occluded.tolist(), strict=False)]
+        wide = 2 * _MARGIN + max(cv2.getTextSize(text, _FONT, _SCALE, 1)[0][0] for text in lines)
+        if x and x + wide > picture.shape[1]:
+            x, y = 0, y + (len(lines) + 1) * CHIP
+        place = picture[y : y + (len(lines) + 1) * CHIP, x : x + wide]
+        x += wide
+        if not place.size:
+            return
+        mask = np.zeros(place.shape[:2], np.uint8)
+        for line, text in enumerate(lines, 1):
+            cv2.putText(mask, text, (_MARGIN, line * CHIP), _FONT, _SCALE, 255, 1, cv2.LINE_AA)
+        ink = np.full(place.shape, _WHITE)
+        if several:
+            ink[: CHIP * 4 // 3] = COLOURS[number % len(COLOURS)]
+        # The outline is no text by a thicker pen: OpenCV 5 makes that wider, so that the two drift apart.
+        for shape, colour in ((cv2.dilate(mask, np.ones((3, 3), np.uint8)), _DARK), (mask, ink)):
+            place[:] = (place + shape[..., None] / 255 * (colour - place.astype(float))).round()
+
+
+def _chance(name: str, hidden: float) -> str:
+    """A finger's state, and the probability of that state."""
+    return f"{name} hidden {hidden:.0%}" if hidden > 0.5 else f"{name} seen {1 - hidden:.0%}"
 
 
 def _hidden_faces(result: HandResult, faces: NDArray[np.int32]) -> NDArray[np.bool_] | None:

@@ -4,6 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from h2onet.errors import InputError
@@ -17,10 +18,12 @@ from h2onet.inference.outputs import (
     MARK,
     RUN,
     Outputs,
+    _chance,
     check_output_folder,
     draw_hand,
     fitting_name,
     whole_run,
+    write_occlusion,
 )
 from h2onet.inference.predictor import HandResult
 from h2onet.inference.sources import InputFrame
@@ -138,9 +141,45 @@ def test_hidden_fingers_are_hatched_and_nothing_else_changes(side: int, told_by:
     raster = rasterize(points, (vertices + root)[:, 2], arrays.faces, width=side, height=side, samples=MULTISAMPLE_4)
     shown = np.isin(np.where(raster.face < 0, 5, parts.face[raster.face]), [1, 3])
     seen, hidden = draw(()), draw((1, 3))
-    legend = np.zeros((side, side), bool)
-    legend[:90, :170] = told_by == "occluded"  # its words change
-    changed = (seen != hidden).any(2) & ~legend
+    changed, all_of_it = (seen != hidden).any(2), shown.all(0)
     assert not changed[~shown.any(0)].any()
-    all_of_it = shown.all(0) & ~legend
     assert all_of_it.sum() > side and 0.35 < changed[all_of_it].mean() < 0.65
+
+
+def words_of(hands: list[tuple[int, float]], height: int = 240, width: int = 640) -> np.ndarray:
+    """What is written into a grey picture for hands of these numbers whose fingers are so likely hidden."""
+    picture = np.full((height, width, 3), 128, np.uint8)
+    at = np.zeros((21, 3))
+    write_occlusion(
+        picture,
+        [(number, HandResult(at, at, at[:, :2], np.full(6, chance), None, np.zeros(4), "given", "right", True))
+         for number, chance in hands],
+    )  # fmt: skip
+    return picture
+
+
+def test_words_of_several_hands_stand_beside_each_other() -> None:
+    """What one hand says changes no pixel of what another says, and no pixel is written outside a narrow picture."""
+    for width in (640, 150):
+        before = words_of([(0, 0.1), (1, 0.2), (2, 0.3)], width=width, height=400)
+        places = []
+        for hand in range(3):
+            changed = [(0, 0.1), (1, 0.2), (2, 0.3)]
+            changed[hand] = (hand, 0.15 + 0.1 * hand)
+            places.append((words_of(changed, width=width, height=400) != before).any(2))
+        assert all(place.any() for place in places) and not (np.sum(places, axis=0) > 1).any()
+    assert words_of([(0, 0.1), (1, 0.9)], 7, 9).shape == (7, 9, 3)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.06, 0.44, 0.88, 1.0])
+def test_words_are_white_with_a_dark_edge_all_round(chance: float) -> None:
+    """Beside every bright pixel there is a dark one, and no dark one is far from a bright one."""
+    grey = words_of([(0, chance)]).mean(2)
+    bright, dark = grey > 200, grey < 70
+    assert bright.sum() > 100
+    near = lambda mask, reach: cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0  # noqa: E731
+    assert (near(dark, 2) | ~bright).all() and (near(grey > 150, 3) | ~dark).all()
+
+
+def test_words_give_the_probability_of_what_they_say() -> None:
+    assert _chance("thumb", 0.06) == "thumb seen 94%" and _chance("thumb", 0.88) == "thumb hidden 88%"
