@@ -9,9 +9,9 @@ little), its word for the side, which is that of a mirrored picture. Of every ha
 distance to the landmark, as a share of the longer side of the box round the landmarks; networks are run on the
 detector's box. Beside them stand two yardsticks: the mean layout, which says of every crop that the joints lie where
 they lie in synthetic training crops on average, and the same networks on synthetic test crops of other people and
-objects. Intervals are 95 % bootstrap intervals over hands (photos) or recordings (synthetic). `all` counts every hand
-that the detector finds, with its own landmarks for truth: more hands, but not MediaPipe's word. Writes
-real_photos.json.
+objects. Intervals are 95 % bootstrap intervals over hands (photos) or recordings (synthetic); further networks are also
+compared with the first one, hand by hand. `all` counts every hand that the detector finds, with its own landmarks for
+truth: more hands, but not MediaPipe's word. Writes real_photos.json.
 """
 
 import argparse
@@ -105,11 +105,26 @@ def measure(
         synthetic[name] = truth.predict(checkpoint)
         if overlays is not None:
             draw(overlays / Path(name).as_posix().replace("/", "-"), hands, guesses[name])
+    networks = {name: scores(hands, found, truth, synthetic[name]) for name, found in guesses.items()}
+    first, *others = checkpoints
     return {
         "detector": finds,
         "hands": {"mediapipe": sum(hand["truth"] is not None for hand in hands), "all": len(hands)},
-        "networks": {name: scores(hands, found, truth, synthetic[name]) for name, found in guesses.items()},
+        "networks": networks,
+        "paired": {name: paired(networks[first]["rows"], networks[name]["rows"]) for name in others},
     }
+
+
+def paired(first: list[dict], second: list[dict]) -> dict:
+    """The second network's error of the 2D head less the first one's, hand by hand: mean and interval by group."""
+    differences = np.array([b["head"]["error"] - a["head"]["error"] for a, b in zip(first, second, strict=True)])
+    known = np.array([row["truth"] == "mediapipe" for row in first])
+    found = {}
+    for group, chosen in (("mediapipe", known), ("all", np.ones(len(known), bool))):
+        column = differences[chosen]
+        interval = bootstrap_interval(column, np.arange(len(column)), draws=10_000)
+        found[group] = [round(float(column.mean()), 4), [round(bound, 4) for bound in interval or ()]]
+    return found
 
 
 def detect(photos: Path, told: dict, detector: Detector) -> tuple[list[dict], dict]:
