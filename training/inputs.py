@@ -128,13 +128,17 @@ def load_initial_weights(
     """Load initial weights into the network; the report says what was found, for the log and the checkpoints.
 
     A file named densestack* is MobRecon's backbone; everything else a checkpoint folder or an official file.
-    InputError for weights of another width or mesh, and for an official file without the authors' `hierarchy`.
+    InputError for weights of another width or mesh, for an official file without the authors' `hierarchy`, and where
+    `given_lr` 0 would leave nothing to learn.
     """
     if init is None:
         if recipe.starts_from:
             log.warning(
                 "starts from random weights; %s is meant to start from %s (--init)", recipe.name, recipe.starts_from
             )
+        for key, idle in (("given_lr", recipe.given_lr == 1), ("keep_norm", not recipe.keep_norm)):
+            if not idle:
+                log.warning("%s of %s does nothing: it is about weights that --init gives", key, recipe.name)
         return {"init": None}
     path = Path(init)
     backbone = path.name.startswith(BACKBONE_FILE)
@@ -146,6 +150,12 @@ def load_initial_weights(
     report = load_backbone(path, network) if backbone else initialise(network, path, regressor=recipe.as_released)
     if backbone:  # `initialise` logs its report itself
         log.info("%s", report.summary())
+    learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    if recipe.given_lr == 0 and not learning & set(report.missing):
+        raise InputError(
+            f"recipe {recipe.name}: given_lr = 0.0, but --init {path} gives every weight, so nothing would learn; take"
+            " a rate above 0, or weights that leave a part to start anew"
+        )
     return {
         "init": str(path),
         "found": len(report.found),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from h2onet.data.clips import ClipDataset
 from h2onet.data.loading.batches import collate
+from h2onet.errors import InputError
 from h2onet.hand.mano import HandModel
 from h2onet.network.checkpoint import load_checkpoint
 from h2onet.training import inputs
@@ -72,11 +73,27 @@ def test_given_weights_have_their_own_rate_and_keep_it_over_a_resumption(clips, 
     assert anew and all((straight[name] - start[name]).abs().max() > 2e-4 for name in anew if straight[name].ndim > 1)
 
 
-def test_without_init_every_weight_has_the_whole_rate(clips, tiny, tmp_path) -> None:
+def test_without_init_every_weight_has_the_whole_rate(clips, tiny, tmp_path, caplog) -> None:
     for name, factor in (("whole", 1), ("part", 0.01)):
         train(tiny("demo-single-stage2", f"given_lr={factor}", "max_steps=2"), clips, tmp_path / name, device="cpu")
+        assert ("given_lr of demo-single-stage2 does nothing" in caplog.text) == (factor != 1)
     whole, part = (load_checkpoint(tmp_path / name / "last").state_dict() for name in ("whole", "part"))
     assert all(torch.equal(part[name], value) for name, value in whole.items())
+
+
+def test_a_rate_of_nothing_is_for_what_leaves_something_to_learn(clips, tiny, tmp_path, caplog) -> None:
+    first = tmp_path / "first"
+    train(tiny("demo-single-stage2", "max_steps=1", "keep_norm=true"), clips, first, device="cpu")
+    assert "keep_norm of demo-single-stage2 does nothing" in caplog.text
+    given = dict(load_checkpoint(first / "last").named_parameters())
+    with pytest.raises(InputError, match=r"given_lr = 0\.0, but --init .* nothing would learn"):
+        train(tiny("demo-single-stage2", "given_lr=0"), clips, tmp_path / "same", init=first / "last", device="cpu")
+    assert not (tmp_path / "same").exists()
+    more = tiny("demo-multi-stage2", "given_lr=0", "max_steps=1")
+    train(more, clips, tmp_path / "more", init=first / "last", device="cpu")
+    moved = {name for name, value in load_checkpoint(tmp_path / "more/last").named_parameters()
+             if name not in given or not torch.equal(value, given[name])}  # fmt: skip
+    assert moved and not moved & set(given)
 
 
 def test_given_layers_can_keep_their_normalisation(clips, val_clips, tiny, tmp_path) -> None:
