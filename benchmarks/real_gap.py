@@ -31,6 +31,9 @@ ARMS = {
 }
 """Which looks an arm's data have, and what its recipe says beyond the preset."""
 
+RATE = ("lr=5e-4", "keep_norm=false")
+"""New looks are farther away than what the preset is for: more of the network has to move."""
+
 
 def main() -> None:
     """Parse, make the data, train the arms, measure, write."""
@@ -40,7 +43,7 @@ def main() -> None:
     checkpoints: dict[str, str | Path] = {SYNTHETIC.name: SYNTHETIC.name}
     for name in options.arms:
         looks, settings = ARMS[name]
-        stage = Stage(name, "synthetic-single-stage2", SYNTHETIC.name, options.epochs, settings=settings)
+        stage = Stage(name, "synthetic-single-stage2", SYNTHETIC.name, options.epochs, settings=(*settings, *RATE))
         train_stage(stage, options, {"train": seen[looks]}, on_cpu=True)
         checkpoints[name] = options.out / name / "last"
     results = {
