@@ -8,7 +8,9 @@ appear at the end and replace those of an earlier run. Metres, OpenCV camera fra
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from .places import HandBox, check_names, frame_name, read_boxes, read_intrinsic
 from .prediction_run import PredictionRun
 from .predictor import Predictor, trained_window
 from .smooth_run import SmoothReport, SmoothRun
-from .sources import PictureFolder
+from .sources import InputFrame, PictureFolder
 from .video import Video
 
 log = logging.getLogger(__name__)
@@ -122,6 +124,7 @@ def predict(
     run = PredictionRun(new_predictor, side, follows, named, str(boxes), cameras, finder, fov)
     run.predictor(0)  # an unsuitable window or precision is reported before anything is written
     smoother, report = SmoothRun(fitter) if smooth else None, None
+    first = list[_Outline]()
     facts: dict[str, Any] = {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)}
     with whole_run(out) as unfinished:
         rate, total = (source.rate, source.frames) if isinstance(source, Video) else (None, len(source.paths))
@@ -132,14 +135,15 @@ def predict(
                     hands = run.predict_frame(frame)
                 if smoother is not None:
                     smoother.keep(hands)
+                    first.append(_outline(frame))
                 elif frame.picture is not None:
                     outputs.add(frame, hands, run.predictor(0))
             if smoother is not None:
                 report = smoother.smooth(run.rows)
                 facts["smoothing"] = report.facts()
                 again = source.reopened() if isinstance(source, Video) else source
-                drawn = tqdm(again.read(), total=total, unit="frame", desc="draw")
-                for frame, hands in zip(drawn, smoother.frames, strict=False):  # a file may have changed meanwhile
+                drawn = tqdm(_same_frames(again.read(), first, source), total=total, unit="frame", desc="draw")
+                for frame, hands in zip(drawn, smoother.frames, strict=True):
                     if frame.picture is not None:
                         outputs.add(frame, hands, run.predictor(0))
         write_lists(unfinished, run, facts | outputs.facts)
@@ -152,6 +156,25 @@ def predict(
         log.warning("--images %s: %s", images, source.unread_line())
     failures = len(run.failures) - run.without_hands
     return PredictSummary(out, run.frames, len(run.rows), failures, run.without_hands, report)
+
+
+_Outline = tuple[str, tuple[int, ...] | None]
+"""A frame's name, and its picture's shape."""
+
+
+def _outline(frame: InputFrame) -> _Outline:
+    return frame.name, None if frame.picture is None else frame.picture.shape
+
+
+def _same_frames(
+    again: Iterator[InputFrame], first: list[_Outline], source: Video | PictureFolder
+) -> Iterator[InputFrame]:
+    """The frames of the second reading; InputError where they are not those of the first: hands would be missing."""
+    for frame, before in zip_longest(again, first):
+        if frame is None or _outline(frame) != before:
+            where = f"--video {source.path}" if isinstance(source, Video) else f"--images {source.paths[0].parent}"
+            raise InputError(f"{where}: was changed while --smooth read it a second time; run again when it is whole")
+        yield frame
 
 
 def write_lists(out: Path, run: PredictionRun, facts: dict[str, Any]) -> None:

@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from cli_trees import h2o
+from h2onet.errors import InputError
 from h2onet.hand.arrays import load_arrays
 from h2onet.hand.skinning import SkinnedHand
+from h2onet.inference.predict import predict
 from h2onet.inference.predictor import HandResult
-from h2onet.inference.smooth_run import SmoothRun
+from h2onet.inference.smooth_run import SmoothReport, SmoothRun
 from h2onet.network.checkpoint import save_checkpoint
 from h2onet.network.h2onet import H2ONet
 from mesh_reader import read_mesh
@@ -95,6 +97,50 @@ def test_pictures_in_order_are_smoothed_and_unrelated_ones_refused(checkpoint: P
     assert (
         len(list((tmp_path / "out" / "overlays").iterdir())) == len(list((tmp_path / "out" / "meshes").iterdir())) == 3
     )
+
+
+def broken(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def wider(path: Path) -> None:
+    cv2.imwrite(str(path), np.zeros((60, 90, 3), np.uint8))
+
+
+@pytest.mark.parametrize("change", [broken, wider, Path.unlink])
+def test_pictures_that_change_between_the_readings_are_refused(change, checkpoint, tmp_path, monkeypatch) -> None:
+    """The second reading would draw fewer hands than the rows name, and say nothing of it."""
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(images / f"{number}.png"), np.full((60, 80, 3), 60 * number, np.uint8))
+    smooth = SmoothRun.smooth
+
+    def meanwhile(self: SmoothRun, told: list[dict]) -> SmoothReport:
+        change(images / "1.png")
+        return smooth(self, told)
+
+    monkeypatch.setattr(SmoothRun, "smooth", meanwhile)
+    with pytest.raises(InputError, match=r"--images .*images: was changed while --smooth read it a second time"):
+        predict(checkpoint, out, images=images, sequence=True, smooth=True, device="cpu")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("frames", [FRAMES - 2, FRAMES + 1])
+def test_a_video_that_changes_between_the_readings_is_refused(frames, checkpoint, video, tmp_path, monkeypatch) -> None:
+    smooth, out = SmoothRun.smooth, tmp_path / "out"
+
+    def meanwhile(self: SmoothRun, told: list[dict]) -> SmoothReport:
+        writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 20, (120, 90))
+        for _ in range(frames):
+            writer.write(np.zeros((90, 120, 3), np.uint8))
+        writer.release()
+        return smooth(self, told)
+
+    monkeypatch.setattr(SmoothRun, "smooth", meanwhile)
+    with pytest.raises(InputError, match=r"--video .*v\.avi: was changed while --smooth read it a second time"):
+        predict(checkpoint, out, video=video, smooth=True, device="cpu")
+    assert not out.exists()
 
 
 def test_every_hand_is_smoothed_by_itself() -> None:
