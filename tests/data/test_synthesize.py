@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from h2onet.data.readers.dexycb_splits import in_split
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
@@ -169,6 +172,25 @@ def test_nothing_is_left_when_a_recording_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         synthesize(SynthesizeSettings(tmp_path / "out", sequences=1, frames=1, cameras=1, workers=1))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    settings = f"SynthesizeSettings(Path({str(tmp_path / 'out')!r}), sequences=20, frames=50, cameras=1, workers=2)"
+    lines = ("from pathlib import Path", "from h2onet.data.synthesize import SynthesizeSettings, synthesize")
+    code = "\n".join([*lines, "if __name__ == '__main__':", f"    synthesize({settings})"])
+    (tmp_path / "run.py").write_text(code)
+    parent = psutil.Popen([sys.executable, tmp_path / "run.py"])
+    try:
+        deadline = time.monotonic() + 120
+        # Its tracker of shared memory is a child, too; it ends by itself.
+        while len(workers := [child for child in parent.children() if "spawn_main" in str(child.cmdline())]) < 2:
+            assert parent.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1.0)  # they have started, or the end of their pipe ends them anyway
+    finally:
+        parent.kill()
+        parent.wait()
+    assert not psutil.wait_procs(workers, timeout=60)[1]
 
 
 @pytest.mark.parametrize("count", [3, 8, 20, 100])
