@@ -94,6 +94,13 @@ def write_table(
         (folder / FILE).write_text(_describe(name, root.resolve()), "utf-8")
         durable.replace(folder, out) if out.exists() else durable.publish(folder, out)
     write_failures(out, report.failures)
+    if report.crowded:
+        log.warning(
+            "%s: %d frames show another hand, which the source annotates with no frame of its own: it is left out, and "
+            "labels made from the table do not know what it hides; add it as a row of the same image",
+            out,
+            report.crowded,
+        )
     return TableSummary(report.rows, report.skipped.total(), report.masks, len(report.failures), out)
 
 
@@ -127,6 +134,7 @@ def _looks_like(root: Path) -> str | None:
 class _Report:
     rows: int = 0
     masks: int = 0
+    crowded: int = 0  # frames with other hands, which have no row of their own in the source
     skipped: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
@@ -145,6 +153,7 @@ def _rows_of(sequence: CameraSequence, folder: Path, report: _Report) -> Iterato
             rows.append({"frame": number, "index": index, "image": item.path, "unannotated": item.reason})
         else:
             rows.append(_row(item, folder, report))
+            report.crowded += bool(item.others)
     report.rows += len(rows)
     side = next((row["side"] for row in rows if "side" in row), "right")
     yield from ({**_names(sequence), "side": side, "split": sequence.split, **row} for row in rows)

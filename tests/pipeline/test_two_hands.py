@@ -19,6 +19,7 @@ from h2onet.labeling.pose import load_hands, pose_frames
 from h2onet.labeling.raster import CpuRenderer, Mesh, View
 from h2onet.pipeline.label_sequence import _with_rendered_mask
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
+from h2onet.pipeline.write_table import write_table
 
 OTHER = CAUSES.index("other hand")
 SPLITS = ("train", "test")  # of three recordings
@@ -177,3 +178,12 @@ def test_a_rendered_mask_leaves_out_what_another_hand_hides(made):
     assert checked >= 8
     broken = Frame(**vars(released) | {"others": (OtherHand("left", vertices=np.full((778, 3), np.nan)),)})
     assert _with_rendered_mask(broken, tools) is broken  # fails by name when it is labelled
+
+
+def test_a_table_says_that_it_leaves_out_hands_without_a_row(made, tmp_path, caplog):
+    crowded = sum(bool(frame.others) for frame in frames_of(made, "test"))
+    write_table("dexycb", made.roots[2], ["test"], "s0", "standin", tmp_path / "two")
+    assert crowded and f"{crowded} frames show another hand" in caplog.text
+    caplog.clear()
+    write_table("dexycb", made.roots[1], ["test"], "s0", "standin", tmp_path / "one")
+    assert "another hand" not in caplog.text
