@@ -19,6 +19,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import __version__, cli_model, cli_predict, cli_stores, cli_view
+from .cli_help import Commands
 from .cli_options import (
     Dashboard,
     Dataset,
@@ -42,6 +43,8 @@ app = typer.Typer(
     help="Occlusion labels, sequence clips, training and evaluation of H2ONet on DexYCB and HO3D.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    cls=Commands,
+    rich_markup_mode=None,
 )
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for unknown options, commands and values; older versions take it from click, newer ones have it."""
@@ -101,10 +104,12 @@ def _end_unprinted(error: OSError) -> NoReturn:
 def _usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "h2o"
-    message = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
-    if message:  # empty where the help text was the answer
-        wait_for_rank_zero()
-        print(f"h2o: {message.rstrip('.')}; see `{command} --help`", file=sys.stderr)
+    text = str(getattr(error, "format_message", error.__str__)())
+    wait_for_rank_zero()
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help page is the answer
+        print(text)
+    else:
+        print(f"h2o: {' '.join(text.split()).rstrip('.')}; see `{command} --help`", file=sys.stderr)
     return 2
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_help import Panels
 from .cli_options import (
     Clips,
     ClipsMano,
@@ -144,7 +145,7 @@ def export_file(help_text: str) -> Any:
     return panel(CLIPS_PANEL, help_text, callback=refuse_foreign_place)
 
 
-@app.command()
+@app.command(cls=Panels)
 def evaluate(
     context: typer.Context,
     out: Annotated[

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from .cli_help import Commands
 from .cli_options import Mano, Overwrite, finish, refuse_foreign_place, require_mano
 from .errors import InputError
 
-clips = typer.Typer(help="Look into a clips.zarr store.", no_args_is_help=True)
+clips = typer.Typer(help="Look into a clips.zarr store.", no_args_is_help=True, cls=Commands)
 
 
 @clips.command("info")
@@ -78,7 +79,7 @@ def clips_card(
         print(out)
 
 
-labels = typer.Typer(help="Look into labels.zarr stores.", no_args_is_help=True)
+labels = typer.Typer(help="Look into labels.zarr stores.", no_args_is_help=True, cls=Commands)
 LabelFile = Annotated[Path, typer.Argument(help="labels.zarr")]
 
 
@@ -136,7 +137,7 @@ def labels_export(
     print(export_labels(store, to, out))
 
 
-table = typer.Typer(help="Write a dataset as a table, which --dataset table reads.", no_args_is_help=True)
+table = typer.Typer(help="Write a dataset as a table, which --dataset table reads.", no_args_is_help=True, cls=Commands)
 
 
 @table.command("from")

@@ -26,6 +26,7 @@ from .evaluation.page.clips import Section
 from .evaluation.page.tables import metrics_table
 from .hand.pages import data_uri
 from .pipeline.build_clips import build_clips
+from .pipeline.cluster import workers_kept
 from .pipeline.prepare_labels import LabelSettings, prepare_labels
 from .training.chains import is_finished
 from .training.loop import train
@@ -98,11 +99,12 @@ def run_demo(
             out=sample, sequences=size.sequences, frames=size.frames, cameras=size.cameras, seed=seed, workers=workers
         )
         print(step("synthesize", lambda: synthesize(chosen)))
-    for split in SPLITS:
-        print(step(f"label {split}", lambda split=split: prepare_labels(label_settings(out, split, workers))))
-    for split in SPLITS:
-        labels, clips = out / split / "labels.zarr", out / split / "clips.zarr"
-        print(step(f"clips {split}", lambda source=labels, to=clips: build_clips(source, to, workers=workers)))
+    with workers_kept():
+        for split in SPLITS:
+            print(step(f"label {split}", lambda split=split: prepare_labels(label_settings(out, split, workers))))
+        for split in SPLITS:
+            labels, clips = out / split / "labels.zarr", out / split / "clips.zarr"
+            print(step(f"clips {split}", lambda source=labels, to=clips: build_clips(source, to, workers=workers)))
     results = step("train", lambda: train_networks(out, overrides))
     for result in results:
         print(result)

@@ -6,7 +6,8 @@ What runs there is `tasks.py`; how Dask is set up is `dask_workers.py`, which a 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -23,6 +24,27 @@ MOST_PER_CORE = 16  # more processes than that wait for each other and fill the 
 @dataclass(frozen=True)
 class InProcess:
     """The cluster of one: tasks run in this process, one after the other, through the same `run_tasks`."""
+
+
+class _Kept(ExitStack):
+    """Local workers that stay until its end."""
+
+    count = 0
+    client: Client
+
+
+_kept: ContextVar[_Kept | None] = ContextVar("_kept", default=None)
+
+
+@contextmanager
+def workers_kept() -> Iterator[None]:
+    """Local workers that `connect` starts within it serve every later `connect` there: starting them takes seconds."""
+    with _Kept() as kept:
+        before = _kept.set(kept)
+        try:
+            yield
+        finally:
+            _kept.reset(before)
 
 
 @contextmanager
@@ -43,6 +65,19 @@ def connect(
     if scheduler is None and count == 1:
         yield InProcess()
         return
+    kept = _kept.get()
+    if kept is None or scheduler is not None or dashboard:
+        with _started(count, scheduler, dashboard) as client:
+            yield client
+        return
+    if count > kept.count:
+        kept.close()
+        kept.client, kept.count = kept.enter_context(_started(count)), count
+    yield kept.client
+
+
+@contextmanager
+def _started(count: int, scheduler: str | None = None, dashboard: bool = False) -> Iterator[Client]:
     from . import dask_workers
 
     with (

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cli_trees as trees
@@ -11,6 +13,7 @@ import raw_trees as raw
 import typer
 import zarr
 from h2onet import cli
+from h2onet.cli_model import CLIPS_PANEL, PREDICTIONS_PANEL, VISIBILITY_PANEL
 from h2onet.hand.standin.arrays import write_mano_pickles
 
 h2o, h2o_process, untouched = trees.h2o, trees.h2o_process, trees.untouched
@@ -77,6 +80,22 @@ def test_every_command_of_the_contract_is_there():
     assert set(COMMANDS) <= set(typer.main.get_command(cli.app).commands)
     done = h2o("--help")
     assert done.code == 0 and done.err == "" and all(name in done.out for name in COMMANDS)
+
+
+def test_help_gives_whole_sentences_and_titles_and_imports_no_rich():
+    for words, page in (((), h2o().out), (("--help",), h2o("--help").out), (("labels",), h2o("labels").out)):
+        group = typer.main.get_command(cli.app)
+        group = group.commands["labels"] if "labels" in words else group
+        text = " ".join(page.split())
+        for name, command in group.commands.items():
+            assert f"{name} {command.help.strip().splitlines()[0]}" in text
+    page = h2o("evaluate", "--help").out
+    titles = ["Options:", *(f"{title}:" for title in (CLIPS_PANEL, PREDICTIONS_PANEL, VISIBILITY_PANEL))]
+    assert [line for line in page.splitlines() if line in titles] == titles
+    assert h2o().code == h2o("labels").code == 2  # no command is wrong usage, and its answer the page
+    script = "import sys\nfrom h2onet.cli import main\ntry: main()\nfinally: print('rich' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -65,7 +65,15 @@ ONLY_IN = {
     "OpenGL": ("labeling/egl.py",),
     "av": ("pipeline/exports/video.py", "inference/"),
     "rerun": ("pipeline/view/recording.py",),
-    "typer": ("cli.py", "cli_options.py", "cli_model.py", "cli_predict.py", "cli_stores.py", "cli_view.py"),
+    "typer": (
+        "cli.py",
+        "cli_help.py",
+        "cli_model.py",
+        "cli_options.py",
+        "cli_predict.py",
+        "cli_stores.py",
+        "cli_view.py",
+    ),
 }
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).glob("**/*.py")) + sorted(ROOT.glob("*.py"))
 

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from ..photos import encode
 from ..readers.dexycb_splits import SERIALS, SUBJECTS
+from .files import QUICK_PNG, write_npz
 from .performance import Performance, hand_in_camera, shoot
 from .scene.objects import catalogue
 from .scene.room import Camera, Look
@@ -23,7 +24,6 @@ from .scene.shot import HAND, OTHER_HAND, Shot
 MASTER = 2
 """Index of the camera whose frame is the world."""
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 93]
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _parameters(performance: Performance, pose: np.ndarray) -> np.ndarray:
 def _write_frame(folder: Path, frame: int, shot: Shot, annotations: _Annotations) -> None:
     (folder / f"color_{frame:06d}.jpg").write_bytes(encode(".jpg", shot.photo, _JPEG))
     depth = np.round(shot.depth * 1000.0).astype(np.uint16)
-    (folder / f"aligned_depth_to_color_{frame:06d}.png").write_bytes(encode(".png", depth, _PNG))
+    (folder / f"aligned_depth_to_color_{frame:06d}.png").write_bytes(encode(".png", depth, QUICK_PNG))
     arrays = {
         "seg": shot.seg,
         "pose_y": annotations.pose_y[frame],
@@ -153,7 +153,7 @@ def _write_frame(folder: Path, frame: int, shot: Shot, annotations: _Annotations
         arrays["seg"] = np.where(other, np.uint8(0), shot.seg)
         arrays["other_seg"] = np.where(other, np.uint8(HAND), np.uint8(0))
         arrays["other_pose_m"] = annotations.other_pose_m[frame]
-    np.savez_compressed(folder / f"labels_{frame:06d}.npz", **arrays)
+    write_npz(folder / f"labels_{frame:06d}.npz", arrays)
 
 
 def _write_world(path: Path, performance: Performance, world: np.ndarray) -> None:
@@ -165,4 +165,4 @@ def _write_world(path: Path, performance: Performance, world: np.ndarray) -> Non
     arrays = {"pose_y": pose_y.astype(np.float32), "pose_m": _parameters(performance, world)}
     if performance.other is not None:
         arrays["other_pose_m"] = _parameters(performance.other, world)
-    np.savez_compressed(path, **arrays)
+    write_npz(path, arrays)

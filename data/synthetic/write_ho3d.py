@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from ...hand.parts import JOINTS_FROM_MANO, tip_vertices
 from ..frame import PHOTO_SUFFIX
 from ..photos import encode
+from .files import QUICK_PNG
 from .performance import Performance, hand_in_camera, shoot
 from .scene.objects import catalogue, object_mesh
 from .scene.room import HEIGHT, WIDTH, Camera, Look
@@ -30,7 +31,6 @@ HAND_COLOUR, OBJECT_COLOUR = {"v2": (255, 0, 0), "v3": (0, 0, 255)}, {"v2": (0, 
 SECOND_HOME = "HO3D_v3_segmentations_rendered"
 """Where v3's archive of masks unpacks by itself; one sequence of a synthetic v3 has its masks only there."""
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 UNLISTED = 9000
 PARTS = ".parts"
 """Folder for what the lists need of the recordings; it is removed at the end."""
@@ -79,7 +79,7 @@ def write_recording(place: HO3DPlace, performance: Performance, rig: tuple[Camer
     """Write one recording with the cameras of `place`; returns the number of photos."""
     recording = performance.recording
     suffix = "." + PHOTO_SUFFIX[f"ho3d-{place.version}"]
-    quality = {".png": _PNG, ".jpg": _JPEG}[suffix]
+    quality = {".png": QUICK_PNG, ".jpg": _JPEG}[suffix]
     labels = [_annotate(performance, camera) for camera in rig]
     for i, split in enumerate(place.splits):
         for kind in ("rgb", "depth", "meta"):
@@ -92,7 +92,7 @@ def write_recording(place: HO3DPlace, performance: Performance, rig: tuple[Camer
     for frame, i, shot in shoot(performance, rig, look, (seed, 6, stamp)):
         folder, split = place.root / place.splits[i] / place.sequence(i), place.splits[i]
         (folder / "rgb" / f"{frame:04d}{suffix}").write_bytes(encode(suffix, shot.photo, quality))
-        (folder / "depth" / f"{frame:04d}.png").write_bytes(encode(".png", _encode_depth(shot), _PNG))
+        (folder / "depth" / f"{frame:04d}.png").write_bytes(encode(".png", _encode_depth(shot), QUICK_PNG))
         if split == "train":
             _write_mask(place, i, frame, _mask(shot, ident, place.version))
         _write_meta(folder / "meta" / f"{frame:04d}.pkl", place, i, frame, performance, labels[i], rig[i])
@@ -190,7 +190,7 @@ def _write_mask(place: HO3DPlace, i: int, frame: int, mask: np.ndarray) -> None:
     if place.version == "v2":
         (place.masks(i) / f"{frame:04d}.jpg").write_bytes(encode(".jpg", mask, _JPEG))
         return
-    data = encode(".png", mask, _PNG)
+    data = encode(".png", mask, QUICK_PNG)
     for number in (frame, UNLISTED)[: 1 + (frame == 0)]:
         (place.masks(i) / f"{number:04d}.png").write_bytes(data)
 

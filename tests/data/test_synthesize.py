@@ -18,8 +18,9 @@ from h2onet.errors import InputError
 from llvmlite.binding import get_host_cpu_name
 
 BEFORE = Path(__file__).parents[1] / "fixtures" / "synthesized.json"
-"""Digests of two small trees as commit 94d1534 made them, and with what: other encoders, and other instructions of the
-processor, make other bytes. To be written anew (`write_digests`) by whoever changes them with intent."""
+"""Digests of what is in two small trees as commit 94d1534 made them, and with what: other libraries, and other
+instructions of the processor, make other pictures. To be written anew (`write_digests`) by whoever changes them with
+intent."""
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -30,11 +31,24 @@ def digest(root: Path) -> dict[str, str]:
     }
 
 
+def content(path: Path) -> bytes:
+    """A file's pixels or arrays, however they are packed, or its bytes."""
+    if path.suffix in (".jpg", ".png"):
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        return f"{image.dtype} {image.shape}".encode() + image.tobytes()
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            return b"".join(f"{name} {a.dtype} {a.shape}".encode() + a.tobytes() for name, a in arrays.items())
+    return path.read_bytes()
+
+
 def digest_by_folder(root: Path) -> dict[str, str]:
-    """One digest of names and bytes for everything below each of a tree's folders, and for each of its files."""
+    """One digest of names and contents for everything below each of a tree's folders, and for each of its files."""
     found = {}
-    for name, value in digest(root).items():
-        found.setdefault(Path(name).parts[0], hashlib.sha256()).update(f"{name} {value}\n".encode())
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        name = path.relative_to(root)
+        value = hashlib.sha256(content(path)).hexdigest()
+        found.setdefault(name.parts[0], hashlib.sha256()).update(f"{name.as_posix()} {value}\n".encode())
     return {name: value.hexdigest() for name, value in found.items()}
 
 
@@ -59,7 +73,7 @@ def write_digests(folder: Path) -> None:
     BEFORE.write_text(json.dumps({"made_with": made_with(), "trees": small_trees(folder)}, indent=1) + "\n")
 
 
-def test_trees_with_one_hand_are_what_they_were_to_the_byte(tmp_path):
+def test_trees_with_one_hand_hold_what_they_held_to_the_byte(tmp_path):
     before, here = json.loads(BEFORE.read_text()), made_with()
     if here != before["made_with"]:
         pytest.skip(f"the digests are of {before['made_with']}, here is {here}")

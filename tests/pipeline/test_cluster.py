@@ -16,7 +16,7 @@ from h2onet.data.frame import Failure
 from h2onet.errors import InputError
 from h2onet.network.threads import pinned
 from h2onet.pipeline import cluster, dask_tasks, dask_workers
-from h2onet.pipeline.cluster import InProcess, check_cluster, connect
+from h2onet.pipeline.cluster import InProcess, check_cluster, connect, workers_kept
 from h2onet.pipeline.tasks import run_tasks
 
 
@@ -90,6 +90,40 @@ def test_no_more_workers_start_than_there_are_tasks(monkeypatch):
         with connect(workers, tasks=tasks):
             pass
     assert started == [3, 2, 5, 3]
+
+
+def test_kept_workers_serve_until_more_are_wanted_and_end_with_the_block(monkeypatch):
+    monkeypatch.setattr(cluster, "granted_cores", lambda: 8)
+    events = []
+
+    @contextlib.contextmanager
+    def local(count, dashboard):
+        events.append(("start", count))
+        yield count
+        events.append(("end", count))
+
+    monkeypatch.setattr(dask_workers, "local", local)
+    with workers_kept():
+        for workers, served in ((3, 3), (2, 3), (5, 5), (4, 5)):
+            with connect(workers) as client:
+                assert client == served
+        with connect(1) as client:
+            assert isinstance(client, InProcess)
+    assert events == [("start", 3), ("end", 3), ("start", 5), ("end", 5)]
+    with connect(2):
+        assert events[-1] == ("start", 2)
+    assert events[-1] == ("end", 2)
+
+
+def test_kept_workers_are_the_same_processes_and_outlive_wrong_input():
+    with workers_kept():
+        found = []
+        for _ in range(2):
+            with contextlib.suppress(InputError), connect(workers=2) as client:
+                found.append({pid for _, pid in run(client, make_work(), list(range(40))).values()})
+                raise InputError("wrong")
+        assert found[0] == found[1] and len(found[0]) == 2
+    assert_gone(found[0])
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +275,10 @@ def test_the_environment_is_afterwards_what_it_was(monkeypatch, ends_well):
 def test_closing_leaves_no_process_behind():
     with connect(workers=2) as client:
         pids = {pid for _, pid in run(client, make_work(), list(range(8))).values()}
+    assert_gone(pids)
+
+
+def assert_gone(pids):
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and any(os.path.exists(f"/proc/{pid}") for pid in pids):
         time.sleep(0.1)

@@ -14,7 +14,7 @@ import table_trees as tables
 from cli_trees import h2o
 from h2onet.data.datasets import list_sequences
 from h2onet.data.labels import LabelStore
-from h2onet.data.readers.plugins import plugin
+from h2onet.data.readers.plugins import _found, plugin
 from h2onet.errors import InputError
 from h2onet.pipeline.build_clips import build_clips
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
@@ -36,8 +36,10 @@ def install(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(str(site))
         importlib.invalidate_caches()
 
+    _found.cache_clear()
     plugin.cache_clear()
     yield put
+    _found.cache_clear()
     plugin.cache_clear()
     sys.modules.pop("our_rig", None)
 

@@ -229,11 +229,11 @@ def make_backdrop(camera: Camera, look: Look, background: np.ndarray | None = No
         here = index == i
         if here.any():
             a, b = (1, 2) if i < 2 else (0, 2) if i < 4 else (0, 1)
-            s = (points[a] - _ROOM[a, 0]) / (_ROOM[a, 1] - _ROOM[a, 0])
-            t = (points[b] - _ROOM[b, 0]) / (_ROOM[b, 1] - _ROOM[b, 0])
-            colour[here] = _sample(image, s, 1 - t, here) * 0.8
-    s, t = (np.clip(place / 1.9 + 0.5, 0, 1) for place in on[:2])
-    colour[table] = _sample(look.table, s, t, table)
+            s = (points[a][here] - _ROOM[a, 0]) / (_ROOM[a, 1] - _ROOM[a, 0])
+            t = (points[b][here] - _ROOM[b, 0]) / (_ROOM[b, 1] - _ROOM[b, 0])
+            colour[here] = _sample(image, s, 1 - t) * 0.8
+    s, t = (np.clip(place[table] / 1.9 + 0.5, 0, 1) for place in on[:2])
+    colour[table] = _sample(look.table, s, t)
     # One ray per pixel leaves stairs along the table's rim: soften the pixels next to it.
     rim = cv2.morphologyEx(table.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     colour = np.where(rim[..., None], cv2.GaussianBlur(colour, (5, 5), 1.0), colour)
@@ -243,9 +243,9 @@ def make_backdrop(camera: Camera, look: Look, background: np.ndarray | None = No
     return Backdrop(colour, np.where(table, down, depth).astype(np.float32), table, points)
 
 
-def _sample(image: np.ndarray, s: np.ndarray, t: np.ndarray, here: np.ndarray) -> np.ndarray:
-    """Linear colours (N, 3) of an sRGB image at (s, t) in [0, 1] from its top left corner, where `here` (H, W) is."""
-    x = (s * (image.shape[1] - 1)).astype(np.float32)
-    y = (t * (image.shape[0] - 1)).astype(np.float32)
+def _sample(image: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Linear colours (N, 3) of an sRGB image at N places (s, t) in [0, 1] from its top left corner."""
+    x, y = np.zeros((2, -(-len(s) // WIDTH), WIDTH), np.float32)  # in rows: OpenCV takes less than 32,767 px a side
+    x.flat[: len(s)], y.flat[: len(s)] = s * (image.shape[1] - 1), t * (image.shape[0] - 1)
     seen = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return _LINEAR[seen[here].astype(np.uint8, copy=False)]
+    return _LINEAR[seen.reshape(-1, 3)[: len(s)].astype(np.uint8, copy=False)]

@@ -160,17 +160,52 @@ def _display_value(value):
 
 
 @njit(fastmath=True)
-def _light_room(colour, share, sky, sun, gain, only_shadow, picture):
-    """Display values of the empty scene into `picture`, all float32; with `only_shadow` where not all light arrives."""
-    height, width = share.shape
+def _light_room(colour, share, region, sky, sun, gain, only_shadow, picture):
+    """Display values of the empty scene into `picture`, all float32, in a region (rows, columns: first, end each).
+
+    With `only_shadow` where not all light arrives.
+    """
+    top, bottom, left, right = region
     lit = np.empty(3, np.float32)
-    for y in range(height):
-        for x in range(width):
+    for y in range(top, bottom):
+        for x in range(left, right):
             if only_shadow and share[y, x] == 1.0:
                 continue
             for k in range(3):
                 lit[k] = colour[y, x, k] * (sky[k] + share[y, x] * sun[k])
                 picture[y, x, k] = _display_value(lit[k] * gain[k])
+
+
+@njit()
+def _region(x, y, left, right, top, bottom):
+    """The smallest region with all pixels whose place (x, y) lies between these bounds."""
+    rows, columns = x.shape
+    first, end, least, most = rows, 0, columns, 0
+    for row in range(rows):
+        for column in range(columns):
+            if left <= x[row, column] <= right and top <= y[row, column] <= bottom:
+                first, end = min(first, row), row + 1
+                least, most = min(least, column), max(most, column + 1)
+    return (first, end, least, most) if end else (0, 0, 0, 0)
+
+
+def _share_on_table(view: View, shadows: ShadowMap) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """The share (H, W) float32 of the first light that reaches the empty scene, and the region where it may not be 1.
+
+    Only what may be in shadow is looked up in the map.
+    """
+    share = np.ones((HEIGHT, WIDTH), np.float32)
+    dark = shadows.table < 1.0
+    rows, columns = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
+    if not len(rows):
+        return share, (0, 0, 0, 0)
+    bounds = (columns[0] - 1.0, columns[-1] + 1.0, rows[0] - 1.0, rows[-1] + 1.0)  # neighbours are mixed in
+    top, bottom, left, right = region = _region(*view.places, *bounds)
+    if bottom:
+        here = np.s_[top:bottom, left:right]
+        x, y = (np.ascontiguousarray(place[here]) for place in view.places)
+        share[here] = cv2.remap(shadows.table, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1.0)
+    return share, region
 
 
 @njit(fastmath=True, error_model="numpy")
@@ -266,7 +301,8 @@ def view_of(camera: Camera, look: Look, middle: np.ndarray, background: np.ndarr
     backdrop = make_backdrop(camera, look, background)
     lit = np.empty((HEIGHT, WIDTH, 3), np.float32)
     everywhere = np.ones((HEIGHT, WIDTH), np.float32)
-    _light_room(backdrop.colour, everywhere, *_daylight(look), camera.gain.astype(np.float32), False, lit)
+    whole, gain = (0, HEIGHT, 0, WIDTH), camera.gain.astype(np.float32)
+    _light_room(backdrop.colour, everywhere, whole, *_daylight(look), gain, False, lit)
     return View(camera, backdrop, lit, table_shadow_places(look, backdrop, middle))
 
 
@@ -288,12 +324,12 @@ def paint(
     eye = -pose[:3, :3].T @ pose[:3, 3]
     of_map = (shadows.axes, shadows.centre, [SCALE])
     light = np.concatenate([np.ravel(v) for v in (look.lights, look.light_colours, look.ambient, eye, *of_map)])
-    share = cv2.remap(shadows.table, *view.places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1.0)
+    share, region = _share_on_table(view, shadows)
     sky, sun = _daylight(look)
     gain = camera.gain.astype(np.float32)
     picture, metres = view.lit.copy(), backdrop.depth.copy()
     seg = np.zeros((HEIGHT, WIDTH), np.uint8)
-    _light_room(backdrop.colour, share, sky, sun, gain, True, picture)
+    _light_room(backdrop.colour, share, region, sky, sun, gain, True, picture)
     _shade(
         seen.face, seen.inverse_depth, *seen.origin, corners, geometry.faces, geometry.identity, geometry.texture,
         textures, geometry.shine, light, shadows.nearest, shadows.range, backdrop.colour, share, sky, sun, gain,
