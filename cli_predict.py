@@ -16,7 +16,11 @@ app = typer.Typer()
 def predict(
     out: Annotated[Path, typer.Option(help="Folder for overlays, meshes and joints.", callback=refuse_foreign_place)],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Checkpoint folder, official .pth file, or `synthetic`.")
+        Path | None,
+        typer.Option(
+            help="Checkpoint folder, official .pth file, or `synthetic`; `landmarks`: no network, the hand of --mano is"
+            " fitted to the detector's landmarks."
+        ),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
     video: Annotated[Path | None, typer.Option(help="Video file.")] = None,
@@ -50,8 +54,9 @@ def predict(
     if checkpoint is None:
         raise InputError(
             "--checkpoint: no network given; train one (docs/tutorial.md has it in minutes, on synthetic data), or pass"
-            " a checkpoint of H2ONet's authors with --hierarchy (docs/network.md). `--checkpoint synthetic` takes the"
-            " narrow network that comes with this program, a toy: it has never seen a real photograph (docs/weights.md)"
+            " a checkpoint of H2ONet's authors with --hierarchy (docs/network.md). `--checkpoint landmarks` needs no"
+            " network, but --detector FILE and --mano DIR (docs/predict.md). `--checkpoint synthetic` takes the narrow"
+            " network that comes with this program, a toy: it has never seen a real photograph (docs/weights.md)"
         )
     from .inference.predict import predict as run
     from .network.allocator import keep_freed_memory

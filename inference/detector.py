@@ -4,6 +4,7 @@ The models are a file that the user names (`detection/model_files.py` tells whic
 (H, W, 3) uint8 RGB, as a viewer shows them and not mirrored; boxes and landmarks are px.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ class DetectedHand:
     """A hand that was found: the number by which it is followed (in a single picture: its place, the surest first).
 
     side; landmarks (21, 2) px in this project's order; presence and score: probabilities that it is a hand, of the
-    landmark model and of the palm detector where it was first found. read: whether the landmark model saw this frame;
-    else they follow from the frames before.
+    landmark model and of the palm detector where it was first found. world (21, 3): the landmarks in m about the middle
+    of the hand, x right, y down, z away from who looks. read: whether the landmark model saw this frame; else they
+    follow from the frames before.
     """
 
     number: int
@@ -35,6 +37,7 @@ class DetectedHand:
     landmarks: NDArray[np.float64]
     presence: float
     score: float
+    world: NDArray[np.float64]
     read: bool = True
 
     @property
@@ -54,9 +57,12 @@ class DetectedHand:
 class Detector:
     """Hands of pictures (`find`), or of one video's frames (`follow`, which keeps what it knows between calls)."""
 
-    def __init__(self, finder: HandFinder, stride: int = 1) -> None:
-        """stride: frames of a video per reading of a hand that moves slowly (`detection/tracker.py`)."""
-        self._finder = finder
+    def __init__(self, finder: HandFinder, stride: int = 1, sha256: str = "") -> None:
+        """stride: frames of a video per reading of a hand that moves slowly (`detection/tracker.py`).
+
+        sha256: of the landmark model's file.
+        """
+        self._finder, self.sha256 = finder, sha256
         self.tracker = HandTracker(finder, stride)
 
     @classmethod
@@ -65,8 +71,9 @@ class Detector:
 
         InputError where the file does not hold the published models.
         """
-        networks = HandNetworks(read_models(Path(path)), engine)
-        return cls(HandFinder(networks), STRIDES[networks.engine])
+        files = read_models(Path(path))
+        networks = HandNetworks(files, engine)
+        return cls(HandFinder(networks), STRIDES[networks.engine], hashlib.sha256(files.landmarks).hexdigest())
 
     def find(self, picture: NDArray[np.uint8]) -> list[DetectedHand]:
         """The hands of a picture by itself."""
@@ -84,4 +91,4 @@ class Detector:
 
 
 def _detected(number: int, side: str, hand: SeenHand, read: bool = True) -> DetectedHand:
-    return DetectedHand(number, side, hand.landmarks, hand.presence, hand.score, read)
+    return DetectedHand(number, side, hand.landmarks, hand.presence, hand.score, hand.world, read)

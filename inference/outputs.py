@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -26,9 +26,9 @@ from ..hand.mesh_files import mesh_bytes
 from ..hand.parts import OUTPUTS
 from ..locks import is_locked
 from .animation import Animation
+from .hand_result import HandResult
 from .movie_writer import MovieWriter, open_movie
 from .placement import NEAREST
-from .predictor import HandResult, Predictor
 from .sources import InputFrame
 
 COLOURS = (BLUE, ORANGE)
@@ -144,12 +144,17 @@ class Outputs:
             if data is not None:
                 self._save(self.out / ANIMATION, data)
 
-    def add(self, frame: InputFrame, hands: list[tuple[int, HandResult, NDArray]], predictor: Predictor) -> None:
-        """Draw and write one frame; every hand comes with its number and the camera to draw it with."""
+    def add(
+        self, frame: InputFrame, hands: list[tuple[int, HandResult, NDArray]], faces_of: Callable[[str], NDArray]
+    ) -> None:
+        """Draw and write one frame; every hand comes with its number and the camera to draw it with.
+
+        faces_of: the faces (1538, 3) of a side's mesh.
+        """
         assert frame.picture is not None
         picture = np.ascontiguousarray(frame.picture)
         for number, result, camera in hands:
-            faces = predictor.faces(result.side)
+            faces = faces_of(result.side)
             picture = draw_hand(picture, result, faces, camera, COLOURS[number % len(COLOURS)])
             if self.meshes != "none":
                 path = self._free("meshes", frame.name, f"-{number}" if number or len(hands) > 1 else "", self.meshes)
@@ -158,7 +163,7 @@ class Outputs:
                 self._save(path, mesh_bytes(vertices, faces, self.meshes, result.fingers_hidden))
         write_occlusion(picture, [(number, result) for number, result, _ in hands])
         if self._animation is not None:
-            self._animation.add([(number, result, predictor.faces(result.side)) for number, result, _ in hands])
+            self._animation.add([(number, result, faces_of(result.side)) for number, result, _ in hands])
         self._write(frame.name, picture)
 
     def _free(self, folder: str, name: str, number: str, form: str) -> Path:

@@ -8,7 +8,8 @@ appear at the end and replace those of an earlier run. Metres, OpenCV camera fra
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -26,10 +27,11 @@ from ..network.device import choose_device
 from ..network.threads import piece_timer
 from .cameras import check_fov
 from .detector import Detector
+from .landmark_hands import LANDMARKS, LandmarkModel, LandmarkPredictor, is_landmarks
 from .mano_fit import MeshFitter, write_mano
 from .outputs import MANO, RUN, Outputs, check_output_folder, whole_run
 from .places import HandBox, check_names, frame_name, read_boxes, read_intrinsics
-from .prediction_run import PredictionRun
+from .prediction_run import HandPredictor, PredictionRun
 from .predictor import Predictor, trained_window
 from .smooth_run import SmoothReport, SmoothRun
 from .sources import InputFrame, PictureFolder
@@ -81,6 +83,7 @@ def predict(
 ) -> PredictSummary:
     """Reconstruct the hand in every picture of a folder, or in every frame of a video.
 
+    checkpoint: a network, or `landmarks`, which fits the hand of `mano` to the detector's 3D landmarks instead.
     boxes: JSON or CSV as `places.read_boxes` reads it; without one the whole picture is taken, and in a video (or with
     `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
     that they are frames in order of name. smooth: steady the hands of frames (`smooth_run`). detector: the models'
@@ -108,36 +111,27 @@ def predict(
     source = Video.open(Path(video)) if video is not None else PictureFolder.open(Path(images or ""))
     named, cameras = _read_places(boxes, side, intrinsics, source)
     finder = None if detector is None else Detector.open(detector)
-    network = load_checkpoint(checkpoint, hierarchy)
-    if network.config.frames > 1:
-        window = window or trained_window(checkpoint)
-    if not network.config.oriented:
-        log.warning("%s: a stage 1 network knows no orientation: overlays show 2D joints only", checkpoint)
-    network = network.for_inference()
-
-    fitter = MeshFitter.of_network(mano, network.faces.cpu().numpy())
-
-    def new_predictor() -> Predictor:
-        model = None if smooth else fitter  # which is fitted to what is smooth then
-        return Predictor(network, device=device, window=window, track=follows, precision=precision, mano=model)
-
-    run = PredictionRun(new_predictor, side, follows, named, str(boxes), cameras, finder, fov)
+    if is_landmarks(checkpoint):
+        reader = _landmark_reader(finder, mano, hierarchy)
+    else:
+        options = {"device": device, "window": window, "track": follows, "precision": precision}
+        reader = _network_reader(checkpoint, hierarchy, mano, smooth, options)
+    run = PredictionRun(reader.new_predictor, side, follows, named, str(boxes), cameras, finder, fov)
     run.predictor(0)  # an unsuitable window or precision is reported before anything is written
-    smoother, report = SmoothRun(fitter) if smooth else None, None
+    smoother, report = SmoothRun(reader.fitter) if smooth else None, None
     first = list[_Outline]()
-    facts: dict[str, Any] = {"checkpoint": str(checkpoint), "checkpoint_sha256": checkpoint_hash(checkpoint)}
+    facts: dict[str, Any] = {"checkpoint": str(checkpoint), "checkpoint_sha256": reader.sha256}
     with whole_run(out) as unfinished:
         rate, total = (source.rate, source.frames) if isinstance(source, Video) else (None, len(source.paths))
-        timed = piece_timer(choose_device(device), lambda text: tqdm.write(text, file=sys.stderr))
         with Outputs(unfinished, meshes, rate, follows) as outputs:
             for frame in tqdm(source.read(), total=total, unit="frame", desc="predict"):
-                with timed():
+                with reader.timed():
                     hands = run.predict_frame(frame)
                 if smoother is not None:
                     smoother.keep(hands)
                     first.append(_outline(frame))
                 elif frame.picture is not None:
-                    outputs.add(frame, hands, run.predictor(0))
+                    outputs.add(frame, hands, run.predictor(0).faces)
             if smoother is not None:
                 report = smoother.smooth(run.rows)
                 facts["smoothing"] = report.facts()
@@ -145,7 +139,7 @@ def predict(
                 drawn = tqdm(_same_frames(again.read(), first, source), total=total, unit="frame", desc="draw")
                 for frame, hands in zip(drawn, smoother.frames, strict=True):
                     if frame.picture is not None:
-                        outputs.add(frame, hands, run.predictor(0))
+                        outputs.add(frame, hands, run.predictor(0).faces)
         write_lists(unfinished, run, facts | outputs.facts)
     unmet = sorted(set(named or {}) - run.names_met)
     if unmet:
@@ -156,6 +150,49 @@ def predict(
         log.warning("--images %s: %s", images, source.unread_line())
     failures = len(run.failures) - run.without_hands
     return PredictSummary(out, run.frames, len(run.rows), failures, run.without_hands, report)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """What reads hands.
+
+    A predictor for each; what fits MANO to smooth meshes; the hash of the weights behind it; what to read in (`timed`).
+    """
+
+    new_predictor: Callable[[], HandPredictor]
+    fitter: MeshFitter | None
+    sha256: str
+    timed: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def _network_reader(
+    checkpoint: str | Path,
+    hierarchy: str | Path | None,
+    mano: str | Path | None,
+    smooth: bool,
+    options: dict[str, Any],
+) -> _Reader:
+    network = load_checkpoint(checkpoint, hierarchy)
+    if network.config.frames > 1:
+        options["window"] = options["window"] or trained_window(checkpoint)
+    if not network.config.oriented:
+        log.warning("%s: a stage 1 network knows no orientation: overlays show 2D joints only", checkpoint)
+    network = network.for_inference()
+    fitter = MeshFitter.of_network(mano, network.faces.cpu().numpy())
+    at_once = None if smooth else fitter  # else it is fitted to what is smooth
+    timed = piece_timer(choose_device(options["device"]), lambda text: tqdm.write(text, file=sys.stderr))
+    return _Reader(lambda: Predictor(network, mano=at_once, **options), fitter, checkpoint_hash(checkpoint), timed)
+
+
+def _landmark_reader(finder: Detector | None, mano: str | Path | None, hierarchy: str | Path | None) -> _Reader:
+    if hierarchy is not None:
+        raise InputError(f"--hierarchy: is for the authors' .pth files, not for --checkpoint {LANDMARKS}")
+    if finder is None:
+        raise InputError(f"--checkpoint {LANDMARKS}: the landmarks come from MediaPipe's models; give --detector FILE")
+    if mano is None:
+        raise InputError(f"--checkpoint {LANDMARKS}: needs the hand to fit; give --mano DIR, or --mano standin")
+    model = LandmarkModel(mano)
+    return _Reader(lambda: LandmarkPredictor(model), MeshFitter(mano), finder.sha256)
 
 
 _Outline = tuple[str, tuple[int, ...] | None]

@@ -15,12 +15,14 @@ from ..hand.parts import OUTPUTS
 from .cameras import Camera, picture_camera
 from .detector import DETECTED, DetectedHand, Detector
 from .following import number_hands
+from .landmark_hands import LandmarkPredictor
 from .places import HandBox, frame_name
 from .predictor import HandResult, Predictor, as_picture
 from .reliability import presence_doubts
 from .sources import InputFrame
 
 NO_HAND = "the detector finds no hand"
+HandPredictor = Predictor | LandmarkPredictor
 
 
 class PredictionRun:
@@ -34,7 +36,7 @@ class PredictionRun:
 
     def __init__(
         self,
-        new_predictor: Callable[[], Predictor],
+        new_predictor: Callable[[], HandPredictor],
         side: str,
         follows: bool,
         boxes: dict[str, list[HandBox]] | None,
@@ -47,7 +49,7 @@ class PredictionRun:
         self.boxes, self.boxes_file, self.cameras, self.fov = boxes, boxes_file, cameras, fov
         self.detector, self.detected = detector, dict[int, DetectedHand]()  # those of this frame, by number
         self.without_hands = 0
-        self.predictors: dict[int, Predictor] = {}
+        self.predictors: dict[int, HandPredictor] = {}
         self.sides: dict[int, str] = {}  # of the followed hands, by number
         self.boxed = False  # a box has named a hand; until then the followed hand is a guess
         self.names_met: set[str] = set()
@@ -55,7 +57,7 @@ class PredictionRun:
         self.failures: list[dict[str, Any]] = []
         self.frames = 0
 
-    def predictor(self, number: int) -> Predictor:
+    def predictor(self, number: int) -> HandPredictor:
         """The predictor of a hand, made when it is first asked for."""
         if number not in self.predictors:
             self.predictors[number] = self.new_predictor()
@@ -133,12 +135,16 @@ class PredictionRun:
         known = self.cameras.get(frame_name(frame.name)) if isinstance(self.cameras, dict) else self.cameras
         height, width = frame.picture.shape[:2]
         camera = picture_camera(width, height, known, frame.exif_focal, self.fov)
+        detected = self.detected.get(number)
         try:
-            result = predictor(frame.picture, hand.box, hand.side, intrinsics=camera)
+            if isinstance(predictor, Predictor):
+                result = predictor(frame.picture, hand.box, hand.side, intrinsics=camera)
+            else:
+                assert detected is not None
+                result = predictor(as_picture(frame.picture), detected, camera)
         except InputError as error:
             self._note_failure(frame, number, str(error))
             return None
-        detected = self.detected.get(number)
         if detected is not None:
             doubts = result.doubts + presence_doubts(detected.presence)
             result = replace(result, box_from=DETECTED, doubts=doubts)

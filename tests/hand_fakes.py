@@ -26,6 +26,12 @@ def hand_shape(right: bool = True) -> np.ndarray:
     return np.concatenate(points) * ([1, 1] if right else [-1, 1])
 
 
+def world_of(landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks (21, 2) as those (21, 3) m of a flat hand 18 cm long, about its middle."""
+    flat = np.column_stack([landmarks - landmarks.mean(0), np.zeros(len(landmarks))])
+    return 0.18 * flat / np.ptp(landmarks, axis=0).max()
+
+
 def paint_hand(picture: np.ndarray, wrist: np.ndarray, middle: np.ndarray) -> None:
     """Dots at the wrist and the middle finger's base: what `DotNetworks` takes for a hand."""
     y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]] + 0.5
@@ -66,12 +72,12 @@ class DotNetworks:
         assert square.shape == (HAND_SIDE, HAND_SIDE, 3)
         wrist, middle = dot(square, 0), dot(square, 1)
         if wrist is None or middle is None:
-            return HandReading(np.full((21, 2), 0.5), 0.02, 0.5)
+            return HandReading(np.full((21, 2), 0.5), 0.02, 0.5, np.zeros((21, 3)))
         shape = hand_shape()
         up, across = middle - wrist, np.array([-(middle - wrist)[1], (middle - wrist)[0]])
         points = wrist + (shape[:, :1] * across - shape[:, 1:] * up) / -shape[MIDDLE_BASE, 1]
         points[MIDDLE_BASE] = middle
-        return HandReading(points, 0.98, 0.97)
+        return HandReading(points, 0.98, 0.97, world_of(points))
 
 
 @dataclass
@@ -94,7 +100,7 @@ class FakeFinder:
         self.rng = np.random.default_rng(seed)
         self.hand_runs = 0
 
-    def palms(self, picture: np.ndarray) -> Palms:
+    def palms(self, picture: np.ndarray, regions: object = None) -> Palms:
         seen = [truth for truth in self.frames[self.frame] if truth.visible]
         regions = [region_of_landmarks(truth.landmarks) for truth in seen]
         boxes = [[*region.centre - region.side / 5, *region.centre + region.side / 5] for region in regions]
@@ -106,9 +112,10 @@ class FakeFinder:
         seen = [truth for truth in self.frames[self.frame] if truth.visible]
         away = [np.linalg.norm(truth.landmarks.mean(0) - region.centre) / region.side for truth in seen]
         if not seen or min(away) > 0.5:
-            return SeenHand(region.to_picture(self.rng.uniform(0, 1, (21, 2))), 0.03, 0.5, score)
+            nothing = region.to_picture(self.rng.uniform(0, 1, (21, 2)))
+            return SeenHand(nothing, 0.03, 0.5, score, world_of(nothing))
         truth = seen[int(np.argmin(away))]
         landmarks = truth.landmarks + self.rng.normal(0, self.noise * region.side / 2, (21, 2))
         # The models' word on the side is wrong now and then.
         right = truth.right if self.rng.uniform() > 0.05 else not truth.right
-        return SeenHand(landmarks, 0.97, 0.95 if right else 0.05, score)
+        return SeenHand(landmarks, 0.97, 0.95 if right else 0.05, score, world_of(landmarks))

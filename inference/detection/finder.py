@@ -5,6 +5,7 @@ Pixels of the picture, continuous. Thresholds are MediaPipe's own.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,9 @@ SAME_HAND = 0.3  # of a hand's size: mean distance of landmarks below which two 
 DOUBTFUL = 0.9  # presence below which a hand that lies over a surer one is none, but fingers of that one
 _LONG = 2.0  # times as long as high (or the other way round): looked at in squares as well
 _MOST_SQUARES = 32
+_LEVELS = 2  # how often a picture in which no hand is found is looked at in squares half as large
+_MOST_PIECES = 64
+_SHARED = 0.25  # of a square's side: what it shares with the next one
 
 
 class Networks(Protocol):
@@ -35,13 +39,14 @@ class SeenHand:
     """A hand in a picture: landmarks (21, 2) px (wrist, thumb .. little, base to tip).
 
     presence: the landmark model's probability that it is a hand; right: that it is a right one; score: the palm
-    detector's.
+    detector's. world (21, 3): the landmarks in m about the middle of the hand, x right, y down, z away.
     """
 
     landmarks: NDArray[np.float64]
     presence: float
     right: float
     score: float
+    world: NDArray[np.float64]
 
     @property
     def size(self) -> float:
@@ -55,13 +60,10 @@ class HandFinder:
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
 
-    def palms(self, picture: NDArray[np.uint8]) -> Palms:
-        """The palms in a picture (H, W, 3) RGB, px, the surest first.
-
-        A long picture is looked at as a whole and in squares: as a whole its hands may be too small to be found.
-        """
+    def palms(self, picture: NDArray[np.uint8], regions: Iterable[Region] | None = None) -> Palms:
+        """The palms in a picture (H, W, 3) RGB, px, the surest first; looked for in `regions` (default: `views`)."""
         found = []
-        for region in views(picture.shape[1], picture.shape[0]):
+        for region in views(picture.shape[1], picture.shape[0]) if regions is None else regions:
             square = cut_out(picture, region, SIDE, repeat_edges=False)
             palms = merge(decode(*self._networks.palms(square)))
             boxes = region.to_picture(palms.boxes.reshape(-1, 2)).reshape(-1, 4)
@@ -76,15 +78,19 @@ class HandFinder:
         half = np.array([0.5, 0.5])
         region = region.moved(half - turn(region.angle) @ half * region.side / HAND_SIDE)
         read = self._networks.hand(cut_out(picture, region, HAND_SIDE, repeat_edges=True))
-        presence = read.presence if np.isfinite(read.landmarks).all() else 0.0
-        return SeenHand(region.to_picture(read.landmarks), presence, read.right, score)
+        finite = np.isfinite(read.landmarks).all() and np.isfinite(read.world).all()
+        world = np.column_stack([read.world[:, :2] @ turn(region.angle).T, read.world[:, 2]])
+        return SeenHand(region.to_picture(read.landmarks), read.presence if finite else 0.0, read.right, score, world)
 
 
 _FIELDS = ("boxes", "points", "scores")
 
 
 def views(width: int, height: int) -> Iterator[Region]:
-    """Where palms are looked for: the whole picture, and in a long one squares that overlap by half."""
+    """Where palms are looked for: the whole picture, and in a long one squares that overlap by half.
+
+    As a whole its hands may be too small to be found.
+    """
     longer, shorter = max(width, height), min(width, height)
     yield Region(np.array([width, height]) / 2, longer, 0.0)
     if longer <= _LONG * shorter:
@@ -95,14 +101,35 @@ def views(width: int, height: int) -> Iterator[Region]:
         yield Region(np.array([middle, height / 2] if width > height else [width / 2, middle]), side, 0.0)
 
 
+def pieces(width: int, height: int) -> Iterator[list[Region]]:
+    """Squares that cover a picture, half as wide as it is high (or high as it is wide), then a quarter.
+
+    They share a quarter with their neighbours, have no fewer pixels than the network looks at, and are not too many.
+    """
+    for level in range(1, _LEVELS + 1):
+        side = min(width, height) / 2**level
+        columns, rows = (int(np.ceil((length - _SHARED * side) / ((1 - _SHARED) * side))) for length in (width, height))
+        if side < SIDE or columns * rows > _MOST_PIECES:
+            return
+        middles = (np.linspace(side / 2, length - side / 2, n) for length, n in ((width, columns), (height, rows)))
+        yield [Region(np.array([x, y]), side, 0.0) for x, y in product(*middles)]
+
+
 def find_hands(finder: HandFinder, picture: NDArray[np.uint8]) -> list[SeenHand]:
-    """The hands of a picture, the surest first; each once."""
-    return once(new_hands(finder, picture, []))[:MOST_HANDS]
+    """The hands of a picture, the surest first; each once. Where none is found, `pieces` are looked at, too."""
+    found = new_hands(finder, picture, [])
+    for regions in pieces(picture.shape[1], picture.shape[0]):
+        if found:
+            break
+        found = new_hands(finder, picture, [], regions)
+    return once(found)[:MOST_HANDS]
 
 
-def new_hands(finder: HandFinder, picture: NDArray[np.uint8], known: list[SeenHand]) -> list[SeenHand]:
-    """Hands at palms that belong to no known hand of this picture."""
-    palms = finder.palms(picture)
+def new_hands(
+    finder: HandFinder, picture: NDArray[np.uint8], known: list[SeenHand], regions: Iterable[Region] | None = None
+) -> list[SeenHand]:
+    """Hands at palms that belong to no known hand of this picture; `regions` as for `HandFinder.palms`."""
+    palms = finder.palms(picture, regions)
     found = []
     for box, points, score in zip(palms.boxes, palms.points, palms.scores, strict=True):
         if len(found) == MOST_HANDS:

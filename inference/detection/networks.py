@@ -31,12 +31,14 @@ class HandReading:
     """What the landmark model says of a square.
 
     landmarks (21, 2) in units of its side; presence: the probability that a hand is there; right: that it is a right
-    hand, in a picture that is not mirrored.
+    hand, in a picture that is not mirrored; world (21, 3) m about the middle of the hand, x and y along the square, z
+    away from who looks.
     """
 
     landmarks: NDArray[np.float64]
     presence: float
     right: float
+    world: NDArray[np.float64]
 
 
 class HandNetworks:
@@ -61,10 +63,10 @@ class HandNetworks:
 
     def hand(self, square: NDArray[np.uint8]) -> HandReading:
         """The landmarks of the hand in a square (224, 224, 3)."""
-        landmarks, presence, right, _ = self._hand(_as_input(square, HAND_SIDE))
+        landmarks, presence, right, world = self._hand(_as_input(square, HAND_SIDE))
         points = landmarks.reshape(21, 3)[:, :2].astype(np.float64) / HAND_SIDE
         # MediaPipe's own word for a large value is "Left": it takes pictures for those of a mirror.
-        return HandReading(points, float(presence[0]), float(right[0]))
+        return HandReading(points, float(presence[0]), float(right[0]), world.reshape(21, 3).astype(np.float64))
 
 
 def has_litert() -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from .finder import LEAST_PRESENCE, MOST_HANDS, HandFinder, SeenHand, new_hands, once, same_hand
+from .finder import LEAST_PRESENCE, MOST_HANDS, HandFinder, SeenHand, new_hands, once, pieces, same_hand
 from .regions import region_of_landmarks
 
 REDETECT = 30  # frames between two looks for further hands while all that are known are held
@@ -84,7 +84,7 @@ class HandTracker:
         self._tracks: list[Track] = []
         self._size: tuple[int, ...] = ()
         self._next = 0
-        self._since, self._pause = 0, 1
+        self._since, self._pause, self._closer = 0, 1, 0
         self.palm_runs = 0
         """In how many frames palms were looked for."""
 
@@ -103,7 +103,7 @@ class HandTracker:
         """The hands that are seen in the next frame (H, W, 3) RGB, by number; lost ones are left out."""
         if picture.shape != self._size:  # landmarks in a picture of another size cannot be followed
             self._tracks, self._size = [], picture.shape
-        self._since += 1
+        self._since, self._closer = self._since + 1, self._closer - 1
         missing = any(track.lost for track in self._tracks)
         palms = self._since >= min(self._pause, SEARCH if missing else self._pause)
         resting = [] if palms else [track for track in self._tracks if self._may_rest(track)]
@@ -131,10 +131,17 @@ class HandTracker:
         return self._finder.hand(picture, region_of_landmarks(track.expected()), track.hand.score)
 
     def _add_new(self, picture: NDArray[np.uint8], held: list[SeenHand], guessed: list[SeenHand]) -> list[SeenHand]:
-        """The held hands, and those at palms that belong to none; how soon palms are looked for again."""
+        """The held hands, and those at palms that belong to none; how soon palms are looked for again.
+
+        While no hand is known at all, one is looked for in larger pieces of the picture now and then.
+        """
         self.palm_runs += 1
         self._since, self._pause = 0, min(2 * self._pause, self._redetect)
         found = once([*held, *new_hands(self._finder, picture, [*held, *guessed])])
+        if not found and not self._tracks and self._closer <= 0:
+            self._closer = self._redetect
+            regions = next(pieces(picture.shape[1], picture.shape[0]), None)
+            found = [] if regions is None else once(new_hands(self._finder, picture, [], regions))
         return [hand for hand in found if not any(same_hand(hand, guess) for guess in guessed)][:MOST_HANDS]
 
     def _assign(self, hands: list[SeenHand], resting: list[Track]) -> list[FollowedHand]:

@@ -17,7 +17,7 @@ from h2onet.inference.predict import predict
 from h2onet.inference.prediction_run import NO_HAND
 from h2onet.network.checkpoint import save_checkpoint
 from h2onet.network.h2onet import NetworkConfig, build_network
-from hand_fakes import DotNetworks, hand_shape, paint_hand
+from hand_fakes import DotNetworks, hand_shape, paint_hand, world_of
 
 ENGINES = ("opencv", "litert")
 
@@ -191,9 +191,12 @@ class TwoHands(Detector):
 
     def find(self, picture: np.ndarray) -> list[DetectedHand]:
         place = np.array([picture.shape[1] / 3, picture.shape[0] / 1.5])
+        found = [
+            (side, 60 * hand_shape(side == "right") + place * [1 + n, 1]) for n, side in enumerate(("left", "right"))
+        ]
         return [
-            DetectedHand(number, side, 60 * hand_shape(side == "right") + place * [1 + number, 1], 0.99, 0.8)
-            for number, side in enumerate(("left", "right"))
+            DetectedHand(number, side, landmarks, 0.99, 0.8, world_of(landmarks))
+            for number, (side, landmarks) in enumerate(found)
         ]
 
 

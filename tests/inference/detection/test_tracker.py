@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from h2onet.inference.detection.finder import HandFinder
 from h2onet.inference.detection.regions import turn
 from h2onet.inference.detection.tracker import MEMORY, REDETECT, HandTracker
-from hand_fakes import FakeFinder, Truth, hand_shape
+from hand_fakes import DotNetworks, FakeFinder, Truth, hand_shape, paint_hand
 
 PICTURE = np.zeros((480, 640, 3), np.uint8)
 SIZE = 120.0
@@ -155,3 +156,20 @@ def test_frames_of_another_size_start_anew_and_unread_ones_pass() -> None:
     for _ in range(MEMORY + 1):
         tracker.skip()
     assert tracker.known == set()
+
+
+def test_a_small_hand_in_a_large_frame_is_found_now_and_then_and_held() -> None:
+    """As a whole a frame is 192 px wide: the dots would be two pixels. Pieces are looked at every 30 frames only."""
+    networks = DotNetworks()
+    tracker, looks = HandTracker(HandFinder(networks)), []
+    see = networks.palms
+    networks.palms = lambda square: looks.append(frame) or see(square)  # type: ignore[method-assign, func-returns-value]
+    found = []
+    for frame in range(2 * REDETECT + 6):
+        picture = np.full((1080, 1920, 3), 90, np.uint8)
+        if frame >= REDETECT + 3:
+            paint_hand(picture, np.array([1500.0 + 3 * frame, 700.0]), np.array([1510.0 + 3 * frame, 650.0]))
+        found.append([each.number for each in tracker.follow(picture)])
+    closer = [frame for frame in set(looks) if looks.count(frame) > 1]
+    assert len(closer) == 3 and min(np.diff(sorted(closer))) >= REDETECT
+    assert not any(found[: closer[-1]]) and all(each == [0] for each in found[closer[-1] :])
