@@ -66,14 +66,16 @@ class Detector:
         self.tracker = HandTracker(finder, stride)
 
     @classmethod
-    def open(cls, path: str | Path, engine: str = "auto") -> "Detector":
+    def open(cls, path: str | Path, engine: str = "auto", stride: int | None = None) -> "Detector":
         """Load the models from a .task file, a wheel or a folder; engine: opencv, litert, or auto (this if installed).
 
-        InputError where the file does not hold the published models.
+        stride: as above (default: so that the detector takes a small part of a network's time). InputError where the
+        file does not hold the published models.
         """
         files = read_models(Path(path))
         networks = HandNetworks(files, engine)
-        return cls(HandFinder(networks), STRIDES[networks.engine], hashlib.sha256(files.landmarks).hexdigest())
+        digest = hashlib.sha256(files.landmarks).hexdigest()
+        return cls(HandFinder(networks), stride or STRIDES[networks.engine], digest)
 
     def find(self, picture: NDArray[np.uint8]) -> list[DetectedHand]:
         """The hands of a picture by itself."""

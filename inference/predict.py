@@ -110,8 +110,9 @@ def predict(
     check_output_folder(out, None if images is None else Path(images), None if video is None else Path(video))
     source = Video.open(Path(video)) if video is not None else PictureFolder.open(Path(images or ""))
     named, cameras = _read_places(boxes, side, intrinsics, source)
-    finder = None if detector is None else Detector.open(detector)
-    if is_landmarks(checkpoint):
+    by_landmarks = is_landmarks(checkpoint)  # then every frame must be read: there is nothing else to see it
+    finder = None if detector is None else Detector.open(detector, stride=1 if by_landmarks else None)
+    if by_landmarks:
         reader = _landmark_reader(finder, mano, hierarchy)
     else:
         options = {"device": device, "window": window, "track": follows, "precision": precision}

@@ -145,7 +145,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def dots(monkeypatch: pytest.MonkeyPatch) -> None:
     """A detector that takes two coloured dots for a hand, wherever the file is."""
-    monkeypatch.setattr(Detector, "open", lambda path: Detector(HandFinder(DotNetworks())))
+    monkeypatch.setattr(Detector, "open", lambda path, stride: Detector(HandFinder(DotNetworks())))
 
 
 def rows(path: Path) -> list[dict]:
@@ -201,7 +201,7 @@ class TwoHands(Detector):
 
 
 def test_several_hands_are_several_rows(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Detector, "open", lambda path: TwoHands(HandFinder(DotNetworks())))
+    monkeypatch.setattr(Detector, "open", lambda path, stride: TwoHands(HandFinder(DotNetworks())))
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "a.png"), np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8))
     summary = predict(checkpoint, tmp_path / "out", images=tmp_path / "images", detector="models.task")

@@ -97,7 +97,7 @@ def test_what_it_needs_is_said_in_one_line(tmp_path: Path) -> None:
 @pytest.fixture
 def dots(monkeypatch: pytest.MonkeyPatch) -> None:
     """A detector that takes two coloured dots for a flat hand, wherever the file is."""
-    monkeypatch.setattr(Detector, "open", lambda path: Detector(HandFinder(DotNetworks()), sha256="5" * 64))
+    monkeypatch.setattr(Detector, "open", lambda path, stride: Detector(HandFinder(DotNetworks()), sha256="5" * 64))
 
 
 @pytest.mark.usefixtures("dots")
