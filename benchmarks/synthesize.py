@@ -28,7 +28,7 @@ STEPS = {  # step -> (file, function) whose cumulative time it is
     "z-buffer and shading": ("shading.py", "paint"),
     "blur and grain": ("shading.py", "develop"),
     "encoding pictures": ("photos.py", "encode"),
-    "label archives": ("_npyio_impl.py", "savez_compressed"),
+    "label archives": ("files.py", "write_npz"),
     "object and hand models": ("objects.py", "write_models"),
     "annotation JSON": ("annotations.py", "write_annotation_file"),
 }
