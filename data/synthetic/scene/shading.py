@@ -14,7 +14,7 @@ import numpy as np
 from ....hand.zbuffer import MULTISAMPLE_4, rasterize, viewport_of
 from ....jit import njit
 from .room import HEIGHT, WIDTH, Backdrop, Camera, Geometry, Look, make_backdrop
-from .shadows import SCALE, ShadowMap, share_of_light, table_shadow_places
+from .shadows import SCALE, ShadowMap, share_of_light, share_on_table, table_shadow_places
 
 SAMPLES = np.concatenate([np.array([[0.5, 0.5]]), MULTISAMPLE_4])
 """Sample 0, the centre, decides identity and depth; the other four smooth the edges."""
@@ -176,38 +176,6 @@ def _light_room(colour, share, region, sky, sun, gain, only_shadow, picture):
                 picture[y, x, k] = _display_value(lit[k] * gain[k])
 
 
-@njit()
-def _region(x, y, left, right, top, bottom):
-    """The smallest region with all pixels whose place (x, y) lies between these bounds."""
-    rows, columns = x.shape
-    first, end, least, most = rows, 0, columns, 0
-    for row in range(rows):
-        for column in range(columns):
-            if left <= x[row, column] <= right and top <= y[row, column] <= bottom:
-                first, end = min(first, row), row + 1
-                least, most = min(least, column), max(most, column + 1)
-    return (first, end, least, most) if end else (0, 0, 0, 0)
-
-
-def _share_on_table(view: View, shadows: ShadowMap) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """The share (H, W) float32 of the first light that reaches the empty scene, and the region where it may not be 1.
-
-    Only what may be in shadow is looked up in the map.
-    """
-    share = np.ones((HEIGHT, WIDTH), np.float32)
-    dark = shadows.table < 1.0
-    rows, columns = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
-    if not len(rows):
-        return share, (0, 0, 0, 0)
-    bounds = (columns[0] - 1.0, columns[-1] + 1.0, rows[0] - 1.0, rows[-1] + 1.0)  # neighbours are mixed in
-    top, bottom, left, right = region = _region(*view.places, *bounds)
-    if bottom:
-        here = np.s_[top:bottom, left:right]
-        x, y = (np.ascontiguousarray(place[here]) for place in view.places)
-        share[here] = cv2.remap(shadows.table, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1.0)
-    return share, region
-
-
 @njit(fastmath=True, error_model="numpy")
 def _shade(
     face, depth, left, top, corners, faces, identity, texture, textures, shine,
@@ -324,7 +292,7 @@ def paint(
     eye = -pose[:3, :3].T @ pose[:3, 3]
     of_map = (shadows.axes, shadows.centre, [SCALE])
     light = np.concatenate([np.ravel(v) for v in (look.lights, look.light_colours, look.ambient, eye, *of_map)])
-    share, region = _share_on_table(view, shadows)
+    share, region = share_on_table(view.places, shadows)
     sky, sun = _daylight(look)
     gain = camera.gain.astype(np.float32)
     picture, metres = view.lit.copy(), backdrop.depth.copy()

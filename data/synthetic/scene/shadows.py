@@ -69,6 +69,41 @@ def table_shadow_places(look: Look, backdrop: Backdrop, centre: np.ndarray) -> t
     return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
 
 
+@njit()
+def _region(x, y, left, right, top, bottom):
+    """The smallest region with all pixels whose place (x, y) lies between these bounds."""
+    rows, columns = x.shape
+    first, end, least, most = rows, 0, columns, 0
+    for row in range(rows):
+        for column in range(columns):
+            if left <= x[row, column] <= right and top <= y[row, column] <= bottom:
+                first, end = min(first, row), row + 1
+                least, most = min(least, column), max(most, column + 1)
+    return (first, end, least, most) if end else (0, 0, 0, 0)
+
+
+def share_on_table(
+    places: tuple[np.ndarray, np.ndarray], shadows: ShadowMap
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """The share (H, W) float32 of the first light that reaches the empty scene, and the region where it may not be 1.
+
+    places: `table_shadow_places`; only what may be in shadow is looked up in the map. Region: rows, columns, first and
+    end each.
+    """
+    share = np.ones_like(places[0])
+    dark = shadows.table < 1.0
+    rows, columns = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
+    if not len(rows):
+        return share, (0, 0, 0, 0)
+    bounds = (columns[0] - 1.0, columns[-1] + 1.0, rows[0] - 1.0, rows[-1] + 1.0)  # neighbours are mixed in
+    top, bottom, left, right = region = _region(*places, *bounds)
+    if bottom:
+        here = np.s_[top:bottom, left:right]
+        x, y = (np.ascontiguousarray(place[here]) for place in places)
+        share[here] = cv2.remap(shadows.table, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1.0)
+    return share, region
+
+
 @njit(fastmath=True, inline="always")
 def share_of_light(x, y, z, light, at, nearest, range_of_nearest):
     """Share of the first light that reaches a point: 25 taps of the shadow map where they do not all agree.
