@@ -5,13 +5,15 @@ Metres in the OpenCV camera frame, relative to the wrist, in the hand's own side
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hand.array_record import HandArrays
+from ..errors import InputError, one_line
+from ..hand.array_record import SIDES, HandArrays
 from ..hand.arrays import load_arrays
 from ..hand.fitting import FittedHands, HandFitter
 from ..hand.skinning import SkinnedHand
@@ -22,10 +24,13 @@ from .placement import place_wrist
 from .predictor import given_square
 from .reliability import doubts_of, signs_of
 
+log = logging.getLogger(__name__)
 LANDMARKS = "landmarks"
 """What `--checkpoint` names instead of a network."""
-NOISE = 4e-3
+NOISE = 5e-3
 """m: MediaPipe's knuckles and wrist are not MANO's joints, and its depth is a guess."""
+LARGEST_SHAPE = 3.0
+"""Of a coefficient of `mano_shape`, in standard deviations of living hands: a hand beyond it is doubted."""
 REPEATS = 2
 """How often the hand is fitted again with its joints moved sideways, to where their landmarks are in the picture."""
 
@@ -36,13 +41,18 @@ def is_landmarks(checkpoint: str | Path) -> bool:
 
 
 class _Side:
-    """One side's hand model, its fitter, and its faces (1538, 3), wound to face outward."""
+    """One side's hand model, its fitter, its faces (1538, 3), wound to face outward, and the mean hand's size, m."""
 
     def __init__(self, arrays: HandArrays) -> None:
         self.fitter, self.hand = HandFitter(arrays, limits=True), SkinnedHand(arrays)
         a, b, c = arrays.v_template[arrays.faces].transpose(1, 0, 2)
         inward = (a * np.cross(b, c)).sum() < 0  # the volume within, six times
         self.faces = np.ascontiguousarray(arrays.faces[:, ::-1] if inward else arrays.faces, np.int32)
+        self._size = _size(self.hand.pose(np.zeros((1, 48)), np.zeros((1, 10)))[1][0])
+
+    def start(self, world: NDArray) -> NDArray[np.float64]:
+        """Landmarks (21, 3) as large as the mean hand's: the model's own metres are off by up to half."""
+        return world * self._size / max(_size(world), 1e-6)
 
     def fit(self, joints: NDArray) -> tuple[FittedHands, NDArray[np.float64], NDArray[np.float64]]:
         """The hand with joints like these (21, 3) m, wherever: its parameters; vertices, joints about its wrist."""
@@ -52,23 +62,48 @@ class _Side:
         return fitted, vertices, placed
 
 
+def _size(joints: NDArray) -> float:
+    """The length of all bones of joints (21, 3)."""
+    fingers = joints[1:].reshape(5, 4, 3)
+    return float(
+        np.linalg.norm(np.diff(fingers, axis=1), axis=2).sum() + np.linalg.norm(fingers[:, 0] - joints[0], axis=1).sum()
+    )
+
+
 def _sideways(joints: NDArray, landmarks: NDArray, intrinsics: NDArray) -> NDArray[np.float64]:
     """Joints (21, 3) m in the camera frame, moved at their depths to where landmarks (21, 2) px show them."""
     rays = np.linalg.solve(intrinsics, np.column_stack([landmarks, np.ones(len(landmarks))]).T).T
     return rays / rays[:, 2:] * joints[:, 2:]
 
 
+def _likely(fitted: FittedHands) -> bool:
+    """Whether somebody may have such a hand."""
+    return bool((np.abs(fitted.mano_shape) <= LARGEST_SHAPE).all())
+
+
 class LandmarkModel:
-    """The hand models of a folder (MANO_RIGHT.pkl, MANO_LEFT.pkl), or "standin", made ready to be fitted."""
+    """The hand models of a folder (MANO_RIGHT.pkl, MANO_LEFT.pkl), or "standin", made ready to be fitted.
+
+    InputError where neither side is there; a warning where one is not: its hands are then failures.
+    """
 
     def __init__(self, mano: str | Path) -> None:
-        self._mano = mano
         self._sides: dict[str, _Side] = {}
+        self._faults: dict[str, InputError] = {}
+        for side in SIDES:
+            try:
+                self._sides[side] = _Side(load_arrays(mano, side))
+            except InputError as error:
+                self._faults[side] = error
+        if not self._sides:
+            raise self._faults[SIDES[0]]
+        for side, fault in self._faults.items():
+            log.warning("--mano: %s; %s hands are listed as failures", one_line(fault), side)
 
     def side(self, side: str) -> _Side:
-        """The model of right or left, loaded when it is first asked for; InputError where it is not there."""
-        if side not in self._sides:
-            self._sides[side] = _Side(load_arrays(self._mano, side))
+        """The model of right or left; InputError where it is not there."""
+        if side in self._faults:
+            raise self._faults[side]
         return self._sides[side]
 
 
@@ -95,15 +130,19 @@ class LandmarkPredictor:
         model = self._model.side(hand.side)
         height, width = picture.shape[:2]
         square = given_square(hand.box, width, height)
-        fitted, vertices, joints = model.fit(hand.world)
+        fitted, vertices, joints = model.fit(model.start(hand.world))
         for _ in range(REPEATS):
             place = place_wrist(joints, hand.landmarks, camera.intrinsics)
             if place is None:
                 break
-            fitted, vertices, joints = model.fit(_sideways(joints + place.wrist, hand.landmarks, camera.intrinsics))
+            again = model.fit(_sideways(joints + place.wrist, hand.landmarks, camera.intrinsics))
+            if not _likely(again[0]):  # another camera than the picture's takes a hand apart
+                break
+            fitted, vertices, joints = again
         place = place_wrist(joints, hand.landmarks, camera.intrinsics, camera.focal_share)
         misfit = None if place is None else place.misfit / float(square[2] - square[0])
         doubts = doubts_of(True, misfit, signs_of(hand.landmarks, square, width, height))
+        doubts += () if _likely(fitted) else ("shape",)
         result = HandResult(
             vertices,
             joints,

@@ -100,20 +100,25 @@ def predict(
         raise InputError(f"--meshes: expected {', '.join(FORMATS)} or none, found {meshes!r}")
     if side not in ("right", "left"):
         raise InputError(f"--side: expected right or left, found {side!r}")
+    by_landmarks = is_landmarks(checkpoint)
+    if boxes is not None and by_landmarks:
+        raise InputError(f"--boxes: not with --checkpoint {LANDMARKS}; its detector, --detector FILE, finds the hands")
     if boxes is not None and detector is not None:
         raise InputError("--boxes and --detector: both say where the hands are; give one of them")
     if fov is not None:
         check_fov(fov)
     out, follows = Path(out), video is not None or sequence
+    if sequence and video is not None:
+        raise InputError("--sequence: says that --images are frames; a video's always are")
     if smooth and not follows:
         raise InputError("--smooth: unrelated pictures show no motion; give --video, or --sequence for frames in order")
     check_output_folder(out, None if images is None else Path(images), None if video is None else Path(video))
     source = Video.open(Path(video)) if video is not None else PictureFolder.open(Path(images or ""))
     named, cameras = _read_places(boxes, side, intrinsics, source)
-    by_landmarks = is_landmarks(checkpoint)  # then every frame must be read: there is nothing else to see it
+    # Without a network every frame must be read: there is nothing else to see the hand.
     finder = None if detector is None else Detector.open(detector, stride=1 if by_landmarks else None)
     if by_landmarks:
-        reader = _landmark_reader(finder, mano, hierarchy)
+        reader = _landmark_reader(finder, mano, hierarchy, smooth)
     else:
         options = {"device": device, "window": window, "track": follows, "precision": precision}
         reader = _network_reader(checkpoint, hierarchy, mano, smooth, options)
@@ -122,6 +127,7 @@ def predict(
     smoother, report = SmoothRun(reader.fitter) if smooth else None, None
     first = list[_Outline]()
     facts: dict[str, Any] = {"checkpoint": str(checkpoint), "checkpoint_sha256": reader.sha256}
+    facts |= {"mano": None if mano is None else str(mano), "detector_sha256": finder.sha256 if finder else None}
     with whole_run(out) as unfinished:
         rate, total = (source.rate, source.frames) if isinstance(source, Video) else (None, len(source.paths))
         with Outputs(unfinished, meshes, rate, follows) as outputs:
@@ -185,7 +191,12 @@ def _network_reader(
     return _Reader(lambda: Predictor(network, mano=at_once, **options), fitter, checkpoint_hash(checkpoint), timed)
 
 
-def _landmark_reader(finder: Detector | None, mano: str | Path | None, hierarchy: str | Path | None) -> _Reader:
+def _landmark_reader(
+    finder: Detector | None,
+    mano: str | Path | None,
+    hierarchy: str | Path | None,
+    smooth: bool,
+) -> _Reader:
     if hierarchy is not None:
         raise InputError(f"--hierarchy: is for the authors' .pth files, not for --checkpoint {LANDMARKS}")
     if finder is None:
@@ -193,7 +204,7 @@ def _landmark_reader(finder: Detector | None, mano: str | Path | None, hierarchy
     if mano is None:
         raise InputError(f"--checkpoint {LANDMARKS}: needs the hand to fit; give --mano DIR, or --mano standin")
     model = LandmarkModel(mano)
-    return _Reader(lambda: LandmarkPredictor(model), MeshFitter(mano), finder.sha256)
+    return _Reader(lambda: LandmarkPredictor(model), MeshFitter(mano) if smooth else None, finder.sha256)
 
 
 _Outline = tuple[str, tuple[int, ...] | None]

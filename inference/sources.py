@@ -66,7 +66,8 @@ class PictureFolder:
         passed over; pictures of kinds that are not read are counted.
         """
         if not folder.is_dir():
-            raise InputError(f"--images {folder}: no such folder")
+            what = "is a file; give the folder it lies in" if folder.is_file() else "no such folder"
+            raise InputError(f"--images {folder}: {what}")
         paths, unread = [], Counter[str]()
         for path in sorted(folder.iterdir()):
             suffix = path.suffix.lower()

@@ -1,6 +1,7 @@
 """Hands from landmarks: what a camera would see of known hands comes back as those hands, in their place."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,11 @@ import pytest
 from h2onet.errors import InputError
 from h2onet.hand.arrays import load_arrays
 from h2onet.hand.skinning import SkinnedHand
+from h2onet.hand.standin.arrays import write_mano_pickles
 from h2onet.inference.cameras import Camera, picture_camera
 from h2onet.inference.detection.finder import HandFinder
 from h2onet.inference.detector import DetectedHand, Detector
-from h2onet.inference.landmark_hands import LandmarkModel, LandmarkPredictor
+from h2onet.inference.landmark_hands import LARGEST_SHAPE, LandmarkModel, LandmarkPredictor
 from h2onet.inference.predict import predict
 from hand_fakes import DotNetworks, paint_hand
 
@@ -59,7 +61,7 @@ def test_a_hand_comes_back_where_it_was(side: str, noise: float) -> None:
         off.append(abs(result.root[2] / place[2] - 1))
     size = 610 * 0.18 / 0.65  # of a hand in these pictures, px
     assert np.median(pixels) < 0.015 * size and max(pixels) < 0.05 * size
-    assert np.median(away) < (0.003 if noise == 0 else 0.006) and np.median(meshes) < (0.004 if noise == 0 else 0.007)
+    assert np.median(away) < (0.004 if noise == 0 else 0.007) and np.median(meshes) < (0.005 if noise == 0 else 0.008)
     assert np.median(off) < 0.05
 
 
@@ -78,6 +80,29 @@ def test_the_parameters_are_those_of_the_mesh(side: str) -> None:
     assert (a * np.cross(b, c)).sum() > 0, "faces outward"
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_size_of_the_landmarks_own_metres_does_not_matter(side: str) -> None:
+    """They are off by up to half, and hands would be as small, with shapes that nobody has."""
+    picture, camera = np.zeros((480, 640, 3), np.uint8), picture_camera(640, 480, K)
+    _, joints, place = posed(side, 4)
+    hand = detected(side, joints, place)
+    one, half = (LandmarkPredictor(MODEL)(picture, replace(hand, world=f * hand.world), camera) for f in (1.0, 0.5))
+    assert np.abs(one.vertices - half.vertices).max() < 1e-6 and one.doubts == half.doubts == ()
+
+
+@pytest.mark.parametrize("focal", [40.0, 150.0, 6000.0])
+@pytest.mark.parametrize("middle", [(112.0, 112.0), (5000.0, 5000.0)])
+def test_another_camera_than_the_pictures_takes_no_hand_apart(focal: float, middle: tuple[float, float]) -> None:
+    wrong = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
+    for seed in range(6):
+        _, joints, place = posed("right", seed)
+        hand = detected("right", joints, place)
+        result = LandmarkPredictor(MODEL)(np.zeros((480, 640, 3), np.uint8), hand, picture_camera(640, 480, wrong))
+        assert result.mano_shape is not None and result.mano_error is not None
+        assert np.abs(result.mano_shape).max() < LARGEST_SHAPE or "shape" in result.doubts
+        assert np.ptp(result.joints, axis=0).max() < 0.25 and result.mano_error < 0.05
+
+
 def test_without_a_camera_there_is_no_place() -> None:
     _, joints, place = posed("right", 1)
     assumed = picture_camera(640, 480, None)
@@ -92,6 +117,24 @@ def test_what_it_needs_is_said_in_one_line(tmp_path: Path) -> None:
     given = {"images": tmp_path / "images", "out": tmp_path / "out"}
     with pytest.raises(InputError, match=r"^--checkpoint landmarks: .* give --detector FILE$"):
         predict("landmarks", **given, mano="standin")
+    with pytest.raises(InputError, match=r"^--boxes: not with --checkpoint landmarks"):
+        predict("landmarks", **given, mano="standin", boxes="b.json")
+    with pytest.raises(InputError, match=r"a\.png: is a file; give the folder it lies in"):
+        predict("landmarks", tmp_path / "out", images=tmp_path / "images" / "a.png")
+    with pytest.raises(InputError, match=r"^--sequence: says that --images are frames"):
+        predict("landmarks", tmp_path / "out", video=tmp_path / "v.avi", sequence=True)
+
+
+def test_one_side_is_enough_for_hands_of_that_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_mano_pickles(tmp_path)
+    (tmp_path / "MANO_LEFT.pkl").unlink()
+    predictor = LandmarkPredictor(LandmarkModel(tmp_path))
+    assert "left hands are listed as failures" in caplog.text
+    picture, camera = np.zeros((480, 640, 3), np.uint8), picture_camera(640, 480, K)
+    _, joints, place = posed("right", 2)
+    assert predictor(picture, detected("right", joints, place), camera).side == "right"
+    with pytest.raises(InputError, match=r"MANO_LEFT\.pkl"):
+        predictor(picture, detected("left", *posed("left", 2)[1:]), camera)
 
 
 @pytest.fixture
