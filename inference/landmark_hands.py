@@ -126,11 +126,16 @@ class LandmarkPredictor:
         """Time does not matter."""
 
     def __call__(self, picture: NDArray[np.uint8], hand: DetectedHand, camera: Camera) -> HandResult:
-        """The hand in a picture (H, W, 3). InputError where its side has no model, or its box is empty or outside."""
+        """The hand in a picture (H, W, 3).
+
+        InputError where its side has no model, its box is empty or outside, or its landmarks are one point.
+        """
         model = self._model.side(hand.side)
         height, width = picture.shape[:2]
         square = given_square(hand.box, width, height)
         fitted, vertices, joints = model.fit(model.start(hand.world))
+        if not np.isfinite(vertices).all():
+            raise InputError("the detector's landmarks are one and the same point: no hand can be fitted")
         for _ in range(REPEATS):
             place = place_wrist(joints, hand.landmarks, camera.intrinsics)
             if place is None:

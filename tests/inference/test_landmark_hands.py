@@ -103,6 +103,14 @@ def test_another_camera_than_the_pictures_takes_no_hand_apart(focal: float, midd
         assert np.ptp(result.joints, axis=0).max() < 0.25 and result.mano_error < 0.05
 
 
+def test_landmarks_that_are_one_point_are_refused() -> None:
+    hand = detected("right", *posed("right", 1)[1:])
+    with pytest.raises(InputError, match="one and the same point"):
+        LandmarkPredictor(MODEL)(
+            np.zeros((480, 640, 3), np.uint8), replace(hand, world=np.zeros((21, 3))), picture_camera(640, 480, K)
+        )
+
+
 def test_without_a_camera_there_is_no_place() -> None:
     _, joints, place = posed("right", 1)
     assumed = picture_camera(640, 480, None)
