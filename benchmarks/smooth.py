@@ -1,6 +1,7 @@
 """Smoothing against known truth: jitter, error and lag of both ways, by motion, noise and frame rate.
 
     python benchmarks/smooth.py --json benchmarks/smooth.json
+    python benchmarks/smooth.py --sweep --json FILE                 how good a filter that looks back only can be
     python benchmarks/smooth.py --smoke                             does the script run
 
 A right hand moves as the synthesizer moves it: "reach" (comes, grasps, carries; mostly slow) and "gestures" (to and fro
@@ -8,6 +9,10 @@ without rest, fingers bend and open), resampled from 30 frames per second. What 
 truth and noise: the palm's turn, every finger joint's turn, the wrist (deeper than wide), the 2D joints. "white" noise
 is new in every frame, "correlated" remembers 0.1 s (autoregressive of the first order). Nothing is biased: what a
 network gets wrong in all frames alike no filter changes, and would only bring the errors' ratios nearer to 1.
+
+--sweep: trackers of constant speed with fixed weights (alpha for the place, beta for the speed; Kalata 1984 says which
+belong together, here beta is up to 2.5 times that), the best of 42 chosen with hindsight for each case: the least error
+with at most half the jitter, and the least jitter with at most 1.02 of the error.
 
 Jitter is `steadiness.jitter` of the joints in the camera's frame, and of their error against the truth, because the
 truth's own motion has jitter too; error their mean distance; lag that behind the truth, less the noisy track's own.
@@ -18,6 +23,7 @@ import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from h2onet.data.synthetic.choice import GRASPED
@@ -26,6 +32,7 @@ from h2onet.data.synthetic.motion.reach import make_recording
 from h2onet.data.synthetic.motion.skeleton import skeleton_of
 from h2onet.hand.arrays import load_arrays
 from h2onet.hand.skinning import SkinnedHand
+from h2onet.inference.one_euro import Points, Turns
 from h2onet.inference.predictor import HandResult
 from h2onet.inference.smoothing import HandSmoother, parts_between_cuts, smooth_track
 from h2onet.inference.steadiness import jitter, lag
@@ -58,6 +65,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=3, help="of each motion")
     parser.add_argument("--frames", type=int, default=240, help="of a recording at 30 frames per second")
     parser.add_argument("--json", type=Path, help="where the figures are written")
+    parser.add_argument("--sweep", action="store_true", help="the best filter of many, by hindsight")
     parser.add_argument("--smoke", action="store_true", help="one short recording")
     options = parser.parse_args()
     if options.smoke:
@@ -69,6 +77,14 @@ def main() -> None:
         for rate in RATES:
             truths = [results(hand, resampled(one, rate)) for one in recorded]
             for noise in NOISES:
+                if options.sweep:
+                    raws = [
+                        results(hand, noisy(resampled(one, rate), rate, noise, FULL, seed), FULL, seed)
+                        for seed, one in enumerate(recorded)
+                    ]
+                    rows.append({"motion": motion, "rate": rate, "noise": noise} | best_fixed(truths, raws))
+                    print(json.dumps(rows[-1]), flush=True)
+                    continue
                 for level in (FULL, LOW):
                     found = [
                         measure(
@@ -80,6 +96,63 @@ def main() -> None:
                     print(json.dumps(rows[-1]), flush=True)
     if options.json:
         options.json.write_text(json.dumps({"recordings": options.recordings, "rows": rows}, indent=1) + "\n")
+
+
+class Fixed:
+    """A tracker of constant speed with fixed weights, in the place of a `OneEuro`."""
+
+    def __init__(self, space: Any, alpha: float, beta: float) -> None:
+        self.space, self.alpha, self.beta = space, alpha, beta
+        self.value: Any = None
+        self.speed: Any = 0.0
+
+    def __call__(self, value: Any, frames: int = 1) -> Any:
+        """The filtered value; frames follow each other here."""
+        if self.value is None:
+            self.value, self.speed = value, np.zeros_like(self.space.change(value, value))
+            return value
+        expected = self.space.changed(self.value, self.speed)
+        new = self.space.change(expected, value)
+        self.value, self.speed = self.space.changed(expected, self.alpha * new), self.speed + self.beta * new
+        return self.value
+
+
+class FixedSmoother(HandSmoother):
+    """A `HandSmoother` whose filters never change."""
+
+    def __init__(self, alpha: float, beta: float) -> None:
+        self.weights = alpha, beta
+        super().__init__()
+
+    def reset(self) -> None:
+        """As ever, with fixed filters."""
+        super().reset()
+        made: Any = [Fixed(space, *self.weights) for space in (Turns(), Points(), Points(), Points())]
+        self._turn, self._shape, self._seen, self._root = made
+
+
+def best_fixed(truths: list[list[HandResult]], raws: list[list[HandResult]]) -> dict:
+    """The best of all fixed filters, by hindsight; jitter and error as shares of those before."""
+    found, shares = [], []
+    for truth, raw in zip(truths, raws, strict=True):
+        shares.append(ratio(jitter([positions(truth)]), jitter([positions(raw)])))
+    for alpha in (0.15, 0.25, 0.35, 0.45, 0.55, 0.7, 0.85):
+        for times in (0.0, 0.3, 0.6, 1.0, 1.6, 2.5):
+            beta = times * (2 * (2 - alpha) - 4 * np.sqrt(1 - alpha))
+            pairs = []
+            for truth, raw in zip(truths, raws, strict=True):
+                smoother = FixedSmoother(alpha, beta)
+                exact, before, after = positions(truth), positions(raw), positions([smoother(one) for one in raw])
+                gain = distance(after, exact) / distance(before, exact)
+                pairs.append((ratio(jitter([after]), jitter([before])), gain))
+            found.append(np.mean(pairs, axis=0))
+    steady = min((one for one in found if one[0] <= 0.5), key=lambda one: one[1], default=None)
+    exact = min((one for one in found if one[1] <= 1.02), key=lambda one: one[0], default=None)
+    return {
+        "jitter_of_truth": round(statistics.mean(shares), 2),
+        "least_error_at_half_jitter": None if steady is None else [round(float(value), 2) for value in steady],
+        "least_jitter_at_error_1.02": None if exact is None else [round(float(value), 2) for value in exact],
+    }
 
 
 def record(hand: SkinnedHand, motion: str, frames: int, seed: int) -> Motion:
