@@ -25,7 +25,6 @@ from h2onet.data.datasets import iter_frames, list_sequences
 from h2onet.data.frame import Frame
 from h2onet.data.synthesize import SynthesizeSettings, synthesize
 from h2onet.evaluation.metrics import similarity_aligned
-from h2onet.inference import landmark_hands
 from h2onet.inference.cameras import picture_camera
 from h2onet.inference.detector import DetectedHand, Detector
 from h2onet.inference.hand_result import HandResult
@@ -112,8 +111,7 @@ def nearest(found: list[DetectedHand], truth: np.ndarray | None) -> DetectedHand
 
 def by_landmarks(hands: list[tuple[Frame, np.ndarray, DetectedHand]], repeats: int) -> list[HandResult]:
     """Every hand fitted, the fit repeated so often."""
-    landmark_hands.REPEATS = repeats
-    predictor = LandmarkPredictor(LandmarkModel("standin"))
+    predictor = LandmarkPredictor(LandmarkModel("standin"), repeats)
     return [
         predictor(picture, hand, picture_camera(frame.width, frame.height, frame.intrinsics))
         for frame, picture, hand in hands
@@ -154,8 +152,7 @@ def photographs(detector: Detector, folder: Path) -> dict:
         hands += [(picture, hand, matrix) for hand in detector.find(picture)]
     rows = {}
     for repeats in REPEATS:
-        landmark_hands.REPEATS = repeats
-        predictor = LandmarkPredictor(LandmarkModel("standin"))
+        predictor = LandmarkPredictor(LandmarkModel("standin"), repeats)
         misses, spent = [], []
         for _ in range(3):  # the first round compiles
             misses, spent = [], []

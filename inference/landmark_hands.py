@@ -112,8 +112,8 @@ class LandmarkPredictor:
 
     last_joints = None
 
-    def __init__(self, model: LandmarkModel) -> None:
-        self._model = model
+    def __init__(self, model: LandmarkModel, repeats: int = REPEATS) -> None:
+        self._model, self._repeats = model, repeats
 
     def faces(self, side: str) -> NDArray[np.int32]:
         """The faces (1538, 3) of a side's mesh as vertex ids, wound to face outward."""
@@ -136,7 +136,7 @@ class LandmarkPredictor:
         fitted, vertices, joints = model.fit(model.start(hand.world))
         if not np.isfinite(vertices).all():
             raise InputError("the detector's landmarks are one and the same point: no hand can be fitted")
-        for _ in range(REPEATS):
+        for _ in range(self._repeats):
             place = place_wrist(joints, hand.landmarks, camera.intrinsics)
             if place is None:
                 break

@@ -71,6 +71,7 @@ def connect(
             yield client
         return
     if count > kept.count:
+        kept.count = 0  # until the new ones are there: starting them may fail
         kept.close()
         kept.client, kept.count = kept.enter_context(_started(count)), count
     yield kept.client
