@@ -21,7 +21,7 @@ from ..untrusted import read_json
 from .array_record import SIDES
 from .arrays import load_arrays
 from .fitting import JOINT_NOISE, MESH_NOISE, FittedHands, HandFitter, known_hands
-from .parts import FINGER_CHAINS, JOINTS, ORDERS, VERTICES
+from .parts import JOINTS, ORDERS, VERTICES, bone_length
 
 log = logging.getLogger(__name__)
 LARGEST = 2**30  # bytes of an .npz file's arrays: 57,000 meshes in float64
@@ -175,19 +175,13 @@ def _check_order(where: str, joints: np.ndarray, order: str) -> None:
     """InputError where the bones are shorter in another order: no hand's are in a wrong one."""
     if not len(joints):
         return
-    lengths = {name: float(np.median(_bone_length(joints[:, list(rows)]))) for name, rows in ORDERS.items()}
+    lengths = {name: float(np.median(bone_length(joints[:, list(rows)]))) for name, rows in ORDERS.items()}
     best = min(lengths, key=lambda name: lengths[name])
     if lengths[best] < 0.98 * lengths[order]:
         raise InputError(
             f"{where}: joints: expected the order {order}, in which the bones would measure {lengths[order]:.2f} m; in "
             f"that of {best} they measure {lengths[best]:.2f} m; pass --order {best}"
         )
-
-
-def _bone_length(joints: np.ndarray) -> np.ndarray:
-    """The length (N,) m of all bones of hands (N, 21, 3)."""
-    bones = [np.linalg.norm(np.diff(joints[:, list(chain)], axis=1), axis=2).sum(axis=1) for chain in FINGER_CHAINS]
-    return np.sum(bones, axis=0)
 
 
 def _warn(

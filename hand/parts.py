@@ -129,6 +129,12 @@ def parts_of(faces: np.ndarray, weights: np.ndarray) -> Parts:
     return mano_parts() if is_mano_topology(faces) else parts_from_weights(weights, faces)
 
 
+def bone_length(joints: np.ndarray) -> np.ndarray:
+    """The length (N,) m of all bones of hands (N, 21, 3)."""
+    bones = [np.linalg.norm(np.diff(joints[:, list(chain)], axis=1), axis=2).sum(axis=1) for chain in FINGER_CHAINS]
+    return np.sum(bones, axis=0)
+
+
 def tip_vertices(tips: str, side: str) -> tuple[int, int, int, int, int]:
     """The five fingertip vertices, thumb to little, of a named set. Raises InputError for an unknown name or side."""
     if tips not in TIPS:

@@ -16,6 +16,7 @@ from ..errors import InputError, one_line
 from ..hand.array_record import SIDES, HandArrays
 from ..hand.arrays import load_arrays
 from ..hand.fitting import FittedHands, HandFitter
+from ..hand.parts import bone_length
 from ..hand.skinning import SkinnedHand
 from .cameras import Camera
 from .detector import DETECTED, DetectedHand
@@ -48,11 +49,11 @@ class _Side:
         a, b, c = arrays.v_template[arrays.faces].transpose(1, 0, 2)
         inward = (a * np.cross(b, c)).sum() < 0  # the volume within, six times
         self.faces = np.ascontiguousarray(arrays.faces[:, ::-1] if inward else arrays.faces, np.int32)
-        self._size = _size(self.hand.pose(np.zeros((1, 48)), np.zeros((1, 10)))[1][0])
+        [self._size] = bone_length(self.hand.pose(np.zeros((1, 48)), np.zeros((1, 10)))[1])
 
     def start(self, world: NDArray) -> NDArray[np.float64]:
         """Landmarks (21, 3) as large as the mean hand's: the model's own metres are off by up to half."""
-        return world * self._size / max(_size(world), 1e-6)
+        return world * self._size / max(bone_length(world[None])[0], 1e-6)
 
     def fit(self, joints: NDArray) -> tuple[FittedHands, NDArray[np.float64], NDArray[np.float64]]:
         """The hand with joints like these (21, 3) m, wherever: its parameters; vertices, joints about its wrist."""
@@ -60,14 +61,6 @@ class _Side:
         pose, shape = fitted.mano_pose, fitted.mano_shape
         [vertices], [placed] = self.hand.pose(pose, shape, -self.hand.root(shape))
         return fitted, vertices, placed
-
-
-def _size(joints: NDArray) -> float:
-    """The length of all bones of joints (21, 3)."""
-    fingers = joints[1:].reshape(5, 4, 3)
-    return float(
-        np.linalg.norm(np.diff(fingers, axis=1), axis=2).sum() + np.linalg.norm(fingers[:, 0] - joints[0], axis=1).sum()
-    )
 
 
 def _sideways(joints: NDArray, landmarks: NDArray, intrinsics: NDArray) -> NDArray[np.float64]:
