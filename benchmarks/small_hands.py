@@ -47,7 +47,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     pictures = [read(path) for path in sorted(options.photos.glob("*_img.*"))]
     photos = [Photo(picture, found[0]) for picture in pictures if (found := find_hands(finder, picture))]
-    grounds = [cv2.resize(read(path), (WIDTH, HEIGHT)) for path in options.backgrounds]
+    grounds = [np.asarray(cv2.resize(read(path), (WIDTH, HEIGHT)), np.uint8) for path in options.backgrounds]
     rng = np.random.default_rng(0)
     rows = [measure(finder, photos, grounds, share, rng) for share in SHARES]
     began = time.process_time()
