@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -114,17 +115,39 @@ def _exit_on_sigterm_of(parent: int | None) -> None:
     os._exit(0)
 
 
+@dataclass
 class _Batches:
-    """The batch sampler: lists of (epoch, index, draw), from the loader's current batch on."""
+    """The batch sampler: lists of (epoch, index, draw) of this process, from its current batch on.
 
-    def __init__(self, loader: ClipLoader) -> None:
-        self._loader = loader
+    It knows nothing of the loader, so that a loader that is dropped is freed at once and its processes end. Freed by the
+    garbage collector as a circle, torch's iterator would wait 5 s for each process (torch 2.13: the queues' threads end
+    first, and what tells the processes to end is never sent).
+    """
+
+    dataset: ClipDataset
+    batch_size: int
+    shuffle: bool
+    seed: int
+    drop_last: bool
+    rank: int
+    world: int
+    epoch: int = 0
+    batch: int = 0
 
     def __iter__(self) -> Iterator[list[Sample]]:
-        yield from self._loader.samples(self._loader.epoch, self._loader.batch)
+        yield from self.samples(self.epoch, self.batch)
 
     def __len__(self) -> int:
-        return len(self._loader)
+        share = len(range(self.rank, len(self.dataset), self.world))
+        if self.drop_last:
+            return len(self.dataset) // (self.batch_size * self.world)
+        return -(-share // self.batch_size)
+
+    def samples(self, epoch: int, first: int) -> Iterator[list[Sample]]:
+        mine = epoch_order(self.dataset, self.seed, epoch, self.shuffle)[self.rank :: self.world]
+        for batch in range(first, len(self)):
+            chosen = mine[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(epoch, index, draw) for index, draw in chosen.tolist()]
 
 
 class ClipLoader:
@@ -158,9 +181,7 @@ class ClipLoader:
                 raise InputError(f"loader: {name} is {value}; expected {least} or more")
         if not 0 <= rank < world:
             raise InputError(f"loader: rank is {rank}, world is {world}; expected 0 <= rank < world")
-        self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
-        self.seed, self.drop_last, self.rank, self.world = seed, drop_last, rank, world
-        self.epoch, self.batch = 0, 0
+        self._batches = _Batches(dataset, batch_size, shuffle, seed, drop_last, rank, world)
         self._resumed = False
         if len(self) == 0:
             raise InputError(
@@ -169,7 +190,7 @@ class ClipLoader:
             )
         self._loader = DataLoader(
             dataset,
-            batch_sampler=_Batches(self),  # pyright: ignore[reportArgumentType]
+            batch_sampler=self._batches,  # pyright: ignore[reportArgumentType]
             num_workers=num_workers,
             collate_fn=collate,
             worker_init_fn=start_worker,
@@ -181,25 +202,32 @@ class ClipLoader:
 
     def __len__(self) -> int:
         """Batches per epoch of this process."""
-        share = len(range(self.rank, len(self.dataset), self.world))
-        if self.drop_last:
-            return len(self.dataset) // (self.batch_size * self.world)
-        return -(-share // self.batch_size)
+        return len(self._batches)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is iterated over, or the next one."""
+        return self._batches.epoch
+
+    @property
+    def batch(self) -> int:
+        """How many batches of the epoch have been given."""
+        return self._batches.batch
 
     def samples(self, epoch: int, first: int = 0) -> Iterator[list[Sample]]:
         """The batches of an epoch as lists of (epoch, index, draw), from batch `first` on."""
-        mine = epoch_order(self.dataset, self.seed, epoch, self.shuffle)[self.rank :: self.world]
-        for batch in range(first, len(self)):
-            chosen = mine[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(epoch, index, draw) for index, draw in chosen.tolist()]
+        return self._batches.samples(epoch, first)
 
     def set_epoch(self, epoch: int) -> None:
         """Start the given epoch from its beginning with the next iteration."""
-        self.epoch, self.batch, self._resumed = epoch, 0, False
+        self._stand(epoch, 0, resumed=False)
+
+    def _stand(self, epoch: int, batch: int, *, resumed: bool) -> None:
+        self._batches.epoch, self._batches.batch, self._resumed = epoch, batch, resumed
 
     def __iter__(self) -> Iterator[Batch]:
         if not self._resumed:
-            self.batch = 0
+            self._batches.batch = 0
         self._resumed = False
         batches = iter(self._loader)
         while True:
@@ -210,9 +238,9 @@ class ClipLoader:
                 raise
             if batch is None:
                 break
-            self.batch += 1
+            self._batches.batch += 1
             yield batch
-        self.epoch, self.batch = self.epoch + 1, 0
+        self._stand(self.epoch + 1, 0, resumed=False)
 
     def close(self) -> None:
         """End the loader's processes: until then torch reports one that died whenever any other process ends."""
@@ -235,21 +263,21 @@ class ClipLoader:
                     f"loader state: made with {name}={state['settings'].get(name)}, now {name}={mine.get(name)}; resume"
                     " with the same data and settings, or start anew"
                 )
-        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
-        self._resumed = True
+        self._stand(int(state["epoch"]), int(state["batch"]), resumed=True)
 
     def _settings(self) -> dict[str, Any]:
+        batches, dataset = self._batches, self._batches.dataset
         return {
-            "samples": list(self.dataset.counts),
-            "weights": None if self.dataset.weights is None else list(self.dataset.weights),
-            "dataset_seed": self.dataset.seed,
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "shuffle": self.shuffle,
-            "drop_last": self.drop_last,
-            "world": self.world,
+            "samples": list(dataset.counts),
+            "weights": None if dataset.weights is None else list(dataset.weights),
+            "dataset_seed": dataset.seed,
+            "seed": batches.seed,
+            "batch_size": batches.batch_size,
+            "shuffle": batches.shuffle,
+            "drop_last": batches.drop_last,
+            "world": batches.world,
             # Left out as it was before there was a choice, so that runs from then go on.
-            **({} if self.dataset.sampling == "uniform" else {"sampling": self.dataset.sampling}),
+            **({} if dataset.sampling == "uniform" else {"sampling": dataset.sampling}),
         }
 
 

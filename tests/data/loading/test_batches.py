@@ -1,5 +1,6 @@
 """Batches: the same bytes with any workers, start method, or after a resume; sharing among ranks; weights."""
 
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -88,6 +89,22 @@ def test_a_closed_loader_has_no_process_and_can_be_read_again(dataset):
     again = next(iter(batches))
     assert all(torch.equal(first[name], again[name]) for name in first)
     batches.close()
+
+
+def test_a_loader_that_is_dropped_ends_its_processes_at_once(dataset):
+    """Left to the garbage collector, they would stay until then, and torch would wait 5 s for each of them."""
+    before = set(multiprocessing.active_children())
+    batches = loader(dataset, 4, num_workers=2, seed=1)
+    epoch = iter(batches)
+    next(epoch)
+    mine = set(multiprocessing.active_children()) - before
+    assert len(mine) == 2
+    gc.disable()
+    try:
+        del batches, epoch
+        assert {process.exitcode for process in mine} == {0}  # ended by themselves: not waited for, then killed
+    finally:
+        gc.enable()
 
 
 def test_a_resume_with_other_settings_names_the_difference(dataset):
