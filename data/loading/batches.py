@@ -119,9 +119,9 @@ def _exit_on_sigterm_of(parent: int | None) -> None:
 class _Batches:
     """The batch sampler: lists of (epoch, index, draw) of this process, from its current batch on.
 
-    It knows nothing of the loader, so that a loader that is dropped is freed at once and its processes end. Freed by the
-    garbage collector as a circle, torch's iterator would wait 5 s for each process (torch 2.13: the queues' threads end
-    first, and what tells the processes to end is never sent).
+    It knows nothing of the loader, so that a loader that is dropped is freed at once and its processes end. Freed by
+    the garbage collector as a circle, torch's iterator would wait 5 s for each process (torch 2.13: the queues' threads
+    end first, and what tells the processes to end is never sent).
     """
 
     dataset: ClipDataset
@@ -203,6 +203,11 @@ class ClipLoader:
     def __len__(self) -> int:
         """Batches per epoch of this process."""
         return len(self._batches)
+
+    @property
+    def dataset(self) -> ClipDataset:
+        """What the samples are taken from."""
+        return self._batches.dataset
 
     @property
     def epoch(self) -> int:

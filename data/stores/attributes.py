@@ -267,7 +267,7 @@ def write_empty_store(folder: Path, settings: Mapping[str, Any], schema: str, ve
     group = zarr.open_group(folder, mode="a", zarr_format=3)
     write_sequences_group(folder)
     token = uuid.uuid4().hex
-    group.attrs.update({"schema": schema, "schema_version": version, "token": token, "settings": dict(settings)})
+    group.update_attributes({"schema": schema, "schema_version": version, "token": token, "settings": dict(settings)})
 
 
 def write_sequences_group(folder: Path) -> None:

@@ -126,7 +126,9 @@ def write_index(store: IndexSource, keys: Iterable[str], attrs: Mapping[str, Any
         frames = sum(entry["frames"] for entry in entries)
         for name, writer in sorted(writers.items()):
             columns[name] = writer.finish(group, name, frames)
-        group.attrs.update({**attrs, "sequences": entries, "columns": columns, "frames": frames, "state": "complete"})
+        group.update_attributes(
+            {**attrs, "sequences": entries, "columns": columns, "frames": frames, "state": "complete"}
+        )
         durable.replace(temporary, store.path / "index")
     return frames
 

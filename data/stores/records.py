@@ -200,19 +200,18 @@ def write_one_chunk(group: zarr.Group, name: str, values: np.ndarray) -> None:
     array[:] = values
 
 
-def append_column(group: zarr.Group, name: str, values: np.ndarray, start: int) -> None:
-    """Append frames to a column of the index, which is made with the first ones; `start` is its length so far."""
-    if name not in group:
+def append_column(group: zarr.Group, name: str, values: np.ndarray, column: zarr.Array | None) -> zarr.Array:
+    """Append frames to a column of the index, which is made with the first ones, where `column` is None; returns it."""
+    start = 0 if column is None else column.shape[0]
+    shape = (start + len(values), *values.shape[1:])
+    if column is None:
         row_bytes = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=np.int64)))
         rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // row_bytes))
-        group.create_array(
-            name,
-            shape=(0, *values.shape[1:]),
-            chunks=(rows, *(max(1, n) for n in values.shape[1:])),
-            dtype=values.dtype,
-        )
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        array.resize((start + len(values), *values.shape[1:]))
-        array[start:] = values
+        chunks = (rows, *(max(1, n) for n in values.shape[1:]))
+        with zarr.config.set({"array.write_empty_chunks": True}):  # an array keeps what it was made with
+            column = group.create_array(name, shape=shape, chunks=chunks, dtype=values.dtype)
+    else:
+        column.resize(shape)
+    if len(values):
+        column[start:] = values
+    return column

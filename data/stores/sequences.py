@@ -202,7 +202,7 @@ class SequenceStore:
             group = zarr.open_group(temporary, mode="a", zarr_format=3)
             for name, values in {"rows": packed, **blobs}.items():
                 write_one_chunk(group, name, values)
-            group.attrs.update(
+            group.update_attributes(
                 {
                     **attrs,
                     "key": key,
@@ -272,12 +272,12 @@ class SequenceStore:
         target = self.path / "index"
         with durable.building(target) as temporary:
             group = zarr.open_group(temporary, mode="a", zarr_format=3)
-            total = 0
+            total, columns = 0, dict[str, zarr.Array]()
             for block in blocks:
                 for name, values in block.items():
-                    append_column(group, name, np.asarray(values), total)
+                    columns[name] = append_column(group, name, np.asarray(values), columns.get(name))
                 total += rows_length(block)
-            group.attrs.update({**attrs, "frames": total, "whole_chunks": True, "state": "complete"})
+            group.update_attributes({**attrs, "frames": total, "whole_chunks": True, "state": "complete"})
             durable.replace(temporary, target)
 
     @property
