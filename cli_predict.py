@@ -43,6 +43,9 @@ def predict(
     ] = None,
     sequence: Annotated[bool, typer.Option("--sequence", help="The pictures are frames, in order of name.")] = False,
     smooth: Annotated[bool, typer.Option("--smooth", help="Steady the hands of a video or --sequence.")] = False,
+    one_shape: Annotated[
+        bool, typer.Option("--one-shape", help="With --smooth: one mano_shape for all frames of a hand.")
+    ] = False,
     meshes: Annotated[str, typer.Option(help="obj, ply, glb or none; glb of a video: animation.glb, too.")] = "obj",
     mano: Annotated[
         str | None,
@@ -75,6 +78,7 @@ def predict(
         fov=fov,
         sequence=sequence,
         smooth=smooth,
+        one_shape=one_shape,
         meshes=meshes,
         device=device,
         mano=mano,
@@ -106,6 +110,9 @@ def fit(
         ),
     ] = None,
     limits: Annotated[bool, typer.Option("--limits", help="Hold joints softly within their ranges of motion.")] = False,
+    one_shape: Annotated[
+        bool, typer.Option("--one-shape", help="All hands are one person's: one mano_shape for all.")
+    ] = False,
 ) -> None:
     """Fit MANO's pose and shape to joints or meshes."""
     from .hand.fit_files import fit_file
@@ -120,6 +127,7 @@ def fit(
         vertices=vertices,
         noise=None if noise is None else noise / 1000,
         limits=limits,
+        one_shape=one_shape,
     )
     print(summary)
 

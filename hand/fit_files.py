@@ -34,7 +34,10 @@ _TIPS = {"h2onet": "manopth", "ho3d": "ho3d", "mediapipe": "manopth"}
 
 @dataclass(frozen=True)
 class FitSummary:
-    """How many hands a file has, how many of them are unknown (NaN), what was fitted to, and the error in m."""
+    """How many hands a file has, how many of them are unknown (NaN), what was fitted to, and the error in m.
+
+    one_shape: all have one.
+    """
 
     out: Path
     hands: int
@@ -42,12 +45,14 @@ class FitSummary:
     points: str
     mean: float
     worst: float
+    one_shape: bool = False
 
     def __str__(self) -> str:
         unknown = f", {self.unknown} unknown (NaN)" if self.unknown else ""
         known = self.hands > self.unknown
         error = f", mean error {1000 * self.mean:.2f} mm, worst {1000 * self.worst:.2f} mm" if known else ""
-        return f"{self.hands} hands{unknown}, fitted to {self.points}{error}: {self.out}"
+        shape = " of one shape" if self.one_shape else ""
+        return f"{self.hands} hands{shape}{unknown}, fitted to {self.points}{error}: {self.out}"
 
 
 def fit_file(
@@ -61,6 +66,7 @@ def fit_file(
     vertices: bool | None = None,
     noise: float | None = None,
     limits: bool = False,
+    one_shape: bool = False,
 ) -> FitSummary:
     """Fit the hands of `path` and write `out`: mano_pose (N, 48), mano_shape (N, 10), wrist (N, 3), error (N,), side.
 
@@ -68,7 +74,7 @@ def fit_file(
     null in JSON, or all one point, are unknown and become NaN. vertices: fit to them (True), to the joints (False), or
     to vertices where there are any (None). order: one of `parts.ORDERS`; tips: one of `parts.TIPS` (None: the usual
     ones of that order). noise: how far off the points are, m (None: 1 mm for joints, 0.3 mm for vertices). limits: hold
-    joints softly within their ranges of motion.
+    joints softly within their ranges of motion. one_shape: all hands are one person's and get one `mano_shape`.
     Raises InputError for another file, and for joints in another order or unit.
     """
     path, out = Path(path), Path(out)
@@ -84,8 +90,9 @@ def fit_file(
 
     def fit(hands: np.ndarray) -> FittedHands:
         if points == "vertices":
-            return fitter.to_vertices(hands, MESH_NOISE if noise is None else noise)
-        return fitter.to_joints(hands, tips or _TIPS[order], JOINT_NOISE if noise is None else noise)
+            return fitter.to_vertices(hands, MESH_NOISE if noise is None else noise, one_shape=one_shape)
+        wanted = JOINT_NOISE if noise is None else noise
+        return fitter.to_joints(hands, tips or _TIPS[order], wanted, one_shape=one_shape)
 
     found = fit(observed)
     error = found.error[known]
@@ -100,7 +107,7 @@ def fit_file(
             side=np.array(side),
         )
     mean, worst = (float(error.mean()), float(error.max())) if error.size else (np.nan, np.nan)
-    return FitSummary(out, len(observed), int((~known).sum()), points, mean, worst)
+    return FitSummary(out, len(observed), int((~known).sum()), points, mean, worst, one_shape)
 
 
 def _check_words(out: Path, path: Path, side: str, order: str) -> None:

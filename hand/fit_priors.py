@@ -52,6 +52,7 @@ class Prior:
         equations[:, -1, -1] += points * (pulled * (parameters - self.centre)).sum(axis=1)
         if self.limits is not None:
             self._add_limits(equations, parameters, points * _LIMIT**2)
+        equations[:, :-1, -1] = equations[:, -1, :-1]
         return equations
 
     def _add_limits(self, equations: np.ndarray, parameters: np.ndarray, weight: float) -> None:

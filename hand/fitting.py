@@ -9,7 +9,7 @@ place, so that vertices = LBS(mano_pose, mano_shape) - J0(mano_shape) + wrist. T
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -28,6 +28,8 @@ SMALL = 0.03  # as a share of the distance that is left: where hands cannot fit,
 MOST_STEPS = 40
 JOINT_NOISE, MESH_NOISE = 1e-3, 3e-4  # m
 FARTHEST = 1e3  # m
+ALL = np.arange(PARAMETERS)
+OWN = np.delete(ALL, SHAPE)  # what hands of one person do not share
 _DAMPING, _LEAST_DAMPING = 1e-2, 1e-9
 
 
@@ -57,11 +59,12 @@ class HandFitter:
         self._parts = PartTurns(arrays)
         self._limits = limits
 
-    def to_vertices(self, vertices: np.ndarray, noise: float = MESH_NOISE) -> FittedHands:
+    def to_vertices(self, vertices: np.ndarray, noise: float = MESH_NOISE, *, one_shape: bool = False) -> FittedHands:
         """Fit meshes (N, 778, 3) m. InputError for another shape.
 
         noise: how far off (m) a coordinate is taken to be; the larger, the more the fit keeps to likely hands. A hand
-        is unknown where a number is not finite or beyond a kilometre, or where all its points are one.
+        is unknown where a number is not finite or beyond a kilometre, or where all its points are one. one_shape: all
+        are one person's, with one `mano_shape`, the likeliest for all of them together.
         """
         prior = for_vertices(self.arrays, _checked(noise), limits=self._limits)
 
@@ -70,9 +73,11 @@ class HandFitter:
             near = _descend(self._coarse, meshes[:, self._rows], near, prior, NEAR)
             return _descend(self._mesh, meshes, near, prior, DONE)
 
-        return _fit_known(fit, self._mesh, _points(vertices, "vertices", VERTICES))
+        return _fit_known(fit, self._mesh, _points(vertices, "vertices", VERTICES), prior if one_shape else None)
 
-    def to_joints(self, joints: np.ndarray, tips: str = "manopth", noise: float = JOINT_NOISE) -> FittedHands:
+    def to_joints(
+        self, joints: np.ndarray, tips: str = "manopth", noise: float = JOINT_NOISE, *, one_shape: bool = False
+    ) -> FittedHands:
         """Fit joints (N, 21, 3) m: wrist, then thumb to little, base to tip; tips: a set of `parts.TIPS`.
 
         Turns about bones are left open by joints: the belief in likely hands chooses them (docs/fit.md). The rest is as
@@ -85,7 +90,7 @@ class HandFitter:
             start = _start(points, hands, bone_pose(hands, points.template.T), prior)
             return _descend(points, hands, start, prior, DONE)
 
-        return _fit_known(fit, points, _points(joints, "joints", JOINTS))
+        return _fit_known(fit, points, _points(joints, "joints", JOINTS), prior if one_shape else None)
 
 
 def _checked(noise: float) -> float:
@@ -107,18 +112,71 @@ def known_hands(observed: np.ndarray) -> np.ndarray:
     return near & (observed != observed[:, :1]).any(axis=(1, 2))
 
 
-def _fit_known(fit: Callable[[np.ndarray], np.ndarray], points: Points, observed: np.ndarray) -> FittedHands:
-    """Fit the hands that are known, batch by batch; NaN for the others."""
+def _fit_known(
+    fit: Callable[[np.ndarray], np.ndarray], points: Points, observed: np.ndarray, shared: Prior | None
+) -> FittedHands:
+    """Fit the known hands batch by batch; NaN for the others. `shared`: the prior, where they share a shape."""
     known = np.flatnonzero(known_hands(observed))
     parameters, error = np.full((len(observed), PARAMETERS), np.nan), np.full(len(observed), np.nan)
-    for start in range(0, len(known), BATCH):
-        rows = known[start : start + BATCH]
-        found = fit(observed[rows])
+    for rows in _batches(known):
+        parameters[rows] = fit(observed[rows])
+    if shared is not None and known.size:
+        parameters[known] = _with_one_shape(points, observed[known], parameters[known], shared)
+    for rows in _batches(known):
+        found = parameters[rows]
         turns = Rotation.from_rotvec(found[:, POSE].reshape(-1, 3)).as_rotvec()  # the same turns, no angle above pi
-        found[:, POSE] = turns.reshape(-1, 48)
-        parameters[rows] = found
-        error[rows] = np.linalg.norm(points.place(found) - observed[rows], axis=2).mean(axis=1)
+        parameters[rows, POSE] = turns.reshape(-1, 48)
+        error[rows] = np.linalg.norm(points.place(parameters[rows]) - observed[rows], axis=2).mean(axis=1)
     return FittedHands(parameters[:, POSE], parameters[:, SHAPE], parameters[:, WRIST], error)
+
+
+def _batches(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+
+
+def _with_one_shape(points: Points, observed: np.ndarray, fitted: np.ndarray, prior: Prior) -> np.ndarray:
+    """The parameters (N, 61) of hands that were `fitted` one by one, with one shape for all.
+
+    Each hand's equations, solved for what is its own, leave ten for the shape (the Schur complement, as in bundle
+    adjustment). Their sum says which shape is likeliest; with it every hand goes on to its own pose, until the shape
+    stays. It is believed in once, not once a hand.
+    """
+    belief = points.count * prior.normal[SHAPE, SHAPE]
+    alone = replace(prior, normal=prior.normal.copy())
+    alone.normal[SHAPE, SHAPE] = 0
+    rows = _batches(np.arange(len(fitted)))
+    best, least = fitted, np.inf
+    parameters = fitted
+    for attempt in range(MOST_STEPS):
+        normal, target, squares = np.zeros((10, 10)), np.zeros(10), 0.0
+        for batch in rows:
+            equations = _equations(points, observed[batch], parameters[batch], alone)
+            left = _without(equations, OWN)
+            normal += left[:, :-1, :-1].sum(axis=0)
+            target += (left[:, :-1, :-1] @ parameters[batch, SHAPE, None] - left[:, :-1, -1:]).sum(axis=0)[:, 0]
+            squares += float(equations[:, -1, -1].sum())
+        if attempt:  # before, the shapes are many
+            squares += parameters[0, SHAPE] @ belief @ parameters[0, SHAPE]
+            if not squares < least:
+                break
+            best, least = parameters, squares
+        shape = np.linalg.solve(normal + belief, target)
+        moved = shape - parameters[0, SHAPE]
+        if attempt and moved @ normal @ moved < len(fitted) * points.count * DONE**2:
+            break
+        parameters = parameters.copy()
+        parameters[:, SHAPE] = shape
+        for batch in rows:
+            parameters[batch] = _descend(points, observed[batch], parameters[batch], alone, DONE, OWN)
+    return best
+
+
+def _without(equations: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Normal equations (B, n, n) solved for the parameters `known`: those of the others, the last row as before."""
+    others = np.delete(np.arange(equations.shape[1]), known)
+    cross = equations[:, known][:, :, others]
+    solved = np.linalg.solve(equations[:, known][:, :, known], cross)
+    return equations[:, others][:, :, others] - cross.swapaxes(1, 2) @ solved
 
 
 def _start(points: Points, observed: np.ndarray, pose: np.ndarray, prior: Prior) -> np.ndarray:
@@ -136,19 +194,28 @@ def _equations(points: Points, observed: np.ndarray, parameters: np.ndarray, pri
     return prior.added(points.normal_equations(parameters, observed), parameters, points.count)
 
 
-def _descend(points: Points, observed: np.ndarray, start: np.ndarray, prior: Prior, enough: float) -> np.ndarray:
+def _descend(
+    points: Points,
+    observed: np.ndarray,
+    start: np.ndarray,
+    prior: Prior,
+    enough: float,
+    free: np.ndarray = ALL,
+) -> np.ndarray:
     """Parameters (B, 61) of least squares by damped Gauss-Newton steps, each hand until a step moves it too little.
 
-    A step that made the sum of squares larger is taken back, and the next one is shorter.
+    A step that made the sum of squares larger is taken back, and the next one is shorter. Only the parameters `free`
+    change.
     """
     count = len(start)
     best, trial = start.copy(), start.copy()
-    equations = np.full((count, PARAMETERS + 1, PARAMETERS + 1), np.inf)
+    rows = np.append(free, PARAMETERS)
+    equations = np.full((count, len(rows), len(rows)), np.inf)
     damping = np.full(count, _DAMPING)
-    diagonal = np.arange(PARAMETERS)
+    diagonal = np.arange(len(free))
     left = np.arange(count)  # the hands that still move
     for _ in range(MOST_STEPS):
-        found = _equations(points, observed[left], trial[left], prior)
+        found = _equations(points, observed[left], trial[left], prior)[:, rows[:, None], rows]
         better = found[:, -1, -1] <= equations[left, -1, -1]
         equations[left[better]], best[left[better]] = found[better], trial[left[better]]
         damping[left] = np.maximum(np.where(better, damping[left] / 10, damping[left] * 10), _LEAST_DAMPING)
@@ -156,7 +223,8 @@ def _descend(points: Points, observed: np.ndarray, start: np.ndarray, prior: Pri
         damped[:, diagonal, diagonal] *= 1 + damping[left, None]
         step = np.linalg.solve(damped, -equations[left, -1, :-1, None])
         moved = (step.swapaxes(1, 2) @ equations[left, :-1, :-1] @ step)[:, 0, 0]
-        trial[left] = best[left] + step[..., 0]
+        trial[left] = best[left]
+        trial[left[:, None], free] += step[..., 0]
         last = moved < np.maximum(points.count * enough**2, SMALL**2 * equations[left, -1, -1])
         best[left[last]] = trial[left[last]]  # so short a step cannot do harm
         left = left[~last]

@@ -65,10 +65,10 @@ class MeshFitter:
                     "pass that hand's folder, or standin for a network of synthetic data"
                 )
 
-    def __call__(self, vertices: NDArray, side: str) -> FittedHands | None:
-        """The fit of meshes (N, 778, 3) m; None where that side's model is missing."""
+    def __call__(self, vertices: NDArray, side: str, *, one_shape: bool = False) -> FittedHands | None:
+        """The fit of meshes (N, 778, 3) m, `one_shape`: of one person's; None where that side's model is missing."""
         fitter = self._fitters.get(side)
-        return None if fitter is None else fitter.to_vertices(vertices, NOISE)
+        return None if fitter is None else fitter.to_vertices(vertices, NOISE, one_shape=one_shape)
 
 
 def write_mano(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -75,6 +75,7 @@ def predict(
     intrinsics: str | Path | None = None,
     sequence: bool = False,
     smooth: bool = False,
+    one_shape: bool = False,
     window: Window | None = None,
     meshes: str = "obj",
     precision: str = "float32",
@@ -86,7 +87,8 @@ def predict(
     checkpoint: a network, or `landmarks`, which fits the hand of `mano` to the detector's 3D landmarks instead.
     boxes: JSON or CSV as `places.read_boxes` reads it; without one the whole picture is taken, and in a video (or with
     `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
-    that they are frames in order of name. smooth: steady the hands of frames (`smooth_run`). detector: the models'
+    that they are frames in order of name. smooth: steady the hands of frames (`smooth_run`). one_shape: with
+    it, one `mano_shape` for all frames of a hand's number. detector: the models'
     file, as `detector.Detector` opens it, instead of boxes; it also tells the sides. intrinsics: as
     `places.read_intrinsics` reads them; else a photograph's EXIF counts, else `fov`, degrees across the longer side;
     without any of them overlays assume a common field of view and no wrist position is written. meshes: obj, ply, glb
@@ -112,6 +114,8 @@ def predict(
         raise InputError("--sequence: says that --images are frames; a video's always are")
     if smooth and not follows:
         raise InputError("--smooth: unrelated pictures show no motion; give --video, or --sequence for frames in order")
+    if one_shape and not (smooth and mano is not None):
+        raise InputError("--one-shape: is found when all frames are read, by MANO's fit; give --smooth and --mano, too")
     check_output_folder(out, None if images is None else Path(images), None if video is None else Path(video))
     source = Video.open(Path(video)) if video is not None else PictureFolder.open(Path(images or ""))
     named, cameras = _read_places(boxes, side, intrinsics, source)
@@ -124,7 +128,7 @@ def predict(
         reader = _network_reader(checkpoint, hierarchy, mano, smooth, options)
     run = PredictionRun(reader.new_predictor, side, follows, named, str(boxes), cameras, finder, fov)
     run.predictor(0)  # an unsuitable window or precision is reported before anything is written
-    smoother, report = SmoothRun(reader.fitter) if smooth else None, None
+    smoother, report = SmoothRun(reader.fitter, one_shape=one_shape) if smooth else None, None
     first = list[_Outline]()
     facts: dict[str, Any] = {"checkpoint": str(checkpoint), "checkpoint_sha256": reader.sha256}
     facts |= {"mano": None if mano is None else str(mano), "detector_sha256": finder.sha256 if finder else None}
@@ -141,7 +145,7 @@ def predict(
                     outputs.add(frame, hands, run.predictor(0).faces)
             if smoother is not None:
                 report = smoother.smooth(run.rows)
-                facts["smoothing"] = report.facts()
+                facts |= {"smoothing": report.facts(), "one_shape": one_shape}
                 again = source.reopened() if isinstance(source, Video) else source
                 drawn = tqdm(_same_frames(again.read(), first, source), total=total, unit="frame", desc="draw")
                 for frame, hands in zip(drawn, smoother.frames, strict=True):

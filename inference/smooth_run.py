@@ -63,10 +63,13 @@ class SmoothReport:
 
 
 class SmoothRun:
-    """Keeps the hands of frame after frame (`keep`, also of frames that have none), then smooths each by its number."""
+    """Keeps the hands of frame after frame (`keep`, also of frames that have none), then smooths each by its number.
 
-    def __init__(self, fitter: MeshFitter | None) -> None:
-        self._fitter = fitter
+    one_shape: MANO's parameters, which are fitted to what is smooth, have one shape for all frames of a number.
+    """
+
+    def __init__(self, fitter: MeshFitter | None, *, one_shape: bool = False) -> None:
+        self._fitter, self._one_shape = fitter, one_shape
         self.frames: list[list[FoundHand]] = []
 
     def keep(self, hands: list[FoundHand]) -> None:
@@ -83,7 +86,7 @@ class SmoothRun:
         for number in numbers:
             places = [at for at, name in row_of if name == number]
             raw = [self._result(at, number) for at in places]
-            smooth = refitted(smooth_track(raw, places), self._fitter)
+            smooth = refitted(smooth_track(raw, places), self._fitter, one_shape=self._one_shape)
             for at, result in zip(places, smooth, strict=True):
                 self.frames[at] = [
                     (name, result if name == number else other, camera) for name, other, camera in self.frames[at]

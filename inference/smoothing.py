@@ -96,15 +96,19 @@ def smooth_track(results: Sequence[HandResult], frames: Sequence[int]) -> list[H
     return smoothed
 
 
-def refitted(results: Sequence[HandResult], fitter: MeshFitter | None) -> list[HandResult]:
-    """The results with MANO's parameters fitted to their meshes; as they are where there is no model."""
+def refitted(results: Sequence[HandResult], fitter: MeshFitter | None, *, one_shape: bool = False) -> list[HandResult]:
+    """The results with MANO's parameters fitted to their meshes; as they are where there is no model.
+
+    one_shape: all are one person's, and get one `mano_shape` (of either side).
+    """
     found = list(results)
     if fitter is None:
         return found
     for side in SIDES:
         places = [place for place, result in enumerate(results) if result.side == side]
-        for batch in (places[start : start + BATCH] for start in range(0, len(places), BATCH)):
-            fitted = fitter(np.stack([results[place].vertices for place in batch]), side)
+        size = max(len(places), 1) if one_shape else BATCH
+        for batch in (places[start : start + size] for start in range(0, len(places), size)):
+            fitted = fitter(np.stack([results[place].vertices for place in batch]), side, one_shape=one_shape)
             if fitted is not None:
                 for row, place in enumerate(batch):
                     found[place] = with_mano(results[place], fitted, row)

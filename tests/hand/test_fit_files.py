@@ -65,6 +65,21 @@ def test_meshes_are_preferred_and_give_back_the_pose(tmp_path):
     assert "fitted to vertices" in fit(path, out, "--vertices", "--limits").out
 
 
+@pytest.mark.parametrize("kind", ["joints", "vertices"])
+def test_hands_of_one_person_get_one_shape(kind, tmp_path):
+    _, vertices, joints = hands()
+    path, out = tmp_path / "hands.npz", tmp_path / "fit.npz"
+    observed = {"joints": joints, "vertices": vertices}[kind]
+    np.savez(path, **{kind: np.concatenate([observed, np.full_like(observed[:1], np.nan)])})
+    done = fit(path, out, "--one-shape")
+    assert done.code == 0 and f"{COUNT + 1} hands of one shape, 1 unknown (NaN), fitted to {kind}" in done.out
+    with np.load(out) as found:
+        assert len(np.unique(found["mano_shape"][:COUNT], axis=0)) == 1 and np.isnan(found["mano_shape"][COUNT]).all()
+    assert fit(path, out).code == 0
+    with np.load(out) as found:
+        assert len(np.unique(found["mano_shape"][:COUNT], axis=0)) == COUNT
+
+
 def test_unknown_hands_are_rows_of_nan(tmp_path):
     _, _, joints = hands()
     expected = tmp_path / "expected.npz"

@@ -1,11 +1,14 @@
 """The fit: derivatives, what it recovers from meshes and from joints, and that bits know no batch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from h2onet.errors import InputError
+from h2onet.hand import fitting
 from h2onet.hand.arrays import load_arrays
 from h2onet.hand.fit_points import joint_points, mesh_points, spread_rows
-from h2onet.hand.fit_priors import BEND, SPREAD, TWIST, finger_axes
+from h2onet.hand.fit_priors import BEND, SPREAD, TWIST, finger_axes, for_joints, for_vertices
 from h2onet.hand.fitting import FittedHands, HandFitter
 from h2onet.hand.parts import JOINT_NAMES, ORDERS
 from h2onet.hand.rotations import matrix_from_axis_angle, mirror_pose
@@ -197,6 +200,70 @@ def test_the_mirrored_hand_is_the_other_side_s(standin):
             0.1 if side == "vertices" else 20
         )
         assert other.error == pytest.approx(one.error, abs=2e-4)
+
+
+def of_one_person(arrays, count: int) -> np.ndarray:
+    """`random_hands` with the shape of the first."""
+    parameters = random_hands(arrays, count)
+    parameters[:, 48:58] = parameters[0, 48:58]
+    return parameters
+
+
+def test_meshes_of_one_person_give_back_its_shape(arrays):
+    parameters = of_one_person(arrays, 70)  # more than a batch
+    vertices, _ = posed(arrays, parameters)
+    fitted = HandFitter(arrays).to_vertices(vertices, one_shape=True)
+    assert len(np.unique(fitted.mano_shape, axis=0)) == 1
+    assert np.abs(fitted.mano_shape[0] - parameters[0, 48:58]).max() < 1e-3 and fitted.error.max() < 2e-6
+
+
+@pytest.mark.parametrize("kind", ["vertices", "joints"])
+def test_one_shape_is_the_likeliest_of_all(standin, kind):
+    """No other shape makes the squares and what is believed less, whatever the poses do then."""
+    arrays, noise = standin.arrays, 2e-3
+    mesh = mesh_points(arrays)
+    points = mesh if kind == "vertices" else joint_points(mesh, "manopth", "right")
+    prior = (for_vertices if kind == "vertices" else for_joints)(arrays, noise, limits=False)
+    parameters = of_one_person(arrays, 5)
+    observed = points.place(parameters) + np.random.default_rng(2).normal(0, noise, (5, points.count, 3))
+    fit = standin.to_vertices if kind == "vertices" else standin.to_joints
+    fitted = fit(observed, noise=noise, one_shape=True)
+    found = np.concatenate([fitted.mano_pose, fitted.mano_shape, fitted.wrist], axis=1)
+    alone = replace(prior, normal=prior.normal.copy())
+    alone.normal[48:58, 48:58] = 0
+
+    def cost(shape: np.ndarray) -> float:
+        start = found.copy()
+        start[:, 48:58] = shape
+        best = fitting._descend(points, observed, start, alone, 1e-9, fitting.OWN)
+        squares = fitting._equations(points, observed, best, alone)[:, -1, -1].sum()
+        return squares + points.count * shape @ prior.normal[48:58, 48:58] @ shape
+
+    here = cost(found[0, 48:58])
+    steps = np.concatenate([np.eye(10), -np.eye(10)])
+    assert min(cost(found[0, 48:58] + 0.1 * step) for step in steps) > here
+    assert cost(parameters[0, 48:58]) > here and cost(np.zeros(10)) > here
+
+
+def test_one_shape_of_noisy_joints_is_nearer_to_the_truth(standin):
+    parameters = of_one_person(standin.arrays, 40)
+    joints = posed(standin.arrays, parameters)[1] + np.random.default_rng(3).normal(0, 3e-3, (40, 21, 3))
+    joints[7] = np.nan
+    many, one = (standin.to_joints(joints, noise=3e-3, one_shape=shared) for shared in (False, True))
+    known = np.arange(40) != 7
+    assert np.isnan(one.mano_shape[7]).all() and len(np.unique(one.mano_shape[known], axis=0)) == 1
+    off = [np.abs(each.mano_shape[known] - parameters[known, 48:58]).mean() for each in (many, one)]
+    assert off[1] < 0.6 * off[0]
+
+
+def test_a_hand_alone_has_the_shape_it_had(standin):
+    joints = posed(standin.arrays, random_hands(standin.arrays, 1))[1]
+    one, alone = (standin.to_joints(joints, one_shape=shared) for shared in (True, False))
+    assert one.mano_shape == pytest.approx(alone.mano_shape, abs=0.1)  # which stops a little earlier
+    nothing = standin.to_joints(np.full((2, 21, 3), np.nan), one_shape=True)
+    assert (
+        np.isnan(nothing.mano_shape).all() and standin.to_joints(np.empty((0, 21, 3)), one_shape=True).error.size == 0
+    )
 
 
 def test_limits_hold_back_what_no_finger_does_and_nothing_else(standin):

@@ -84,6 +84,16 @@ def test_what_a_run_writes_shows_the_smooth_hands(checkpoint: Path, video: Path,
     capture.release()
 
 
+def test_one_shape_for_all_frames_of_a_hand(checkpoint: Path, video: Path, boxes: Path, tmp_path: Path) -> None:
+    words = ("predict", "--checkpoint", checkpoint, "--video", video, "--boxes", boxes, "--meshes", "none")
+    words = (*words, "--out", tmp_path / "out", "--one-shape")
+    for missing in ((), ("--smooth",), ("--mano", "standin")):
+        assert "--one-shape: " in h2o(*words, *missing).error and not (tmp_path / "out").exists()
+    assert h2o(*words, "--smooth", "--mano", "standin").code == 0
+    shapes = {tuple(row["mano_shape"]) for row in rows(tmp_path / "out")}
+    assert len(shapes) == 1 and json.loads((tmp_path / "out" / "run.json").read_text())["one_shape"] is True
+
+
 def test_pictures_in_order_are_smoothed_and_unrelated_ones_refused(checkpoint: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
