@@ -63,6 +63,24 @@ def test_equals_the_slow_reference(cull, samples):
         np.testing.assert_allclose(got.inverse_depth, inverse, rtol=1e-6)
 
 
+@given(st.integers(0, 10**6), st.sampled_from([1.0, 4.0, 12.0, 30.0, 200.0]), st.sampled_from(["none", "clockwise"]))
+def test_samples_drawn_together_are_those_drawn_alone(seed, size, cull):
+    """Faces of a pixel's part to many times the picture, also across its border: alone they take another way."""
+    rng = np.random.default_rng(seed)
+    middles = rng.uniform(-10, 100, (60, 1, 2))
+    points = (middles + rng.normal(0, size, (60, 3, 2))).reshape(-1, 2)
+    points[::7] = np.floor(points[::7])  # corners on pixels' and samples' own places
+    points[1::11] = np.floor(points[1::11]) + 0.125
+    z, faces = rng.uniform(0.3, 2.0, len(points)), np.arange(len(points)).reshape(-1, 3)
+    options = {"width": 90, "height": 70, "cull": cull}
+    samples = np.concatenate([PIXEL_CENTRE, MULTISAMPLE_4, [[0.0, 0.0], [1.0, 0.99609375]]])
+    together = rasterize(points, z, faces, samples=samples, **options)
+    for s, sample in enumerate(samples):
+        alone = rasterize(points, z, faces, samples=sample[None], **options)
+        np.testing.assert_array_equal(together.face[s], alone.face[0])
+        np.testing.assert_array_equal(together.inverse_depth[s], alone.inverse_depth[0])
+
+
 def test_edges_are_inclusive_and_exact():
     """A square whose border runs through sample positions covers them; one 1/256 px smaller does not."""
     for shrink, expected in ((0.0, 9), (1 / 256, 1)):
