@@ -16,8 +16,9 @@ demo: setup
 	$(BIN)/h2o demo --out runs/demo --overwrite
 
 # Without the bytecode of its sources every process of the package compiles them anew, and the tests start hundreds.
+# Three at a time on two cores: now and then each waits for a process that it started, or for the disk.
 test: setup gl
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 fuzz: setup
 	H2O_FUZZ_CASES=10000 H2O_FUZZ_TABLE=runs/benchmarks/fuzz.md OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/fuzz
