@@ -81,7 +81,8 @@ def _as_input(square: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
 
 def _load_opencv(model: bytes, threads: int) -> Run:
     """OpenCV counts its threads for the whole process: they are left as they are."""
-    # OpenCV 5's new engine gives one output of several, and only a file's name lets one choose the other.
+    # OpenCV 5's new engine gives one output of several, and only a file's name lets one choose the other; that gives
+    # them in an order of its own (findings/opencv_tflite_hand_outputs.sh).
     engine = getattr(cv2.dnn, "ENGINE_CLASSIC", None)
     with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
         file.write(model)
