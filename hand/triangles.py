@@ -6,17 +6,15 @@ values of edges are exact integers held in float64, so that every way to visit t
 """
 
 import numpy as np
-from numba import float32, float64, int32, int64, types
+from numba import boolean, float32, float64, int32, int64, types
 
 from ..jit import njit
 
 TILE = 8
 """px; the side of the squares whose smallest depth values are kept for `draw_before`."""
-_NARROW = 8.0  # px; up to it, testing every pixel of a row is faster than dividing for the row's ends
-_NARROW_SAMPLES = 24.0  # px; the same where the samples of a pixel are tested together
+_NARROW, _NARROW_SAMPLES = 8.0, 24.0  # px; for one sample and for several: so far every pixel of a row is tested
 _LARGE = 64.0  # px; the highest face that is drawn pixel by pixel
 _EXACT = 131072.0  # px
-_LEAST = -(1 << 62)  # below every value of an edge
 _SURELY = 1.0 + 1e-6  # covers the rounding of 1/z to float32
 
 _points = types.Array(float64, 2, "C", readonly=True)
@@ -37,16 +35,6 @@ def _cut(x0, x1, end, e):
 @njit(inline="always")
 def _snapped(coordinate):
     return np.floor(256.0 * coordinate + 0.5)
-
-
-@njit(inline="always")
-def _whole(samples):
-    """Whether the samples lie on whole 1/256 px, where values of edges are whole numbers."""
-    for s in range(len(samples)):
-        for i in range(2):
-            if 256.0 * samples[s, i] != np.floor(256.0 * samples[s, i]):
-                return False
-    return True
 
 
 @njit(inline="always")
@@ -131,28 +119,16 @@ def _fill(corners, inverses, box, sx, sy, left, top, small, face, faces, depths,
                     faces[s, y, x] = face
 
 
-@njit(inline="always")
-def _places_in_pixel(samples, places):
-    """Fill places (S, 2) with the samples' offsets in 1/256 px; returns the least and the greatest x and y in px."""
-    x_low, x_high, y_low, y_high = 1.0, 0.0, 1.0, 0.0
-    for s in range(len(samples)):
-        sx, sy = samples[s, 0], samples[s, 1]
-        places[s, 0], places[s, 1] = int(256.0 * sx), int(256.0 * sy)
-        x_low, x_high, y_low, y_high = min(x_low, sx), max(x_high, sx), min(y_low, sy), max(y_high, sy)
-    return x_low, x_high, y_low, y_high
-
-
 @njit(error_model="numpy")
-def _fill_samples(corners, inverses, box, places, reach, steps, left, top, face, faces, depths):
+def _fill_samples(corners, inverses, box, samples, steps, left, top, face, faces, depths):
     """Draw one face into several samples of every pixel, in whole numbers, as `_fill` does a small one into each.
 
-    A pixel is left out at once where an edge holds in none of its samples. places (S, 2), reach: `_places_in_pixel`;
-    steps (S, 3) is room to work in.
+    A pixel is left out at once where an edge holds in none of its samples. steps (S, 3) is room to work in.
     """
     (ax, ay, bx, by, cx, cy), (ia, ib, ic), (x_low, x_high, y_low, y_high) = corners, inverses, box
     count, height, width = depths.shape
-    first, last = int(np.ceil(max(0.0, x_low - reach[1]))), int(np.floor(min(width - 1.0, x_high - reach[0])))
-    y_first, y_last = int(np.ceil(max(0.0, y_low - reach[3]))), int(np.floor(min(height - 1.0, y_high - reach[2])))
+    first, last = int(np.ceil(max(0.0, x_low - 1.0))), int(np.floor(min(width - 1.0, x_high)))
+    y_first, y_last = int(np.ceil(max(0.0, y_low - 1.0))), int(np.floor(min(height - 1.0, y_high)))
     # Edge i holds where w_i >= 0: it falls by 256 right_i from pixel to pixel, and rises by 256 down_i from row to row.
     right_a, right_b, right_c = int(cy - by), int(ay - cy), int(by - ay)
     down_a, down_b, down_c = int(cx - bx), int(ax - cx), int(bx - ax)
@@ -160,9 +136,9 @@ def _fill_samples(corners, inverses, box, places, reach, steps, left, top, face,
     row_a = down_a * int(py - by) - right_a * int(px - bx)
     row_b = down_b * int(py - cy) - right_b * int(px - cx)
     row_c = down_c * int(py - ay) - right_c * int(px - ax)
-    most_a, most_b, most_c = _LEAST, _LEAST, _LEAST
+    most_a = most_b = most_c = -(1 << 62)
     for s in range(count):
-        sx, sy = places[s, 0], places[s, 1]
+        sx, sy = int(256.0 * samples[s, 0]), int(256.0 * samples[s, 1])
         step_a, step_b, step_c = down_a * sy - right_a * sx, down_b * sy - right_b * sx, down_c * sy - right_c * sx
         steps[s, 0], steps[s, 1], steps[s, 2] = step_a, step_b, step_c
         most_a, most_b, most_c = max(most_a, step_a), max(most_b, step_b), max(most_c, step_c)
@@ -186,17 +162,15 @@ def _fill_samples(corners, inverses, box, places, reach, steps, left, top, face,
 
 @njit(
     types.void(
-        *(_points, _numbers, _faces, _points, int64, int64, int64, float64, int64),
+        *(_points, _numbers, _faces, _points, boolean, int64, int64, int64, float64, int64),
         *(int32[:, :, ::1], float32[:, :, ::1]),
     ),
     error_model="numpy",
 )
-def draw(points, z, faces, samples, left, top, cull, near, first_face, out_face, out_depth):
-    """Draw all faces; see `zbuffer.rasterize`."""
+def draw(points, z, faces, samples, whole, left, top, cull, near, first_face, out_face, out_depth):
+    """Draw all faces; see `zbuffer.rasterize`. whole: all samples lie in their pixel, on whole 1/256 px."""
     n_samples, height, width = out_face.shape
-    whole, several = _whole(samples), n_samples > 1
-    places, steps = np.empty((n_samples, 2), np.int64), np.empty((n_samples, 3), np.int64)
-    reach = _places_in_pixel(samples, places)
+    several, steps = n_samples > 1, np.empty((n_samples, 3), np.int64)
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay, za = _snapped(points[a, 0]), _snapped(points[a, 1]), z[a]
@@ -211,12 +185,11 @@ def draw(points, z, faces, samples, left, top, cull, near, first_face, out_face,
         inverses = (1.0 / (za * area), 1.0 / (zb * area), 1.0 / (zc * area))
         face = first_face + f
         if several and whole and _small(box, _NARROW_SAMPLES):
-            _fill_samples(corners, inverses, box, places, reach, steps, left, top, face, out_face, out_depth)
+            _fill_samples(corners, inverses, box, samples, steps, left, top, face, out_face, out_depth)
             continue
         small = whole and _small(box, _NARROW)
         for s in range(n_samples):
-            sx, sy = samples[s, 0], samples[s, 1]
-            _fill(corners, inverses, box, sx, sy, left, top, small, face, out_face, out_depth, s)
+            _fill(corners, inverses, box, samples[s, 0], samples[s, 1], left, top, small, face, out_face, out_depth, s)
 
 
 @njit(
