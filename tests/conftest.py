@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,6 @@ import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-# Two halves of what is compiled when it is imported, on a fresh clone twenty seconds each.
-COMPILED = ("h2onet.labeling.label", "h2onet.hand.fit_kernels")
 # Files of half a minute and more.
 LONG = (
     "fuzz/test_fuzz.py",
@@ -28,10 +27,32 @@ BUILT: dict[tuple[bytes, bytes], Any] = {}  # hierarchies by the bytes of vertic
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the workers of pytest-xdist start with different halves; each finds the other's in numba's cache."""
+    """Let the workers of pytest-xdist compile different thirds, and find the others' in numba's cache.
+
+    On a fresh clone they take a quarter of a minute each; a worker waits for a third that another one is at.
+    """
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        for name in COMPILED if worker[-1] in "02468" else COMPILED[::-1]:
-            importlib.import_module(name)
+        from h2onet.locks import locked
+
+        first = int(worker.removeprefix("gw")) % len(COMPILED)
+        for room, compiled in (*COMPILED.items(), *COMPILED.items())[first : first + len(COMPILED)]:
+            with locked(Path(__file__).parent / room):
+                compiled()
+
+
+def _compile_scenes() -> None:
+    """What draws synthetic photos is compiled when it is first used."""
+    from h2onet.data.synthesize import SynthesizeSettings, synthesize
+
+    with tempfile.TemporaryDirectory() as folder:
+        synthesize(SynthesizeSettings(Path(folder) / "tree", sequences=1, frames=2, cameras=1, workers=1))
+
+
+COMPILED = {  # by the room of tests whose folder is the lock
+    "labeling": lambda: importlib.import_module("h2onet.labeling.label"),
+    "hand": lambda: importlib.import_module("h2onet.hand.fit_kernels"),
+    "data": _compile_scenes,
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
