@@ -25,6 +25,7 @@ CODECS = (LOSSLESS, REENCODED)
 MOST_PIXELS = 1 << 26
 """Of a picture that is decoded, 8192 x 8192: more is a mistake or meant to fill the memory."""
 
+_SEGMENT = struct.Struct(">BBH")
 _SOI, _EOI, _SOS = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _READ = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -79,13 +80,12 @@ def coding_unit(data: bytes) -> tuple[int, int]:
 def _jpeg_header(data: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
     position = 2
     while position + 4 <= len(data):
-        if data[position] != 0xFF:
+        start, marker, length = _SEGMENT.unpack_from(data, position)
+        if start != 0xFF:
             break
-        marker = data[position + 1]
         if marker == 0xFF:
             position += 1
             continue
-        (length,) = struct.unpack(">H", data[position + 2 : position + 4])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # SOF0..15 without DHT, JPG, DAC
             frame = data[position + 4 : position + 2 + length]
             if len(frame) < 6 or len(frame) < 6 + 3 * frame[5]:

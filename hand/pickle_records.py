@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from ..errors import brief, one_line
 
@@ -261,6 +260,8 @@ class _Resolver:
         return np.frombuffer(data, dtype, count).reshape(shape, order="F" if order == "F" else "C").copy(order="K")
 
     def _sparse(self, record: Record) -> Any:
+        import scipy.sparse  # here: only MANO's own files hold such matrices
+
         state = {str(name): self.plain(item) for name, item in (record.state or {}).items()}
         shape = state.get("_shape", state.get("shape"))
         if not isinstance(shape, tuple) or len(shape) != 2 or not all(type(n) is int and 0 <= n < 2**31 for n in shape):

@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csc_matrix
 
 from ...errors import InputError
 from ..array_record import SIDES, STANDIN, HandArrays
@@ -75,6 +74,8 @@ def write_mano_pickles(folder: str | Path) -> list[Path]:
 
 
 def _mano_pickle(arrays: HandArrays) -> bytes:
+    from scipy.sparse import csc_matrix  # here: reading the hand needs none of it
+
     parents = np.where(arrays.parents < 0, 2**32 - 1, arrays.parents)
     # Fresh copies: pickle writes "the same array again" for shared objects, which would make the bytes depend on that.
     content = {

@@ -1,5 +1,7 @@
 """Round trips between axis-angle and matrices, mirroring, and moving a hand to another frame."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.linalg import expm
+from scipy.spatial.transform import Rotation
 
 numbers = st.floats(-1.0, 1.0, allow_nan=False, allow_subnormal=False)
 vectors = arrays(np.float64, 3, elements=numbers).filter(lambda v: np.linalg.norm(v) > 1e-3)
@@ -35,6 +38,38 @@ def test_matrix_is_the_exponential(axis, angle):
     expected = expm(cross_matrix(vector))
     assert np.abs(matrix_from_axis_angle(vector) - expected).max() < 1e-14
     assert np.abs(rotation_matrices(torch.tensor(vector)).numpy() - expected).max() < 1e-14
+
+
+@given(arrays(np.float64, (5, 3), elements=st.floats(-200, 200) | st.floats(-1e-3, 1e-3)))
+def test_matrices_are_scipys_to_the_bit(vectors):
+    """Labels of stores from before hang on the last bits; scipy made those matrices then."""
+    found, theirs = matrix_from_axis_angle(vectors), Rotation.from_rotvec(vectors).as_matrix()
+    assert found.tobytes() == theirs.tobytes()
+
+
+def _signed_permutations() -> np.ndarray:
+    """All 24 rotations that take axes to axes: two or three entries of the diagonal and the trace are equal."""
+    rows = [np.eye(3)[list(order)] for order in itertools.permutations(range(3))]
+    found = [np.diag(signs) @ row for row in rows for signs in itertools.product((1.0, -1.0), repeat=3)]
+    return np.stack([matrix for matrix in found if np.linalg.det(matrix) > 0])
+
+
+@given(arrays(np.float64, (5, 3), elements=st.floats(-4, 4) | st.floats(-1e-3, 1e-3)), st.integers(0, 23))
+def test_axis_angles_are_scipys_to_the_bit(vectors, turn):
+    matrices = _signed_permutations()[turn] @ Rotation.from_rotvec(vectors).as_matrix()
+    for given_matrices in (matrices, _signed_permutations(), np.float32(matrices)):
+        theirs = Rotation.from_matrix(given_matrices).as_rotvec()
+        assert axis_angle_from_matrix(given_matrices).tobytes() == theirs.tobytes()
+
+
+def test_memory_mapped_and_transposed_vectors_are_read():
+    vectors = np.random.default_rng(0).normal(size=(4, 2, 3))
+    vectors.flags.writeable = False
+    expected = np.stack([[matrix_from_axis_angle(v) for v in row] for row in vectors])
+    assert (matrix_from_axis_angle(vectors) == expected).all()
+    assert (matrix_from_axis_angle(vectors.swapaxes(0, 1)) == expected.swapaxes(0, 1)).all()
+    assert matrix_from_axis_angle(np.empty((0, 3))).shape == (0, 3, 3)
+    assert np.isnan(matrix_from_axis_angle(np.array([np.nan, 0, 0]))).any()
 
 
 @given(vectors, angles)
