@@ -69,7 +69,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     included.
     """
     if not path.is_file():
-        raise InputError(f"{path}: expected a checkpoint file, found none; check the path")
+        hint = "landmarks is no network, it serves h2o predict alone" if path == Path("landmarks") else "check the path"
+        raise InputError(f"{path}: expected a checkpoint file, found none; {hint}")
     try:
         content = load_plain(path)
     except UNREADABLE as error:
