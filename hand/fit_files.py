@@ -28,6 +28,7 @@ LARGEST = 2**30  # bytes of an .npz file's arrays: 57,000 meshes in float64
 LARGEST_JSON = 2**28
 _COUNTS = {"joints": JOINTS, "vertices": VERTICES}
 _REACH = 0.02, 1.0  # m from the first point to the farthest; a hand's is 0.1 to 0.25
+_RISE = 5e-4  # m by which one shape may make the error larger, beside a half of it
 _FAR, _SAMPLE = 0.01, 64  # m of error that say something is wrong; hands that are tried as the other side's
 _TIPS = {"h2onet": "manopth", "ho3d": "ho3d", "mediapipe": "manopth"}
 
@@ -88,7 +89,7 @@ def fit_file(
         _check_order(f"--joints {path}", observed[known], order)
         observed = observed[:, list(ORDERS[order])]
 
-    def fit(hands: np.ndarray) -> FittedHands:
+    def fit(hands: np.ndarray, one_shape: bool = one_shape) -> FittedHands:
         if points == "vertices":
             return fitter.to_vertices(hands, MESH_NOISE if noise is None else noise, one_shape=one_shape)
         wanted = JOINT_NOISE if noise is None else noise
@@ -97,6 +98,8 @@ def fit_file(
     found = fit(observed)
     error = found.error[known]
     _warn(f"--joints {path}", fit, observed[known], error, side)
+    if one_shape:
+        _warn_of_several(f"--joints {path}", fit, observed, found.error)
     with writing_file(out) as file:
         np.savez(
             file,
@@ -212,3 +215,23 @@ def _warn(
         )
     elif median > _FAR:
         log.warning("%s: a median error of %.0f mm says that these are no such hands", where, 1000 * median)
+
+
+def _warn_of_several(where: str, fit: Callable[..., FittedHands], hands: np.ndarray, error: np.ndarray) -> None:
+    """Say where hands (N, P, 3) fit much worse with one shape than each by itself; error (N,) m, NaN if unknown."""
+    known = np.flatnonzero(np.isfinite(error))
+    if not known.size:
+        return
+    sample = known[np.linspace(0, len(known) - 1, min(_SAMPLE, len(known))).astype(int)]
+    alone, shared = float(np.median(fit(hands[sample], one_shape=False).error)), float(np.median(error[sample]))
+    if shared > 1.5 * alone + _RISE:
+        worst = int(np.nanargmax(error))
+        log.warning(
+            "%s: with one shape the median error rises from %.1f to %.1f mm: are these one person's hands? The worst, "
+            "hand %d (counted from 0), is off by %.1f mm",
+            where,
+            1000 * alone,
+            1000 * shared,
+            worst,
+            1000 * error[worst],
+        )

@@ -27,7 +27,9 @@ NEAR, DONE = 1e-4, 1e-5  # m: a step that moves the points by less (root mean sq
 SMALL = 0.03  # as a share of the distance that is left: where hands cannot fit, smaller steps lead nowhere
 MOST_STEPS = 40
 JOINT_NOISE, MESH_NOISE = 1e-3, 3e-4  # m
-FARTHEST = 1e3  # m
+FARTHEST, NOISIEST = 1e3, 1.0  # m
+INDEPENDENT = 4  # hands of one person: more of them share errors, which no number of them averages away
+BAD = 3.0  # times the median error: such a hand is none, or somebody else's
 ALL = np.arange(PARAMETERS)
 OWN = np.delete(ALL, SHAPE)  # what hands of one person do not share
 _DAMPING, _LEAST_DAMPING = 1e-2, 1e-9
@@ -94,8 +96,8 @@ class HandFitter:
 
 
 def _checked(noise: float) -> float:
-    if not 0 < noise < np.inf:
-        raise InputError(f"noise: expected a distance above 0, found {noise:g} m")
+    if not 0 < noise <= NOISIEST:
+        raise InputError(f"noise: expected a distance above 0 and up to {NOISIEST:g} m, found {noise:g} m")
     return noise
 
 
@@ -126,7 +128,7 @@ def _fit_known(
         found = parameters[rows]
         turns = Rotation.from_rotvec(found[:, POSE].reshape(-1, 3)).as_rotvec()  # the same turns, no angle above pi
         parameters[rows, POSE] = turns.reshape(-1, 48)
-        error[rows] = np.linalg.norm(points.place(parameters[rows]) - observed[rows], axis=2).mean(axis=1)
+        error[rows] = _off(points, observed[rows], parameters[rows])
     return FittedHands(parameters[:, POSE], parameters[:, SHAPE], parameters[:, WRIST], error)
 
 
@@ -139,36 +141,46 @@ def _with_one_shape(points: Points, observed: np.ndarray, fitted: np.ndarray, pr
 
     Each hand's equations, solved for what is its own, leave ten for the shape (the Schur complement, as in bundle
     adjustment). Their sum says which shape is likeliest; with it every hand goes on to its own pose, until the shape
-    stays. It is believed in once, not once a hand.
+    stays. What is believed of a shape counts as much as if there were at most `INDEPENDENT` hands, and hands that fit
+    badly by themselves (`BAD`) have no say in it.
     """
-    belief = points.count * prior.normal[SHAPE, SHAPE]
     alone = replace(prior, normal=prior.normal.copy())
     alone.normal[SHAPE, SHAPE] = 0
-    rows = _batches(np.arange(len(fitted)))
-    best, least = fitted, np.inf
-    parameters = fitted
+    off = np.concatenate([_off(points, observed[rows], fitted[rows]) for rows in _batches(np.arange(len(fitted)))])
+    good = off <= BAD * np.median(off)
+    judges, every = _batches(np.flatnonzero(good)), _batches(np.arange(len(fitted)))
+    belief = max(1.0, good.sum() / INDEPENDENT) * points.count * prior.normal[SHAPE, SHAPE]
+    best, least, moved, parameters = fitted, np.inf, np.zeros(10), fitted
+    normal = belief
     for attempt in range(MOST_STEPS):
-        normal, target, squares = np.zeros((10, 10)), np.zeros(10), 0.0
-        for batch in rows:
-            equations = _equations(points, observed[batch], parameters[batch], alone)
+        sums, target, squares = belief.copy(), np.zeros(10), 0.0
+        for rows in judges:
+            equations = _equations(points, observed[rows], parameters[rows], alone)
             left = _without(equations, OWN)
-            normal += left[:, :-1, :-1].sum(axis=0)
-            target += (left[:, :-1, :-1] @ parameters[batch, SHAPE, None] - left[:, :-1, -1:]).sum(axis=0)[:, 0]
+            sums += left[:, :-1, :-1].sum(axis=0)
+            target += (left[:, :-1, :-1] @ parameters[rows, SHAPE, None] - left[:, :-1, -1:]).sum(axis=0)[:, 0]
             squares += float(equations[:, -1, -1].sum())
         if attempt:  # before, the shapes are many
             squares += parameters[0, SHAPE] @ belief @ parameters[0, SHAPE]
-            if not squares < least:
-                break
-            best, least = parameters, squares
-        shape = np.linalg.solve(normal + belief, target)
-        moved = shape - parameters[0, SHAPE]
-        if attempt and moved @ normal @ moved < len(fitted) * points.count * DONE**2:
+        if attempt and not squares < least:
+            moved = moved / 4  # too far: a shorter step from where it was best
+        else:
+            best, normal = parameters, sums
+            least = squares if attempt else np.inf
+            moved = np.linalg.solve(normal, target) - best[0, SHAPE]
+        if attempt and moved @ normal @ moved < good.sum() * points.count * DONE**2:
             break
-        parameters = parameters.copy()
+        shape = best[0, SHAPE] + moved
+        parameters = best.copy()
         parameters[:, SHAPE] = shape
-        for batch in rows:
-            parameters[batch] = _descend(points, observed[batch], parameters[batch], alone, DONE, OWN)
+        for rows in every:
+            parameters[rows] = _descend(points, observed[rows], parameters[rows], alone, DONE, OWN)
     return best
+
+
+def _off(points: Points, observed: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    """Mean distances (B,) m of observed points from those of hands with these parameters."""
+    return np.linalg.norm(points.place(parameters) - observed, axis=2).mean(axis=1)
 
 
 def _without(equations: np.ndarray, known: np.ndarray) -> np.ndarray:

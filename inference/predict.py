@@ -115,7 +115,10 @@ def predict(
     if smooth and not follows:
         raise InputError("--smooth: unrelated pictures show no motion; give --video, or --sequence for frames in order")
     if one_shape and not (smooth and mano is not None):
-        raise InputError("--one-shape: is found when all frames are read, by MANO's fit; give --smooth and --mano, too")
+        missing = [name for name, there in (("--smooth", smooth), ("--mano", mano is not None)) if not there]
+        raise InputError(
+            f"--one-shape: fits MANO to all frames of a video or --sequence; give {' and '.join(missing)}, too"
+        )
     check_output_folder(out, None if images is None else Path(images), None if video is None else Path(video))
     source = Video.open(Path(video)) if video is not None else PictureFolder.open(Path(images or ""))
     named, cameras = _read_places(boxes, side, intrinsics, source)

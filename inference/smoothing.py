@@ -99,7 +99,7 @@ def smooth_track(results: Sequence[HandResult], frames: Sequence[int]) -> list[H
 def refitted(results: Sequence[HandResult], fitter: MeshFitter | None, *, one_shape: bool = False) -> list[HandResult]:
     """The results with MANO's parameters fitted to their meshes; as they are where there is no model.
 
-    one_shape: all are one person's, and get one `mano_shape` (of either side).
+    one_shape: the hands of a side get one `mano_shape`.
     """
     found = list(results)
     if fitter is None:

@@ -1,6 +1,8 @@
 """What the tests of several rooms share: the reference folder, one thread for torch, and what makes the suite quick."""
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -44,7 +46,7 @@ def _compile_scenes() -> None:
     """What draws synthetic photos is compiled when it is first used."""
     from h2onet.data.synthesize import SynthesizeSettings, synthesize
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         synthesize(SynthesizeSettings(Path(folder) / "tree", sequences=1, frames=2, cameras=1, workers=1))
 
 

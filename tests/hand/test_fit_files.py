@@ -80,6 +80,17 @@ def test_hands_of_one_person_get_one_shape(kind, tmp_path):
         assert len(np.unique(found["mano_shape"][:COUNT], axis=0)) == COUNT
 
 
+def test_hands_of_two_people_are_not_passed_over(tmp_path, caplog):
+    arrays, rng = load_arrays("standin", "right"), np.random.default_rng(3)
+    hand, shapes = SkinnedHand(arrays), np.repeat(rng.normal(size=(2, 10)), 8, axis=0)
+    pose = np.concatenate([rng.normal(size=(16, 3)), arrays.hands_mean + rng.normal(0, 0.3, (16, 45))], axis=1)
+    np.savez(tmp_path / "two.npz", joints=hand.pose(pose, shapes)[1])
+    assert fit(tmp_path / "two.npz", tmp_path / "fit.npz", "--one-shape").code == 0
+    assert "are these one person's hands? The worst, hand " in caplog.text
+    caplog.clear()
+    assert fit(tmp_path / "two.npz", tmp_path / "fit.npz").code == 0 and not caplog.records
+
+
 def test_unknown_hands_are_rows_of_nan(tmp_path):
     _, _, joints = hands()
     expected = tmp_path / "expected.npz"

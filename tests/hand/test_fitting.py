@@ -237,7 +237,8 @@ def test_one_shape_is_the_likeliest_of_all(standin, kind):
         start[:, 48:58] = shape
         best = fitting._descend(points, observed, start, alone, 1e-9, fitting.OWN)
         squares = fitting._equations(points, observed, best, alone)[:, -1, -1].sum()
-        return squares + points.count * shape @ prior.normal[48:58, 48:58] @ shape
+        belief = 5 / fitting.INDEPENDENT * points.count * prior.normal[48:58, 48:58]
+        return squares + shape @ belief @ shape
 
     here = cost(found[0, 48:58])
     steps = np.concatenate([np.eye(10), -np.eye(10)])
@@ -253,7 +254,28 @@ def test_one_shape_of_noisy_joints_is_nearer_to_the_truth(standin):
     known = np.arange(40) != 7
     assert np.isnan(one.mano_shape[7]).all() and len(np.unique(one.mano_shape[known], axis=0)) == 1
     off = [np.abs(each.mano_shape[known] - parameters[known, 48:58]).mean() for each in (many, one)]
-    assert off[1] < 0.6 * off[0]
+    assert off[1] < 0.8 * off[0]
+
+
+def test_errors_that_hands_share_do_not_free_their_shape(standin):
+    """However often the same wrong hand is seen: a network's bias, a hand at rest."""
+    rng = np.random.default_rng(4)
+    joints = posed(standin.arrays, random_hands(standin.arrays, 1))[1] + rng.normal(0, 3e-3, (1, 21, 3))
+    alone = standin.to_joints(joints, noise=3e-3)
+    many = standin.to_joints(np.repeat(joints, 150, axis=0), noise=3e-3, one_shape=True)
+    assert np.abs(many.mano_shape).max() < 2 * np.abs(alone.mano_shape).max()
+
+
+def test_a_hand_that_is_none_has_no_say_in_the_shape(standin):
+    parameters = of_one_person(standin.arrays, 12)
+    joints = posed(standin.arrays, parameters)[1]
+    wrong = joints.copy()
+    wrong[5] = np.random.default_rng(1).normal(0, 0.06, (21, 3))
+    wrong[9, 20] += 5.0
+    good = [row for row in range(12) if row not in (5, 9)]
+    shape = standin.to_joints(wrong, one_shape=True).mano_shape
+    expected = standin.to_joints(joints[good], one_shape=True).mano_shape[0]
+    assert len(np.unique(shape, axis=0)) == 1 and shape[0] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_hand_alone_has_the_shape_it_had(standin):

@@ -147,7 +147,7 @@ def test_prepared_copies_are_not_saved(build, tmp_path: Path):
 
 
 def test_paths_that_are_no_checkpoints_are_named(saved: Path):
-    with pytest.raises(InputError, match="landmarks: .* it serves h2o predict alone"):
+    with pytest.raises(InputError, match=r"landmarks: .* it serves h2o predict alone"):
         load_checkpoint("landmarks")
     with pytest.raises(InputError, match="found none; check the path"):
         load_checkpoint(saved.parent / "absent")
