@@ -26,8 +26,11 @@ log = logging.getLogger(__name__)
 class MeshFitter:
     """Fits the hand models of a folder to meshes of either side, for any number of predictors."""
 
-    def __init__(self, mano: str | Path) -> None:
-        """mano: folder of MANO_RIGHT.pkl and MANO_LEFT.pkl, or "standin". InputError where neither side is there."""
+    def __init__(self, mano: str | Path, *, warn: bool = True) -> None:
+        """mano: folder of MANO_RIGHT.pkl and MANO_LEFT.pkl, or "standin". InputError where neither side is there.
+
+        warn: say which side is not there.
+        """
         self.mano = mano
         self._fitters: dict[str, HandFitter] = {}
         faults: list[InputError] = []
@@ -38,7 +41,7 @@ class MeshFitter:
                 faults.append(error)
         if len(faults) == len(SIDES):
             raise faults[0]
-        for fault in faults:
+        for fault in faults if warn else ():
             log.warning("--mano: %s; hands of that side get no MANO parameters", one_line(fault))
 
     @classmethod

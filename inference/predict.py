@@ -211,7 +211,8 @@ def _landmark_reader(
     if mano is None:
         raise InputError(f"--checkpoint {LANDMARKS}: needs the hand to fit; give --mano DIR, or --mano standin")
     model = LandmarkModel(mano)
-    return _Reader(lambda: LandmarkPredictor(model), MeshFitter(mano) if smooth else None, finder.sha256)
+    fitter = MeshFitter(mano, warn=False) if smooth else None  # the model has said which side is missing
+    return _Reader(lambda: LandmarkPredictor(model), fitter, finder.sha256)
 
 
 _Outline = tuple[str, tuple[int, ...] | None]

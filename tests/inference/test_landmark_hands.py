@@ -15,6 +15,7 @@ from h2onet.inference.cameras import Camera, picture_camera
 from h2onet.inference.detection.finder import HandFinder
 from h2onet.inference.detector import DetectedHand, Detector
 from h2onet.inference.landmark_hands import LARGEST_SHAPE, LandmarkModel, LandmarkPredictor
+from h2onet.inference.mano_fit import MeshFitter
 from h2onet.inference.predict import predict
 from hand_fakes import DotNetworks, paint_hand
 
@@ -138,6 +139,10 @@ def test_one_side_is_enough_for_hands_of_that_side(tmp_path: Path, caplog: pytes
     (tmp_path / "MANO_LEFT.pkl").unlink()
     predictor = LandmarkPredictor(LandmarkModel(tmp_path))
     assert "left hands are listed as failures" in caplog.text
+    MeshFitter(tmp_path, warn=False)  # as --smooth has it beside the model
+    assert len(caplog.records) == 1
+    MeshFitter(tmp_path)
+    assert "hands of that side get no MANO parameters" in caplog.text
     picture, camera = np.zeros((480, 640, 3), np.uint8), picture_camera(640, 480, K)
     _, joints, place = posed("right", 2)
     assert predictor(picture, detected("right", joints, place), camera).side == "right"
