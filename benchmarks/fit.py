@@ -153,19 +153,24 @@ PARTS = ("mano_pose", "mano_shape", "wrist", "error")
 def people(arrays: HandArrays, count: int) -> dict[str, dict[str, dict[str, float]]]:
     """Fits to `count` hands of `PEOPLE` people, each hand with a shape of its own and one for each person.
 
-    Joints and meshes are exact, or every coordinate off by 3 mm (standard deviation), which the fit is told.
+    Joints and meshes are exact, or every coordinate off by 3 mm (standard deviation), which the fit is told: each by
+    itself, or alike for all hands of a person, in the hand's own frame.
     """
     each = max(count // PEOPLE, 2)
     truth = random_hands(arrays, PEOPLE * each)
     truth[:, 48:58] = np.repeat(truth[::each, 48:58], each, axis=0)
     vertices, joints = posed(arrays, truth)
+    turns = Rotation.from_rotvec(truth[:, :3]).as_matrix()
     rng, fitter = np.random.default_rng(3), HandFitter(arrays)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, fit, points in (("joints", fitter.to_joints, joints), ("meshes", fitter.to_vertices, vertices)):
         fit(points[:2], one_shape=True)
-        for off in (0.0, 3e-3):
-            seen, noise = points + rng.normal(0, off, points.shape), dict[str, Any](noise=off) if off else {}
-            row = found[f"{name}, {1000 * off:.0f} mm off"] = {}
+        for off, alike in ((0.0, False), (3e-3, False), (3e-3, True)):
+            wrong, noise = rng.normal(0, off, points.shape), dict[str, Any](noise=off) if off else {}
+            if alike:
+                wrong = np.repeat(wrong[::each], each, axis=0) @ turns.swapaxes(1, 2)
+            seen = points + wrong
+            row = found[f"{name}, {1000 * off:.0f} mm off{' alike' * alike}"] = {}
             for kind, one_shape in (("a shape for each hand", False), ("one for each person", True)):
                 start = time.process_time()
                 fitted = [fit(seen[n : n + each], one_shape=one_shape, **noise) for n in range(0, len(seen), each)]

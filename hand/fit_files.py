@@ -20,7 +20,7 @@ from ..errors import InputError, brief, one_line
 from ..untrusted import read_json
 from .array_record import SIDES
 from .arrays import load_arrays
-from .fitting import JOINT_NOISE, MESH_NOISE, FittedHands, HandFitter, known_hands
+from .fitting import JOINT_NOISE, MESH_NOISE, NOISIEST, FittedHands, HandFitter, known_hands
 from .parts import JOINTS, ORDERS, VERTICES, bone_length
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,8 @@ def fit_file(
     """
     path, out = Path(path), Path(out)
     _check_words(out, path, side, order)
+    if noise is not None and not 0 < noise <= NOISIEST:
+        raise InputError(f"--noise: expected above 0 and up to {1000 * NOISIEST:g} mm, found {1000 * noise:g} mm")
     fitter = HandFitter(load_arrays(mano, side), limits=limits)
     points, observed = _read_hands(path, vertices)
     observed = np.asarray(observed, np.float64)

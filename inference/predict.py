@@ -87,9 +87,9 @@ def predict(
     checkpoint: a network, or `landmarks`, which fits the hand of `mano` to the detector's 3D landmarks instead.
     boxes: JSON or CSV as `places.read_boxes` reads it; without one the whole picture is taken, and in a video (or with
     `sequence`) the joints of the frame before are followed. Pictures of a folder are unrelated unless `sequence` says
-    that they are frames in order of name. smooth: steady the hands of frames (`smooth_run`). one_shape: with
-    it, one `mano_shape` for all frames of a hand's number. detector: the models'
-    file, as `detector.Detector` opens it, instead of boxes; it also tells the sides. intrinsics: as
+    that they are frames in order of name. smooth: steady the hands of frames (`smooth_run`). one_shape: with smooth and
+    mano, one `mano_shape` for all frames of a hand's number. detector: the models' file, as `detector.Detector` opens
+    it, instead of boxes; it also tells the sides. intrinsics: as
     `places.read_intrinsics` reads them; else a photograph's EXIF counts, else `fov`, degrees across the longer side;
     without any of them overlays assume a common field of view and no wrist position is written. meshes: obj, ply, glb
     or none; with glb what is followed is written as one animation, too. mano: the hand that the network was trained on,
@@ -148,7 +148,7 @@ def predict(
                     outputs.add(frame, hands, run.predictor(0).faces)
             if smoother is not None:
                 report = smoother.smooth(run.rows)
-                facts |= {"smoothing": report.facts(), "one_shape": one_shape}
+                facts |= {"smoothing": report.facts(), "one_shape": one_shape and reader.fitter is not None}
                 again = source.reopened() if isinstance(source, Video) else source
                 drawn = tqdm(_same_frames(again.read(), first, source), total=total, unit="frame", desc="draw")
                 for frame, hands in zip(drawn, smoother.frames, strict=True):

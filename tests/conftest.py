@@ -38,7 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
         first = int(worker.removeprefix("gw")) % len(COMPILED)
         for room, compiled in (*COMPILED.items(), *COMPILED.items())[first : first + len(COMPILED)]:
-            with locked(Path(__file__).parent / room):
+            # What fails here fails in the tests of that room, which say more.
+            with locked(Path(__file__).parent / room), contextlib.suppress(Exception):
                 compiled()
 
 

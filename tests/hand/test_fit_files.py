@@ -151,7 +151,8 @@ def test_what_is_no_hand_is_said_to_be_none(tmp_path, caplog):
         (lambda j: {"joints": j}, ("--order", "openpose"), ("--order", "mediapipe", "openpose")),
         (lambda j: {"joints": j}, ("--side", "both"), ("--side", "both")),
         (lambda j: {"joints": j}, ("--tips", "mine"), ("tips", "mine")),
-        (lambda j: {"joints": j}, ("--noise", "0"), ("noise", "above 0")),
+        (lambda j: {"joints": j}, ("--noise", "0"), ("--noise", "above 0", "found 0 mm")),
+        (lambda j: {"joints": j}, ("--noise", "1e160"), ("--noise", "up to 1000 mm")),
         (lambda j: {"joints": j}, ("--mano", "nowhere"), ("nowhere",)),
     ],
 )  # fmt: skip
