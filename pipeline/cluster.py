@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..cores import granted_cores
 from ..errors import InputError
+from .worker_server import start_worker_server
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -79,6 +80,8 @@ def connect(
 
 @contextmanager
 def _started(count: int, scheduler: str | None = None, dashboard: bool = False) -> Iterator[Client]:
+    if scheduler is None:
+        start_worker_server()  # it loads while Dask loads here
     from . import dask_workers
 
     with (

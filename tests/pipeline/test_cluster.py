@@ -15,7 +15,7 @@ from distributed import LocalCluster
 from h2onet.data.frame import Failure
 from h2onet.errors import InputError
 from h2onet.network.threads import pinned
-from h2onet.pipeline import cluster, dask_tasks, dask_workers
+from h2onet.pipeline import cluster, dask_tasks, dask_workers, worker_server
 from h2onet.pipeline.cluster import InProcess, check_cluster, connect, workers_kept
 from h2onet.pipeline.tasks import run_tasks
 
@@ -260,7 +260,7 @@ def test_impossible_clusters_are_named(workers, scheduler, message):
 
 @pytest.mark.parametrize("ends_well", [True, False])
 def test_the_environment_is_afterwards_what_it_was(monkeypatch, ends_well):
-    for name in dask_workers._THREAD_VARIABLES:
+    for name in worker_server.WORKER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
     before = dict(os.environ)
