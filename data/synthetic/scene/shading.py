@@ -28,7 +28,6 @@ _DIRECTIONS, _LIGHTS, _AMBIENT, _EYE, _MAP = 0, 6, 12, 18, 21
 # that the steps work on.
 _PX, _PY, _WA, _X, _NX, _RED, _FACING, _GLOSS, _ROWS = 0, 1, 2, 5, 8, 11, 14, 16, 18
 _JOBS = len(SAMPLES) * WIDTH
-_NOTHING, _ONE, _SEVERAL = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,22 +182,30 @@ def _shade(
 ):  # fmt: skip
     """What stands in the scene, over the empty one: `face` and `depth` begin at column `left` and row `top`."""
     count, height, width = face.shape
-    kind = np.empty(width, np.int8)
+    alike, covered = np.empty(width, np.bool_), np.empty(width, np.int32)
     faces_of = np.empty(_JOBS, np.int32)
     work = np.empty((_ROWS, _JOBS))
     for row in range(height):
         y, jobs = row + top, 0
-        for column in range(width):
-            x, first, same, nothing = column + left, face[0, row, column], True, True
-            for s in range(count):
-                f = face[s, row, column]
-                if f >= 0:
-                    nothing = False
-                if (f < 0) != (first < 0) or (f >= 0 and identity[f] != identity[first]):
-                    same = False
-            kind[column] = _NOTHING if nothing else _ONE if same else _SEVERAL
-            if nothing:
+        for column in range(width):  # -1 where no sample sees anything: most of the picture
+            covered[column] = face[0, row, column]
+        for s in range(1, count):
+            for column in range(width):
+                covered[column] &= face[s, row, column]
+        begin, end = 0, width
+        while begin < end and covered[begin] == -1:
+            begin += 1
+        while begin < end and covered[end - 1] == -1:
+            end -= 1
+        for column in range(begin, end):
+            if covered[column] == -1:
                 continue
+            x, first, same = column + left, face[0, row, column], True
+            for s in range(1, count):
+                f = face[s, row, column]
+                if f != first and (f < 0 or first < 0 or identity[f] != identity[first]):
+                    same = False
+            alike[column] = same
             if first >= 0:
                 seg[y, x] = identity[first]
                 metres[y, x] = 1.0 / depth[0, row, column]
@@ -212,12 +219,12 @@ def _shade(
         _light(work, jobs, light)
         _colour(work, jobs, faces_of, corners, faces, texture, textures, shine, light, nearest, range_of_nearest)
         job = 0
-        for column in range(width):
-            if kind[column] == _NOTHING:
+        for column in range(begin, end):
+            if covered[column] == -1:
                 continue
             x, weight = column + left, 1.0
             t0, t1, t2 = 0.0, 0.0, 0.0
-            if kind[column] == _ONE:
+            if alike[column]:
                 t0, t1, t2 = work[_RED, job], work[_RED + 1, job], work[_RED + 2, job]
                 job += 1
             else:

@@ -75,10 +75,20 @@ def _region(x, y, left, right, top, bottom):
     rows, columns = x.shape
     first, end, least, most = rows, 0, columns, 0
     for row in range(rows):
-        for column in range(columns):
-            if left <= x[row, column] <= right and top <= y[row, column] <= bottom:
-                first, end = min(first, row), row + 1
-                least, most = min(least, column), max(most, column + 1)
+        px, py, found = x[row], y[row], 0
+        for column in range(columns):  # without an end in between, so that it is compiled to vector instructions
+            found += (left <= px[column]) & (px[column] <= right) & (top <= py[column]) & (py[column] <= bottom)
+        if not found:
+            continue
+        first, end = min(first, row), row + 1
+        for column in range(least):
+            if left <= px[column] <= right and top <= py[column] <= bottom:
+                least = column
+                break
+        for column in range(columns - 1, most - 1, -1):
+            if left <= px[column] <= right and top <= py[column] <= bottom:
+                most = column + 1
+                break
     return (first, end, least, most) if end else (0, 0, 0, 0)
 
 
