@@ -133,17 +133,21 @@ def _light(work, jobs, light):
 def _colour(
     work, jobs, faces_of, corners, faces, texture, textures, shine, light, nearest, range_of_nearest
 ):  # fmt: skip
-    """Colours of the jobs, in place of their ambient light."""
+    """Colours of the jobs, in place of their ambient light.
+
+    One loop for what the map of shadows says, one for the textures: waiting for memory, each has many jobs at once.
+    """
     for n in range(jobs):
-        f, key, fill = faces_of[n], work[_FACING, n], work[_FACING + 1, n]
-        if key > 0.0:
+        if work[_FACING, n] > 0.0:
             x, y, z = work[_X, n], work[_X + 1, n], work[_X + 2, n]
             nx, ny, nz = work[_NX, n], work[_NX + 1, n], work[_NX + 2, n]
             share = share_of_light(
                 x + 0.002 * nx, y + 0.002 * ny, z + 0.002 * nz, light, _MAP, nearest, range_of_nearest
             )
-            key *= share
+            work[_FACING, n] *= share
             work[_GLOSS, n] *= share
+    for n in range(jobs):
+        f, key, fill = faces_of[n], work[_FACING, n], work[_FACING + 1, n]
         gloss = shine[f] * (work[_GLOSS, n] * light[_LIGHTS + 1] + work[_GLOSS + 1, n] * light[_LIGHTS + 4])
         p0, p1, p2 = _paint_of(f, work[_WA, n], work[_WA + 1, n], work[_WA + 2, n], corners, faces, texture, textures)
         work[_RED, n] = p0 * (work[_RED, n] + key * light[_LIGHTS] + fill * light[_LIGHTS + 3]) + gloss
