@@ -69,15 +69,18 @@ def small_trees(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def write_digests(folder: Path) -> None:
-    """Call by hand, with an empty folder."""
-    BEFORE.write_text(json.dumps({"made_with": made_with(), "trees": small_trees(folder)}, indent=1) + "\n")
+    """Call by hand, with an empty folder, with code whose bytes are right: adds this machine, or does it again."""
+    others = [entry for entry in json.loads(BEFORE.read_text()) if entry["made_with"] != made_with()]
+    entries = [*others, {"made_with": made_with(), "trees": small_trees(folder)}]
+    BEFORE.write_text(json.dumps(entries, indent=1) + "\n")
 
 
 def test_trees_with_one_hand_hold_what_they_held_to_the_byte(tmp_path):
-    before, here = json.loads(BEFORE.read_text()), made_with()
-    if here != before["made_with"]:
-        pytest.skip(f"the digests are of {before['made_with']}, here is {here}")
-    assert small_trees(tmp_path) == before["trees"]
+    before = {json.dumps(entry["made_with"]): entry["trees"] for entry in json.loads(BEFORE.read_text())}
+    here = json.dumps(made_with())
+    if here not in before:
+        pytest.skip(f"the digests are of {' and '.join(before)}, here is {here}")
+    assert small_trees(tmp_path) == before[here]
 
 
 @pytest.mark.parametrize(
