@@ -246,6 +246,27 @@ def test_one_shape_is_the_likeliest_of_all(standin, kind):
     assert cost(parameters[0, 48:58]) > here and cost(np.zeros(10)) > here
 
 
+def test_of_all_shapes_that_were_tried_the_likeliest_is_kept(standin, monkeypatch):
+    """Points that are no hands bend the way so much that whole steps go too far: they are shortened."""
+    points = joint_points(mesh_points(standin.arrays), "manopth", "right")
+    tried, descend = [], fitting._descend
+
+    def recorded(points, observed, start, prior, enough, free=fitting.ALL):
+        found = descend(points, observed, start, prior, enough, free)
+        if free is fitting.OWN:
+            shape, belief = found[0, 48:58], for_joints(standin.arrays, 1e-2, limits=True).normal[48:58, 48:58]
+            squares = fitting._equations(points, observed, found, prior)[:, -1, -1].sum()
+            tried.append((squares + shape @ (points.count * belief) @ shape, shape))
+        return found
+
+    monkeypatch.setattr(fitting, "_descend", recorded)
+    observed = np.random.default_rng(0).normal(0, 0.06, (3, points.count, 3))  # so few that belief counts once
+    fitted = standin.to_joints(observed, noise=1e-2, one_shape=True)
+    costs = [cost for cost, _ in tried]
+    assert max(np.diff(costs)) > 0  # one went too far
+    assert fitted.mano_shape[0] == pytest.approx(tried[int(np.argmin(costs))][1], abs=1e-12)
+
+
 def test_one_shape_of_noisy_joints_is_nearer_to_the_truth(standin):
     parameters = of_one_person(standin.arrays, 40)
     joints = posed(standin.arrays, parameters)[1] + np.random.default_rng(3).normal(0, 3e-3, (40, 21, 3))
