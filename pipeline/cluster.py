@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..cores import granted_cores
 from ..errors import InputError
-from .worker_server import start_worker_server
+from .worker_server import expect_workers
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -80,8 +80,7 @@ def connect(
 
 @contextmanager
 def _started(count: int, scheduler: str | None = None, dashboard: bool = False) -> Iterator[Client]:
-    if scheduler is None:
-        start_worker_server()  # it loads while Dask loads here
+    expect_workers(count, scheduler)  # which load while Dask loads here
     from . import dask_workers
 
     with (

@@ -24,7 +24,7 @@ from distributed.core import rpc
 from distributed.security import Security
 
 from ..errors import InputError
-from .worker_server import FORKED, WORKER_VARIABLES, environment_kept, interrupts_held
+from .worker_server import WORKER_VARIABLES, environment_kept, interrupts_held, start_worker_server
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
     at, for everybody on this machine; it runs nothing.
     """
     settings = {
-        "distributed.worker.multiprocessing-method": "forkserver" if FORKED else "spawn",
+        "distributed.worker.multiprocessing-method": start_worker_server(),
         "distributed.nanny.pre-spawn-environ": WORKER_VARIABLES,
         # Dask's own watching takes its share of two busy cores (benchmarks/labels.py: x1.65 with it, x1.76 without).
         "distributed.worker.profile.enabled": False,

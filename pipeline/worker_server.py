@@ -5,14 +5,19 @@ A worker that is spawned instead loads Python, NumPy, numba and Dask for itself,
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
+from typing import Literal
 
 from ..cores import granted_cores
+
+log = logging.getLogger(__name__)
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 # What workers find in their environment; NumPy, malloc and `distributed` read it once, when they load.
@@ -24,27 +29,38 @@ _LOADED = ("dask_workers", "label_sequence", "build_clips")  # these bring Dask 
 # With one thread of each library, as above, the server has no thread that a fork could break, and it opens no OpenGL.
 # macOS's own libraries do not survive a fork. Before 3.11.1 Python's server could be reached by everybody on the
 # machine (CVE-2022-42919).
-FORKED = sys.platform == "linux" and sys.version_info >= (3, 11, 1)
+_CAN_FORK = sys.platform == "linux" and sys.version_info >= (3, 11, 1)
 
 
 def expect_workers(workers: int | None, scheduler: str | None) -> None:
     """Start the server now where `connect` with these would start local workers: called early, it loads meanwhile."""
     if scheduler is None and (granted_cores() if workers is None else workers) > 1:
-        start_worker_server()
+        with suppress(OSError):  # `connect` tries again
+            _start()
 
 
-def start_worker_server() -> None:
-    """Begin loading in a process of its own, which goes on beside this one and ends with it; once in a program.
+def start_worker_server() -> Literal["forkserver", "spawn"]:
+    """The method, of `multiprocessing`, that workers are started by; where they are forked the server runs then.
 
-    Where a program has started Python's fork server itself, workers come from that one, and load what it lacks.
+    It begins to load in a process of its own, which goes on beside this one and ends with it; once in a program. Where
+    a program has started Python's fork server itself, workers come from that one, and load what it lacks.
     """
-    if not FORKED:
-        return
+    try:
+        return "forkserver" if _start() else "spawn"
+    except OSError as error:  # its socket is in the temporary folder: too long a path, or a file system without sockets
+        log.info("workers start a little slower, each by itself: no socket in %s (%s)", tempfile.gettempdir(), error)
+        return "spawn"
+
+
+def _start() -> bool:
+    if not _CAN_FORK:
+        return False
     with environment_kept(), interrupts_held():
         os.environ.update(WORKER_VARIABLES)
         package = __name__.rpartition(".")[0]
         forkserver.set_forkserver_preload(["distributed", *(f"{package}.{name}" for name in _LOADED)])
         forkserver.ensure_running()
+    return True
 
 
 @contextmanager

@@ -210,6 +210,11 @@ class ClipLoader:
         return self._batches.dataset
 
     @property
+    def batch_size(self) -> int:
+        """Samples of a batch of this process; the last one of an epoch may have fewer."""
+        return self._batches.batch_size
+
+    @property
     def epoch(self) -> int:
         """The epoch that is iterated over, or the next one."""
         return self._batches.epoch

@@ -283,3 +283,27 @@ def assert_gone(pids):
     while time.monotonic() < deadline and any(os.path.exists(f"/proc/{pid}") for pid in pids):
         time.sleep(0.1)
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+
+
+@pytest.mark.parametrize("why", ["path", "system"])
+def test_workers_start_where_no_socket_can_be(why, tmp_path, monkeypatch):
+    """They are forked by a process that listens in the temporary folder; a batch system's may be deep down."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import logging, os\n"
+        "from h2onet.pipeline import worker_server\n"
+        "from h2onet.pipeline.cluster import connect\n"
+        "if __name__ == '__main__':\n"
+        "    logging.basicConfig(level=logging.INFO, format='%(message)s')\n"
+        f"    worker_server._CAN_FORK = {why == 'path'}\n"
+        "    with connect(workers=2) as client:\n"
+        "        parents = list(client.run(os.getppid).values())\n"
+        "        print(parents == [os.getpid()] * 2, worker_server.start_worker_server())\n"
+    )
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    monkeypatch.setenv("TMPDIR", str(deep))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "True spawn\n"  # children of the script itself
+    said = [line for line in done.stderr.splitlines() if "each by itself" in line]
+    assert len(said) == (2 if why == "path" else 0) and all(str(deep) in line for line in said), done.stderr

@@ -126,7 +126,7 @@ def test_order_and_shapes_without_shuffling(dataset):
     assert [len(batch["store"]) for batch in batches] == [8, 8, 5]
     assert torch.cat([batch["frame_index"][:, 0] for batch in batches]).tolist() == list(range(21))
     assert batches[0]["images"].shape == (8, 3, 3, 128, 128) and batches[0]["is_left"].dtype == torch.bool
-    assert len(list(loader(dataset, 8, drop_last=True))) == 2
+    assert len(list(loader(dataset, 8, drop_last=True))) == 2 and loader(dataset, 8).batch_size == 8
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
