@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -154,7 +155,9 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
             here = {"protocol": "tls://", "host": "127.0.0.1", "security": security}
             kind = Scheduler if dashboard else PrivateScheduler
             shown = {"dashboard": dashboard, **({"dashboard_address": _DASHBOARD} if dashboard else {})}
-            worker = {**here, "nthreads": 1, "memory_limit": 0, "worker_class": PrivateWorker}
+            # Forked, they have the variables that this program had when their server started: here are today's.
+            variables = {**os.environ, **WORKER_VARIABLES}
+            worker = {**here, "nthreads": 1, "memory_limit": 0, "worker_class": PrivateWorker, "env": variables}
             cluster = SpecCluster(
                 workers={number: {"cls": Nanny, "options": worker} for number in range(count)},
                 scheduler={"cls": kind, "options": {**here, "port": 0, **shown}},

@@ -272,6 +272,16 @@ def test_the_environment_is_afterwards_what_it_was(monkeypatch, ends_well):
     assert not pinned()
 
 
+def test_workers_have_todays_environment_but_one_thread(monkeypatch):
+    """Whatever it was when the process that they are forked from was started."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    for value in ("a", "b"):
+        monkeypatch.setenv("TURBOJPEG", value)
+        with connect(workers=2) as client:
+            seen = client.run(lambda: [__import__("os").environ[name] for name in ("TURBOJPEG", "OMP_NUM_THREADS")])
+        assert list(seen.values()) == [[value, "1"]] * 2
+
+
 def test_closing_leaves_no_process_behind():
     with connect(workers=2) as client:
         pids = {pid for _, pid in run(client, make_work(), list(range(8))).values()}
