@@ -150,6 +150,7 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
         "distributed.deploy.lost-worker-timeout": "1 day",
     }
     with dask_config.set(settings), environment_kept(), ExitStack() as stack:
+        os.environ.update(WORKER_VARIABLES)  # to Dask's nannies what the shell says counts more than a setting
         with interrupts_held():
             security = Security.temporary()
             here = {"protocol": "tls://", "host": "127.0.0.1", "security": security}

@@ -272,14 +272,24 @@ def test_the_environment_is_afterwards_what_it_was(monkeypatch, ends_well):
     assert not pinned()
 
 
-def test_workers_have_todays_environment_but_one_thread(monkeypatch):
-    """Whatever it was when the process that they are forked from was started."""
+@pytest.mark.parametrize("forked", [True, False])
+def test_workers_have_todays_environment_but_one_thread(forked, monkeypatch):
+    """Whatever it was when the process that they are forked from was started, and whatever the shell says."""
+
+    def variables():
+        import os
+        from pathlib import Path
+
+        began = dict(pair.split("=", 1) for pair in Path("/proc/self/environ").read_text().split("\0") if pair)
+        return os.environ["TURBOJPEG"], os.environ["OMP_NUM_THREADS"], began["OMP_NUM_THREADS"]
+
+    if not forked:
+        monkeypatch.setattr(worker_server, "_CAN_FORK", False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     for value in ("a", "b"):
         monkeypatch.setenv("TURBOJPEG", value)
         with connect(workers=2) as client:
-            seen = client.run(lambda: [__import__("os").environ[name] for name in ("TURBOJPEG", "OMP_NUM_THREADS")])
-        assert list(seen.values()) == [[value, "1"]] * 2
+            assert list(client.run(variables).values()) == [(value, "1", "1")] * 2
 
 
 def test_closing_leaves_no_process_behind():
