@@ -194,9 +194,6 @@ def prepare_labels(
     overwrite: Overwrite = False,
 ) -> None:
     """Render hand and object meshes and store the occlusion labels of every annotated frame."""
-    from .pipeline.worker_server import expect_workers
-
-    expect_workers(workers, scheduler)  # before the heavy imports
     from .pipeline.prepare_labels import LabelSettings
     from .pipeline.prepare_labels import prepare_labels as run
 
@@ -255,9 +252,6 @@ def build_clips(
     overwrite: Overwrite = False,
 ) -> None:
     """Cut the hand out of every labelled frame and store it with its labels, ready for training."""
-    from .pipeline.worker_server import expect_workers
-
-    expect_workers(workers, scheduler)  # before the heavy imports
     from .pipeline.build_clips import build_clips as run
 
     summary = run(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from ..cores import granted_cores
 from ..errors import InputError
-from .worker_server import expect_workers
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -80,7 +79,6 @@ def connect(
 
 @contextmanager
 def _started(count: int, scheduler: str | None = None, dashboard: bool = False) -> Iterator[Client]:
-    expect_workers(count, scheduler)  # which load while Dask loads here
     from . import dask_workers
 
     with (

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 from dask import config as dask_config
@@ -25,13 +27,13 @@ from distributed.core import rpc
 from distributed.security import Security
 
 from ..errors import InputError
-from .worker_server import WORKER_VARIABLES, environment_kept, interrupts_held, start_worker_server
 
 log = logging.getLogger(__name__)
 
 RETRIES = 3
 _ANSWER_S = 20.0
 _DASHBOARD = "127.0.0.1:8787"  # Dask takes another port where this one is in use
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class PrivateScheduler(Scheduler):
@@ -137,9 +139,17 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
     Without them every user of this machine could run functions in the workers and here. The dashboard is a page to look
     at, for everybody on this machine; it runs nothing.
     """
+    # Spawned: OpenGL and thread pools do not survive a fork. Forked from Python's fork server two would start a third
+    # sooner, but it loads what lies in the current folder, not what the caller loaded, and stays, one for all of the
+    # caller's own processes too, with the variables below.
+    # They must be set before NumPy loads there.
+    variables = {
+        **dict.fromkeys((*_THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
+        "DASK_LOGGING__DISTRIBUTED": "critical",  # the level that `distributed` takes when a worker imports it
+    }
     settings = {
-        "distributed.worker.multiprocessing-method": start_worker_server(),
-        "distributed.nanny.pre-spawn-environ": WORKER_VARIABLES,
+        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.nanny.pre-spawn-environ": variables,
         # Dask's own watching takes its share of two busy cores (benchmarks/labels.py: x1.65 with it, x1.76 without).
         "distributed.worker.profile.enabled": False,
         "distributed.scheduler.work-stealing": False,
@@ -149,16 +159,14 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
         # Dask drops workers that take longer than this to restart (15 s by default); under load ours do.
         "distributed.deploy.lost-worker-timeout": "1 day",
     }
-    with dask_config.set(settings), environment_kept(), ExitStack() as stack:
-        os.environ.update(WORKER_VARIABLES)  # to Dask's nannies what the shell says counts more than a setting
-        with interrupts_held():
+    with dask_config.set(settings), _environment_kept(), ExitStack() as stack:
+        os.environ.update(variables)  # to Dask's nannies what the shell says counts more than a setting
+        with _interrupts_held():
             security = Security.temporary()
             here = {"protocol": "tls://", "host": "127.0.0.1", "security": security}
             kind = Scheduler if dashboard else PrivateScheduler
             shown = {"dashboard": dashboard, **({"dashboard_address": _DASHBOARD} if dashboard else {})}
-            # Forked, they have the variables that this program had when their server started: here are today's.
-            variables = {**os.environ, **WORKER_VARIABLES}
-            worker = {**here, "nthreads": 1, "memory_limit": 0, "worker_class": PrivateWorker, "env": variables}
+            worker = {**here, "nthreads": 1, "memory_limit": 0, "worker_class": PrivateWorker}
             cluster = SpecCluster(
                 workers={number: {"cls": Nanny, "options": worker} for number in range(count)},
                 scheduler={"cls": kind, "options": {**here, "port": 0, **shown}},
@@ -172,3 +180,34 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
         if server is not None:
             log.info("dashboard: http://127.0.0.1:%d/status", server.port)
         yield client
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """This process's environment is afterwards what it was.
+
+    Dask's nannies, which live here, set what their workers are to inherit in it and leave it so: whatever this process
+    did next, training say, would find its threads pinned to one.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the block is over, and never reaches threads and processes that the block starts.
+
+    A terminal sends it to every process: workers would print tracebacks while the run tries to stop them in order.
+    Threads and processes inherit the signal mask, also workers that are restarted later.
+    """
+    resource_tracker.ensure_running()  # starting it later would unblock the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -15,7 +15,7 @@ from distributed import LocalCluster
 from h2onet.data.frame import Failure
 from h2onet.errors import InputError
 from h2onet.network.threads import pinned
-from h2onet.pipeline import cluster, dask_tasks, dask_workers, worker_server
+from h2onet.pipeline import cluster, dask_tasks, dask_workers
 from h2onet.pipeline.cluster import InProcess, check_cluster, connect, workers_kept
 from h2onet.pipeline.tasks import run_tasks
 
@@ -260,7 +260,7 @@ def test_impossible_clusters_are_named(workers, scheduler, message):
 
 @pytest.mark.parametrize("ends_well", [True, False])
 def test_the_environment_is_afterwards_what_it_was(monkeypatch, ends_well):
-    for name in worker_server.WORKER_VARIABLES:
+    for name in dask_workers._THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
     before = dict(os.environ)
@@ -272,9 +272,8 @@ def test_the_environment_is_afterwards_what_it_was(monkeypatch, ends_well):
     assert not pinned()
 
 
-@pytest.mark.parametrize("forked", [True, False])
-def test_workers_have_todays_environment_but_one_thread(forked, monkeypatch):
-    """Whatever it was when the process that they are forked from was started, and whatever the shell says."""
+def test_workers_have_todays_environment_but_one_thread(monkeypatch):
+    """Whatever the shell or a batch system says."""
 
     def variables():
         import os
@@ -283,13 +282,12 @@ def test_workers_have_todays_environment_but_one_thread(forked, monkeypatch):
         began = dict(pair.split("=", 1) for pair in Path("/proc/self/environ").read_text().split("\0") if pair)
         return os.environ["TURBOJPEG"], os.environ["OMP_NUM_THREADS"], began["OMP_NUM_THREADS"]
 
-    if not forked:
-        monkeypatch.setattr(worker_server, "_CAN_FORK", False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     for value in ("a", "b"):
         monkeypatch.setenv("TURBOJPEG", value)
         with connect(workers=2) as client:
             assert list(client.run(variables).values()) == [(value, "1", "1")] * 2
+    assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 def test_closing_leaves_no_process_behind():
@@ -303,27 +301,3 @@ def assert_gone(pids):
     while time.monotonic() < deadline and any(os.path.exists(f"/proc/{pid}") for pid in pids):
         time.sleep(0.1)
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
-
-
-@pytest.mark.parametrize("why", ["path", "system"])
-def test_workers_start_where_no_socket_can_be(why, tmp_path, monkeypatch):
-    """They are forked by a process that listens in the temporary folder; a batch system's may be deep down."""
-    script = tmp_path / "run.py"
-    script.write_text(
-        "import logging, os\n"
-        "from h2onet.pipeline import worker_server\n"
-        "from h2onet.pipeline.cluster import connect\n"
-        "if __name__ == '__main__':\n"
-        "    logging.basicConfig(level=logging.INFO, format='%(message)s')\n"
-        f"    worker_server._CAN_FORK = {why == 'path'}\n"
-        "    with connect(workers=2) as client:\n"
-        "        parents = list(client.run(os.getppid).values())\n"
-        "        print(parents == [os.getpid()] * 2, worker_server.start_worker_server())\n"
-    )
-    deep = tmp_path / ("d" * 120)
-    deep.mkdir()
-    monkeypatch.setenv("TMPDIR", str(deep))
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout == "True spawn\n"  # children of the script itself
-    said = [line for line in done.stderr.splitlines() if "each by itself" in line]
-    assert len(said) == (2 if why == "path" else 0) and all(str(deep) in line for line in said), done.stderr
