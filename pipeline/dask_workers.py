@@ -139,10 +139,9 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
     Without them every user of this machine could run functions in the workers and here. The dashboard is a page to look
     at, for everybody on this machine; it runs nothing.
     """
-    # Spawned: OpenGL and thread pools do not survive a fork. Forked from Python's fork server two would start a third
-    # sooner, but it loads what lies in the current folder, not what the caller loaded, and stays, one for all of the
-    # caller's own processes too, with the variables below.
-    # They must be set before NumPy loads there.
+    # Spawned: OpenGL and thread pools do not survive a fork. Python's fork server would start two in two thirds of the
+    # time, but loads what lies in the current folder instead of what the caller loaded, and is then the caller's too.
+    # These variables must be set before NumPy loads there.
     variables = {
         **dict.fromkeys((*_THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
         "DASK_LOGGING__DISTRIBUTED": "critical",  # the level that `distributed` takes when a worker imports it
