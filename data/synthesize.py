@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -22,7 +21,7 @@ import cv2
 from tqdm import tqdm
 
 from .. import durable
-from ..cores import granted_cores
+from ..cores import THREAD_VARIABLES, environment_kept, granted_cores, one_opencv_thread
 from ..errors import InputError
 from ..hand.standin.arrays import write_mano_pickles
 from .synthetic.dexycb import plan_dexycb
@@ -126,14 +125,17 @@ def _run(tasks: list[Callable[[], int]], settings: SynthesizeSettings) -> int:
 
 def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
     if workers == 1:
-        with _one_thread():
+        with one_opencv_thread():  # as in the workers: sums must run in the same order for the same bytes
             for task in tasks:
                 yield task()
         return
     # Spawned, not forked: the parent may hold threads (OpenCV, NumPy) that do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        futures = [pool.submit(task) for task in tasks]
+        # BLAS would wait by spinning, for threads that share the cores with the other workers.
+        with environment_kept():
+            os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+            futures = [pool.submit(task) for task in tasks]  # starts the workers
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -143,7 +145,7 @@ def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
 
 def _start_worker() -> None:
     """One thread, and an end when the parent ends: workers of a killed one would wait for their next task for ever."""
-    _use_one_thread()
+    cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
@@ -152,21 +154,6 @@ def _start_worker() -> None:
 def _exit_after(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)
-
-
-def _use_one_thread() -> None:
-    cv2.setNumThreads(1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread while in here, as in the workers: sums must run in the same order for the same bytes."""
-    before = cv2.getNumThreads()
-    _use_one_thread()
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _write_marker(root: Path, settings: SynthesizeSettings) -> None:

@@ -26,6 +26,7 @@ from distributed import (
 from distributed.core import rpc
 from distributed.security import Security
 
+from ..cores import THREAD_VARIABLES, environment_kept
 from ..errors import InputError
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 RETRIES = 3
 _ANSWER_S = 20.0
 _DASHBOARD = "127.0.0.1:8787"  # Dask takes another port where this one is in use
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class PrivateScheduler(Scheduler):
@@ -143,7 +143,7 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
     # time, but loads what lies in the current folder instead of what the caller loaded, and is then the caller's too.
     # These variables must be set before NumPy loads there.
     variables = {
-        **dict.fromkeys((*_THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
+        **dict.fromkeys((*THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1"),
         "DASK_LOGGING__DISTRIBUTED": "critical",  # the level that `distributed` takes when a worker imports it
     }
     settings = {
@@ -158,8 +158,10 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
         # Dask drops workers that take longer than this to restart (15 s by default); under load ours do.
         "distributed.deploy.lost-worker-timeout": "1 day",
     }
-    with dask_config.set(settings), _environment_kept(), ExitStack() as stack:
-        os.environ.update(variables)  # to Dask's nannies what the shell says counts more than a setting
+    # Dask's nannies, which live here, set what their workers are to inherit in this process's environment and leave it
+    # so: whatever it did next, training say, would find its threads pinned to one.
+    with dask_config.set(settings), environment_kept(), ExitStack() as stack:
+        os.environ.update(variables)  # to the nannies what the shell says counts more than a setting
         with _interrupts_held():
             security = Security.temporary()
             here = {"protocol": "tls://", "host": "127.0.0.1", "security": security}
@@ -179,22 +181,6 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
         if server is not None:
             log.info("dashboard: http://127.0.0.1:%d/status", server.port)
         yield client
-
-
-@contextmanager
-def _environment_kept() -> Iterator[None]:
-    """This process's environment is afterwards what it was.
-
-    Dask's nannies, which live here, set what their workers are to inherit in it and leave it so: whatever this process
-    did next, training say, would find its threads pinned to one.
-    """
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
 
 
 @contextmanager

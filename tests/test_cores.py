@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+import cv2
 import pytest
 from h2onet import cores as cores_module
-from h2onet.cores import CoreUse, granted_cores
+from h2onet.cores import THREAD_VARIABLES, CoreUse, environment_kept, granted_cores, one_opencv_thread
 
 SCOPE = "kubepods/pod1/box"
 
@@ -96,3 +97,25 @@ def test_busy_time_is_that_of_the_granted_cores(monkeypatch, tmp_path):
     assert cores_module._busy_seconds() == pytest.approx(202 / os.sysconf("SC_CLK_TCK"))
     (tmp_path / "stat").unlink()
     assert CoreUse().taken() == 0.0
+
+
+def test_opencv_has_one_thread_until_the_last_who_asked_has_left():
+    cv2.setNumThreads(2)
+    first = one_opencv_thread()
+    first.__enter__()
+    with pytest.raises(ValueError, match="this"), one_opencv_thread():
+        first.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 1
+        raise ValueError("this")
+    assert cv2.getNumThreads() == 2
+
+
+def test_the_environment_is_kept_whatever_happens(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("TO_BE_LOST", "kept")
+    before = dict(os.environ)
+    with pytest.raises(ValueError, match="this"), environment_kept():
+        os.environ.update(dict.fromkeys((*THREAD_VARIABLES, "NEW"), "1"))
+        del os.environ["TO_BE_LOST"]
+        raise ValueError("this")
+    assert dict(os.environ) == before

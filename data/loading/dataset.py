@@ -7,14 +7,17 @@ with the picture; 2D in [0, 1] of the 128 px crop; RGB in [0, 1]; joints wrist, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from ...cores import one_opencv_thread
 from ...errors import InputError
 from ..stores.clips import ClipStore
 from .augment import NOTHING, Augmentation, HandLabels, mirror_left, patch, photo_affine, turn
@@ -25,6 +28,11 @@ from .windows import SAMPLINGS, Window, sampling_weights, window_of, window_posi
 Item = dict[str, Any]
 Windows = Window | Mapping[str, Window] | None
 Key = int | tuple[int, int, int]
+
+MOST_THREADS = 4
+"""That make the samples of a batch: a third of their time they hold Python's lock, so that more would wait for it."""
+WAITING_THREADS = 8
+"""The same for stores at a URL, where they wait for answers rather than for cores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +180,29 @@ class ClipDataset(Dataset):
         if part.window is None or not part.window.past:
             item = {name: values[0] for name, values in item.items()}
         return {**item, "is_left": part.store.index["is_left"][rows[0]], "store": np.int64(number)}
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
+        """The samples of a batch, as torch's loader asks for them: made by several threads, the same bytes.
+
+        As many as torch may use, at most four; in a loader's worker process torch may use one. Eight everywhere where a
+        store lies at a URL.
+        """
+        remotes = [part.store.remote for part in self._open_parts() if part.store.remote is not None]
+        threads = WAITING_THREADS if remotes else min(torch.get_num_threads(), MOST_THREADS)
+        threads = min(threads, len(keys))
+        if threads <= 1 or not all(remote.shared_by_threads for remote in remotes):
+            return [self[key] for key in keys]
+        items, left = [{}] * len(keys), iter(range(len(keys)))
+
+        def make() -> None:
+            for number in left:
+                items[number] = self[keys[number]]
+
+        # Not one task per sample: handing it over costs a tenth of making it.
+        with one_opencv_thread(), ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(make) for _ in range(threads)]:
+                done.result()
+        return items
 
     def _window_rows(self, part: _Part, position: int, rng: np.random.Generator | None) -> np.ndarray:
         if part.window is None or not part.window.past:

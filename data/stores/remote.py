@@ -72,6 +72,11 @@ class RemoteStore:
         except ImportError as error:
             raise InputError(f"{self.url}: {error}; pip install 'h2onet[s3]'") from None
 
+    @property
+    def shared_by_threads(self) -> bool:
+        """Whether all threads of a process use one connection; otherwise fsspec makes and keeps one for each."""
+        return bool(self.fs.async_impl)
+
     def _path(self, *parts: str) -> str:
         return "/".join((self._root, *parts))
 

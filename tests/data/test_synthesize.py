@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import sys
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from h2onet.cores import THREAD_VARIABLES
 from h2onet.data.readers.dexycb_splits import in_split
-from h2onet.data.synthesize import SynthesizeSettings, synthesize
+from h2onet.data.synthesize import SynthesizeSettings, _results, synthesize
 from h2onet.data.synthetic.choice import all_choices, choose_cameras, choose_sequences
 from h2onet.errors import InputError
 from llvmlite.binding import get_host_cpu_name
@@ -189,6 +192,14 @@ def test_nothing_is_left_when_a_recording_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         synthesize(SynthesizeSettings(tmp_path / "out", sequences=1, frames=1, cameras=1, workers=1))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_load_blas_for_one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    before = dict(os.environ)
+    tasks = [partial(os.getenv, name) for name in THREAD_VARIABLES]
+    assert list(_results(tasks, workers=2)) == ["1"] * len(THREAD_VARIABLES)
+    assert dict(os.environ) == before
 
 
 def test_workers_end_with_a_killed_parent(tmp_path):

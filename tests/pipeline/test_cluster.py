@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from distributed import LocalCluster
+from h2onet.cores import THREAD_VARIABLES
 from h2onet.data.frame import Failure
 from h2onet.errors import InputError
 from h2onet.network.threads import pinned
@@ -260,7 +261,7 @@ def test_impossible_clusters_are_named(workers, scheduler, message):
 
 @pytest.mark.parametrize("ends_well", [True, False])
 def test_the_environment_is_afterwards_what_it_was(monkeypatch, ends_well):
-    for name in dask_workers._THREAD_VARIABLES:
+    for name in THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
     before = dict(os.environ)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import clip_scene
@@ -67,6 +68,26 @@ def test_a_remote_store_gives_the_same_items(labels, url, tmp_path):
     assert verify(url) == [] and clip_info(url).frames == 15 and clip_info(url).total_bytes > 15 * 5000
     assert contact_sheet(url, tmp_path / "sheet.png", windows=2).stat().st_size > 10_000
     assert not list(tmp_path.glob("*:*"))  # nothing took the URL for a path
+
+
+class Meeting(ClipDataset):
+    """Four samples of a batch are on their way at the same time, or none."""
+
+    barrier = threading.Barrier(4)
+
+    def __getitem__(self, key):
+        self.barrier.wait(timeout=60)
+        return super().__getitem__(key)
+
+
+def test_the_samples_of_a_batch_are_fetched_together_where_connections_allow_it(labels, url):
+    build_clips(labels, url, workers=1)
+    dataset = ClipDataset(url, **TRAIN)
+    items = [dataset[i] for i in range(12)]
+    clients = type(fsspec.filesystem(url.partition("://")[0]))._cache
+    connected = set(clients)
+    together = (Meeting if url.startswith("s3:") else ClipDataset)(url, **TRAIN)
+    assert all(map(same, items, together.__getitems__(range(12)))) and set(clients) == connected
 
 
 def test_workers_read_it_under_fork_and_spawn(labels, s3, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import multiprocessing
 import shutil
+import threading
 
 import clip_scene
 import numpy as np
@@ -50,6 +51,65 @@ def test_workers_and_start_methods_change_no_byte(dataset):
     assert len(alone[0]) == 6 and not set(alone[0]) & set(alone[1])
     for method in ("fork", "spawn", "forkserver"):
         assert two_epochs(dataset, num_workers=2, start_method=method) == alone, method
+
+
+@pytest.fixture
+def torch_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+class Watched(ClipDataset):
+    """Notes which threads make its samples."""
+
+    makers: tuple[int, ...] = ()
+
+    def __getitem__(self, key):
+        self.makers += (threading.get_ident(),)
+        return super().__getitem__(key)
+
+
+class Meeting(ClipDataset):
+    """Two samples are made at the same time, or none."""
+
+    barrier = threading.Barrier(2)
+
+    def __getitem__(self, key):
+        self.barrier.wait(timeout=60)
+        return super().__getitem__(key)
+
+
+def test_threads_change_no_byte(clips, torch_threads):
+    train = {"frames": window_of("dexycb", train=True), "augment": Augmentation(photo=True), "seed": 2}
+    torch_threads(1)
+    alone = two_epochs(single := Watched(clips, **train))
+    assert set(single.makers) == {threading.get_ident()}
+    torch_threads(3)
+    assert two_epochs(ClipDataset(clips, **train)) == alone
+    assert two_epochs(ClipDataset(clips, **train), num_workers=1, start_method="fork") == alone
+
+
+def test_a_batch_is_made_by_four_threads_at_most_and_keeps_its_order(clips, torch_threads):
+    torch_threads(2)
+    assert len(Meeting(clips).__getitems__(list(range(8)))) == 8
+    torch_threads(16)
+    before, many = threading.active_count(), Watched(clips)
+    items = many.__getitems__(list(range(15)))
+    assert [int(item["frame_index"]) for item in items] == [int(many[i]["frame_index"]) for i in range(15)]
+    makers = set(many.makers[:15]) - {threading.get_ident()}
+    assert 1 <= len(makers) <= 4 and threading.active_count() == before
+
+
+def test_what_is_wrong_with_a_picture_is_said_by_any_thread(clips, tmp_path, torch_threads):
+    copy = tmp_path / "clips.zarr"
+    shutil.copytree(clips, copy)
+    for file in copy.glob("sequences/*/jpeg/c/0"):
+        file.write_bytes(bytes(file.stat().st_size))
+    for threads in (1, 2):
+        torch_threads(threads)
+        with pytest.raises(InputError, match=r"the stored picture .* see h2o clips verify"):
+            next(iter(loader(ClipDataset(copy), 4)))
 
 
 def test_a_forked_worker_works_after_the_parent_has_read(dataset):
