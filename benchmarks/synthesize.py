@@ -3,7 +3,8 @@
 Run: python benchmarks/synthesize.py [--layout dexycb] [--workers 2] [--json FILE] [--baseline PATH [--rounds 5]]
 Prints photos per second of a whole run (processes, start-up and models included) and of its steady part, and the
 processor time of every step from a profiled run in one process: that figure also holds on a busy machine. With
-`--baseline` only another checkout is compared with this one (see `beside.py`).
+`--baseline` only another checkout is compared with this one: in one process (see `beside.py`), and as the command with
+its `--workers`, from its start to its end.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import cProfile
 import json
 import os
 import pstats
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -53,10 +56,30 @@ def shares(settings: SynthesizeSettings) -> dict[str, float]:
 
 
 def against_baseline(options: argparse.Namespace) -> None:
-    """Processor time per photo and bytes of this checkout and another one, every round with another seed."""
+    """Processor time per photo, bytes, and the command by the clock, of both checkouts; every round has another seed."""
     work = {name: getattr(options, name) for name in ("layout", "handling", "sequences", "frames", "cameras")}
     found = compare("synthesize", options.baseline, [{**work, "seed": seed} for seed in range(options.rounds + 1)])
-    write_json({"dataset": work, **found}, options.json)
+    pythons = {"baseline_": options.baseline.absolute() / ".venv/bin/python", "": Path(sys.executable)}
+    walls = {
+        seed: {which: seconds_of_command(python, work, seed, options.workers) for which, python in pythons.items()}
+        for seed in range(options.rounds)
+    }
+    ratios = [wall["baseline_"] / wall[""] for wall in walls.values()]
+    command = {f"{which}wall_s": statistics.median(wall[which] for wall in walls.values()) for which in pythons}
+    command |= {"ratio": statistics.median(ratios), "ratio_lowest": min(ratios), "ratio_highest": max(ratios)}
+    write_json({"dataset": work, **found, "command": {"workers": options.workers, **command}}, options.json)
+
+
+def seconds_of_command(python: Path, work: dict[str, object], seed: int, workers: int) -> float:
+    """Wall seconds of `h2o synthesize` of the environment that a Python belongs to."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [f"--{name}={value}" for name, value in {**work, "seed": seed, "workers": workers}.items()]
+        call = [str(python), "-c", "from h2onet.cli import main; main()", "synthesize", f"{folder}/out", *words]
+        here = python == Path(sys.executable)  # the other finds its own package, not the one that PYTHONPATH may name
+        kept = {name: value for name, value in os.environ.items() if here or name != "PYTHONPATH"}
+        began = time.perf_counter()
+        subprocess.run(call, check=True, capture_output=True, env=kept)
+        return time.perf_counter() - began
 
 
 def write_json(figures: dict[str, object], path: Path | None) -> None:
