@@ -1,8 +1,10 @@
-"""numba's `njit` with a cache folder that can be written, wherever the package is installed and whoever runs it.
+"""numba's `njit` for functions that are compiled, or loaded from numba's cache, when they are first called.
+
+Loading numba takes a quarter of a second, and each function a hundredth: a process that calls none needs neither.
 
 numba keeps compiled code beside the modules, or below the user's home. In containers both are often read-only; then
-every function with `cache=True` fails when it is defined. This module is imported instead of numba's decorator, looks
-for a folder before numba does, and compiles without a cache where there is none.
+every function with `cache=True` fails when it is made. This module is imported instead of numba's decorator, looks for
+a folder before numba does, and compiles without a cache where there is none.
 """
 
 import logging
@@ -10,20 +12,61 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, update_wrapper
 from pathlib import Path
+from threading import RLock
 from typing import Any
-
-import numba
-from numba.core import config
 
 log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def njit(*signatures: Any, **options: Any) -> Callable[..., Any]:
-    """`numba.njit` whose compiled code is kept between processes, if a folder for it can be found."""
-    return numba.njit(*signatures, cache=_cached(), **options)
+_lock = RLock()
+
+
+def njit(signature: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], "Compiled"]:
+    """`numba.njit` whose compiled code is kept between processes, if a folder for it can be found.
+
+    signature: numba's, in words ("void(float64[:, ::1], int64)"), and no other types of arguments are taken; None to
+    compile for whatever types come, or into what calls it.
+    """
+    return lambda function: Compiled(function, signature, options)
+
+
+def readonly(kind: str, dimensions: int) -> str:
+    """In a signature: a C-contiguous array that the function only reads, of memory-mapped files for instance."""
+    return f"Array({kind}, {dimensions}, 'C', readonly=True)"
+
+
+class Compiled:
+    """A function for numba. Its name in its module stands for what numba makes of it from the first call on."""
+
+    __name__: str
+
+    def __init__(self, function: Callable[..., Any], signature: str | None, options: dict[str, Any]) -> None:
+        update_wrapper(self, function)
+        self._function, self._signature, self._options = function, signature, options
+        self._made: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        return (self._made or self.made())(*arguments)
+
+    def made(self) -> Callable[..., Any]:
+        """numba's function; those that it calls are made first, for numba knows nothing of this class."""
+        import numba
+
+        with _lock:
+            if self._made is None:
+                names = self._function.__globals__
+                for name in self._function.__code__.co_names:
+                    if isinstance(names.get(name), Compiled):
+                        names[name] = names[name].made()
+                decorator: Any = numba.njit
+                self._made = decorator(self._signature, cache=_cached(), **self._options)(self._function)
+                if names.get(self.__name__) is self:
+                    names[self.__name__] = self._made
+        assert self._made is not None
+        return self._made
 
 
 @cache
@@ -34,6 +77,8 @@ def _cached() -> bool:
         return True  # numba's own choice: __pycache__ beside each module
     for folder in _candidates(given):
         if _private(folder):
+            from numba.core import config
+
             config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue]
             return True
     log.warning(

@@ -56,7 +56,7 @@ def shares(settings: SynthesizeSettings) -> dict[str, float]:
 
 
 def against_baseline(options: argparse.Namespace) -> None:
-    """Processor time per photo, bytes, and the command by the clock, of both checkouts; every round has another seed."""
+    """Processor time per photo, bytes, and the command by the clock, of both checkouts; a seed for every round."""
     work = {name: getattr(options, name) for name in ("layout", "handling", "sequences", "frames", "cameras")}
     found = compare("synthesize", options.baseline, [{**work, "seed": seed} for seed in range(options.rounds + 1)])
     pythons = {"baseline_": options.baseline.absolute() / ".venv/bin/python", "": Path(sys.executable)}

@@ -7,9 +7,8 @@ a joint's turn R is exp(v), v its axis-angle; its tangent T turns a change dv in
 from typing import Any
 
 import numpy as np
-from numba import float64, int64, types
 
-from ..jit import njit
+from ..jit import njit, readonly
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}  # sums in several strands
 _part = njit(**_OPTIONS)
@@ -201,9 +200,8 @@ def _shape_rows(directions, weights, rest_directions, parents, orient, blended, 
         _add_turned(blended, directions[k], rows[k])
 
 
-_line, _table = types.Array(float64, 1, "C", readonly=True), types.Array(float64, 2, "C", readonly=True)
-_cube, _whole = types.Array(float64, 3, "C", readonly=True), types.Array(int64, 1, "C", readonly=True)
-_HAND = (_table, _cube, _table, _table, _cube, _whole)  # Points._arrays
+_table, _cube, _whole = readonly("float64", 2), readonly("float64", 3), readonly("int64", 1)
+_HAND = ", ".join((_table, _cube, _table, _table, _cube, _whole))  # Points._arrays
 
 
 @_part
@@ -212,7 +210,7 @@ def _new_bones():
     return frames[0], frames[1], frames[2], np.empty((16, 3)), np.empty((16, 3))
 
 
-@njit(types.void(_table, *_HAND, float64[:, :, ::1]), **_OPTIONS)
+@njit(f"void({_table}, {_HAND}, float64[:, :, ::1])", **_OPTIONS)
 def fill_places(parameters, template, directions, weights, rest_template, rest_directions, parents, placed):
     """Fill placed (B, 3, P)."""
     unposed, carried, bones, share = np.empty_like(template), np.empty_like(template), _new_bones(), np.empty((3, 3))
@@ -254,7 +252,7 @@ def _scratch(count):
     return np.empty((3, 3)), np.empty((3, count)), np.empty((9, count)), np.empty((16, count)), np.empty((16, 3, count))
 
 
-@njit(types.void(_table, _cube, *_HAND, float64[:, :, ::1]), **_OPTIONS)
+@njit(f"void({_table}, {_cube}, {_HAND}, float64[:, :, ::1])", **_OPTIONS)
 def fill_normal_equations(
     parameters, observed, template, directions, weights, rest_template, rest_directions, parents, found
 ):

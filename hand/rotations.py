@@ -5,10 +5,9 @@ over leading axes. A pose is `(..., 48)`: global axis-angle first, then 15 finge
 """
 
 import numpy as np
-from numba import float64, types
 
 from ..errors import InputError
-from ..jit import njit
+from ..jit import njit, readonly
 
 _MIRROR = np.array([1.0, -1.0, -1.0])
 
@@ -21,7 +20,7 @@ def matrix_from_axis_angle(axis_angle: np.ndarray) -> np.ndarray:
     return matrices
 
 
-@njit(types.void(types.Array(float64, 2, "C", readonly=True), float64[:, :, ::1]), error_model="numpy")
+@njit(f"void({readonly('float64', 2)}, float64[:, :, ::1])", error_model="numpy")
 def _fill_matrices(vectors, matrices):
     """Through quaternions, operation by operation as scipy's Rotation: its bits, in a thirtieth of its time."""
     for n in range(len(vectors)):
@@ -62,7 +61,7 @@ def axis_angle_from_matrix(matrix: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(flat).as_rotvec().reshape(*matrix.shape[:-2], 3)
 
 
-@njit(types.boolean(types.Array(float64, 3, "C", readonly=True), float64[:, ::1]), error_model="numpy")
+@njit(f"boolean({readonly('float64', 3)}, float64[:, ::1])", error_model="numpy")
 def _fill_axis_angles(matrices, vectors):
     """As scipy's Rotation, to the bit, in a hundredth of its time; False where it would take one for less than exact.
 

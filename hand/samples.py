@@ -5,16 +5,15 @@ elsewhere only whether the hand is there: the pixel's samples and their depths a
 """
 
 import numpy as np
-from numba import boolean, float64, int64, types, uint8
 
-from ..jit import njit
+from ..jit import njit, readonly
 from .triangles import faces_in_view
 from .zbuffer import CULL, MULTISAMPLE_4
 
 _LARGE = 64.0  # px; sides of the largest face: within them edges are exact, and testing all pixels is fast
 _FARTHEST = 1e30  # m; beyond it, 1/z as float32 may be 0, and a sample that is hit shows nothing
 
-_image = types.Array(uint8, 2, "C", readonly=True)
+_image, _samples = readonly("uint8", 2), readonly("float64", 2)
 
 
 def parts_at(
@@ -46,17 +45,7 @@ def parts_at(
 
 
 @njit(
-    boolean(
-        float64[:, ::1],
-        uint8[::1],
-        types.Array(float64, 2, "C", readonly=True),
-        int64,
-        int64,
-        uint8,
-        _image,
-        uint8[:, ::1],
-        uint8[:, ::1],
-    ),
+    f"boolean(float64[:, ::1], uint8[::1], {_samples}, int64, int64, uint8, {_image}, uint8[:, ::1], uint8[:, ::1])",
     error_model="numpy",
 )
 def _parts_at(corners, parts, samples, left, top, empty, wanted, part, covered):

@@ -6,9 +6,8 @@ Sums run in one order, whatever the batch and the number of threads: a frame's m
 """
 
 import numpy as np
-from numba import float64, int64, types
 
-from ..jit import njit
+from ..jit import njit, readonly
 from .array_record import HandArrays
 from .basis import HandBasis
 from .parts import JOINTS_FROM_MANO, Parts, parts_of, tip_vertices
@@ -101,22 +100,13 @@ def _deform(turns, shape, template, directions, coefficients, shaped):
                 row[i] += c0 * d0[i] + c1 * d1[i] + c2 * d2[i] + c3 * d3[i] + c4 * d4[i]
 
 
-_matrix, _cube = types.Array(float64, 2, "C", readonly=True), types.Array(float64, 3, "C", readonly=True)
+_shape, _matrix, _cube, _turns = (readonly("float64", dimensions) for dimensions in (1, 2, 3, 4))
+_parents = readonly("int64", 1)
 
 
 @njit(
-    types.void(
-        types.Array(float64, 4, "C", readonly=True),
-        _matrix,
-        types.Array(float64, 1, "C", readonly=True),
-        _matrix,
-        _matrix,
-        _matrix,
-        _cube,
-        types.Array(int64, 1, "C", readonly=True),
-        float64[:, :, ::1],
-        float64[:, :, ::1],
-    ),
+    f"void({_turns}, {_matrix}, {_shape}, {_matrix}, {_matrix}, {_matrix}, {_cube}, {_parents}, float64[:, :, ::1],"
+    " float64[:, :, ::1])",
     error_model="numpy",
 )
 def _skin(turns, shape, template, directions, weights, rest_template, rest_directions, parents, vertices, place):

@@ -6,9 +6,8 @@ values of edges are exact integers held in float64, so that every way to visit t
 """
 
 import numpy as np
-from numba import boolean, float32, float64, int32, int64, types
 
-from ..jit import njit
+from ..jit import njit, readonly
 
 TILE = 8
 """px; the side of the squares whose smallest depth values are kept for `draw_before`."""
@@ -17,9 +16,7 @@ _LARGE = 64.0  # px; the highest face that is drawn pixel by pixel
 _EXACT = 131072.0  # px
 _SURELY = 1.0 + 1e-6  # covers the rounding of 1/z to float32
 
-_points = types.Array(float64, 2, "C", readonly=True)
-_numbers = types.Array(float64, 1, "C", readonly=True)
-_faces = types.Array(int32, 2, "C", readonly=True)
+_points, _numbers, _faces = readonly("float64", 2), readonly("float64", 1), readonly("int32", 2)
 
 
 @njit(inline="always")
@@ -161,10 +158,8 @@ def _fill_samples(corners, inverses, box, samples, steps, left, top, face, faces
 
 
 @njit(
-    types.void(
-        *(_points, _numbers, _faces, _points, boolean, int64, int64, int64, float64, int64),
-        *(int32[:, :, ::1], float32[:, :, ::1]),
-    ),
+    f"void({_points}, {_numbers}, {_faces}, {_points}, boolean, int64, int64, int64, float64, int64,"
+    " int32[:, :, ::1], float32[:, :, ::1])",
     error_model="numpy",
 )
 def draw(points, z, faces, samples, whole, left, top, cull, near, first_face, out_face, out_depth):
@@ -193,7 +188,7 @@ def draw(points, z, faces, samples, whole, left, top, cull, near, first_face, ou
 
 
 @njit(
-    int64(_points, _numbers, _faces, int64, int64, int64, int64, int64, float64, float64[:, ::1], int64[::1]),
+    f"int64({_points}, {_numbers}, {_faces}, int64, int64, int64, int64, int64, float64, float64[:, ::1], int64[::1])",
     error_model="numpy",
 )
 def faces_in_view(points, z, faces, left, top, width, height, cull, near, corners, ids):
@@ -263,10 +258,8 @@ def _moved(pose, a, b, c):
 
 
 @njit(
-    types.void(
-        *(_points, _faces, _points, _numbers, int64, _points, _points, int64, int64, float64),
-        *(float32[:, ::1], float32[:, ::1]),
-    ),
+    f"void({_points}, {_faces}, {_points}, {_numbers}, int64, {_points}, {_points}, int64, int64, float64,"
+    " float32[:, ::1], float32[:, ::1])",
     error_model="numpy",
 )
 def draw_before(vertices, faces, centres, radii, group, pose, k, left, top, near, tiles, out):

@@ -9,10 +9,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import float64, types
 
 from ..errors import InputError
-from ..jit import njit
+from ..jit import njit, readonly
 from .triangles import draw
 
 PIXEL_CENTRE = np.array([[0.5, 0.5]])
@@ -106,7 +105,7 @@ def clip_viewport(viewport: tuple[int, int, int, int], width: int, height: int) 
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else (0, 0, 0, 0)
 
 
-@njit(types.UniTuple(float64, 4)(types.Array(float64, 2, "C", readonly=True)))
+@njit(f"UniTuple(float64, 4)({readonly('float64', 2)})")
 def _bounds(points):
     """Smallest and largest finite x and y; +inf and -inf where there are none."""
     x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf

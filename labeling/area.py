@@ -9,17 +9,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import float32, float64, int32, int64, types
 
-from ..jit import njit
+from ..jit import njit, readonly
 from .raster import NEAR, Mesh, Renderer, View
 
 MOST_PIXELS = 4096
 """Longest side of the picture of a hand that leaves the image; a larger silhouette is counted on a coarser grid."""
 
-_depths = types.Array(float32, 2, "C", readonly=True)
-_points = types.Array(float64, 2, "C", readonly=True)
-_faces = types.Array(int32, 2, "C", readonly=True)
+_depths, _points, _faces = readonly("float32", 2), readonly("float64", 2), readonly("int32", 2)
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class HandArea:
     before_objects: float
 
 
-@njit(types.UniTuple(int64, 4)(_depths, _depths, _depths))
+@njit(f"UniTuple(int64, 4)({_depths}, {_depths}, {_depths})")
 def _count(hand, objects, others):
     """Pixels of the hand in the image, those that are seen, those that an object covers, and that objects leave."""
     silhouette, seen, by_object, left = 0, 0, 0, 0
@@ -75,7 +72,7 @@ def hand_area(
     return HandArea(seen / whole, (by_object / whole, by_other / whole, (whole - silhouette) / whole), before_objects)
 
 
-@njit(types.UniTuple(float64, 5)(_points, _points))
+@njit(f"UniTuple(float64, 5)({_points}, {_points})")
 def _extent(points, vertices):
     """Smallest and largest pixel coordinates x0, y0, x1, y1 of the vertices, and the smallest of their depths."""
     x0, y0, x1, y1, near = np.inf, np.inf, -np.inf, -np.inf, np.inf
@@ -86,7 +83,7 @@ def _extent(points, vertices):
     return x0, y0, x1, y1, near
 
 
-@njit(int64(_points, _faces, float64, float64, int32[:, ::1], float64[::1]))
+@njit(f"int64({_points}, {_faces}, float64, float64, int32[:, ::1], float64[::1])")
 def _take_leaving(points, faces, width, height, out, bounds):
     """Copy the faces with a corner outside the image to the start of `out`; their number, and their x0, y0, x1, y1."""
     count = 0
@@ -108,7 +105,7 @@ def _take_leaving(points, faces, width, height, out, bounds):
     return count
 
 
-@njit(int64(_depths, float64, float64, float64, float64, float64))
+@njit(f"int64({_depths}, float64, float64, float64, float64, float64)")
 def _count_outside(drawn, x0, y0, scale, width, height):
     """Pixels that show something and whose centre is not in the image; the corner is x0, y0 px, `scale` pixels a px."""
     count = 0

@@ -7,20 +7,17 @@ behind it: with a renderer that draws by the z-buffer's rules, only what can cha
 from collections.abc import Sequence
 
 import numpy as np
-from numba import boolean, float32, float64, int64, types
 
 from ..data.frame import Frame
 from ..hand.triangles import TILE, draw_before
-from ..jit import njit
+from ..jit import njit, readonly
 from .objects import GROUP, ObjectLibrary, ObjectMesh, place
 from .raster import NEAR, Renderer, View
 
 Placed = tuple[ObjectMesh, np.ndarray]
 """An object and where it stands: (3, 4) float64 camera_from_object, m."""
 
-_matrix = types.Array(float64, 2, "C", readonly=True)
-_numbers = types.Array(float64, 1, "C", readonly=True)
-_depths = types.Array(float32, 2, "C", readonly=True)
+_matrix, _numbers, _depths = readonly("float64", 2), readonly("float64", 1), readonly("float32", 2)
 
 
 def objects_at(frame: Frame, view: View, objects: ObjectLibrary, far: float) -> tuple[list[Placed], list[str]]:
@@ -42,7 +39,7 @@ def objects_at(frame: Frame, view: View, objects: ObjectLibrary, far: float) -> 
     return found, absent
 
 
-@njit(boolean(float64, float64, float64, float64, _matrix, int64, int64, int64, int64), error_model="numpy")
+@njit(f"boolean(float64, float64, float64, float64, {_matrix}, int64, int64, int64, int64)", error_model="numpy")
 def _beside(x, y, z, radius, k, x0, y0, x1, y1):
     """Whether a sphere (m) surely projects outside the viewport: it lies beyond one of the four planes of its sides."""
     u, v = k[0, 0] * x + k[0, 1] * y + k[0, 2] * z, k[1, 1] * y + k[1, 2] * z
@@ -55,7 +52,7 @@ def _beside(x, y, z, radius, k, x0, y0, x1, y1):
     )
 
 
-@njit(boolean(_matrix, _numbers, float64, float64, _matrix, int64, int64, int64, int64), error_model="numpy")
+@njit(f"boolean({_matrix}, {_numbers}, float64, float64, {_matrix}, int64, int64, int64, int64)", error_model="numpy")
 def _may_hide(pose, centre, radius, far, k, x0, y0, x1, y1):
     """Whether an object in a sphere (m) is there and can lie before what is nearer than `far` m in the viewport."""
     if not pose[:, :3].any():
@@ -68,7 +65,7 @@ def _may_hide(pose, centre, radius, far, k, x0, y0, x1, y1):
 
 
 @njit(
-    types.void(_depths, _matrix, _numbers, float64, int64, int64, float64, float32[:, ::1], float32[:, ::1]),
+    f"void({_depths}, {_matrix}, {_numbers}, float64, int64, int64, float64, float32[:, ::1], float32[:, ::1])",
     error_model="numpy",
 )
 def _depth_to_beat(hand, points, z, tolerance, left, top, near, out, tiles):

@@ -17,10 +17,9 @@ than 5 mm nearer than the vertex; else visible. The visible fraction of a part i
 from dataclasses import dataclass
 
 import numpy as np
-from numba import float32, float64, int32, int64, types, uint8
 
 from ..hand.parts import CAUSES, PARTS
-from ..jit import njit
+from ..jit import njit, readonly
 from .raster import NEAR, PartImage, View
 
 RULES = {"h2onet": 1, "depth": 1}
@@ -69,11 +68,8 @@ class DepthLabel:
     coco_visibility: np.ndarray
 
 
-_vertices = types.Array(float64, 2, "C", readonly=True)
-_scalars = types.Array(float64, 1, "C", readonly=True)
-_ids = types.Array(uint8, 1, "C", readonly=True)
-_image = types.Array(uint8, 2, "C", readonly=True)
-_depth_image = types.Array(float32, 2, "C", readonly=True)
+_vertices, _scalars, _faces = readonly("float64", 2), readonly("float64", 1), readonly("int32", 2)
+_ids, _image, _depth_image = readonly("uint8", 1), readonly("uint8", 2), readonly("float32", 2)
 
 
 @njit(inline="always")
@@ -87,7 +83,7 @@ def _pixel(u, v, width, height):
     return -1, -1
 
 
-@njit(types.void(_vertices, _ids, _image, int64, int64, _image, int64[::1]))
+@njit(f"void({_vertices}, {_ids}, {_image}, int64, int64, {_image}, int64[::1])")
 def _count_shown(points, parts, shown, left, top, mask, counts):
     """Count, per part, the vertices whose pixel is in the mask and shows that part; the original's pixel indices."""
     height, width = mask.shape
@@ -99,7 +95,7 @@ def _count_shown(points, parts, shown, left, top, mask, counts):
             counts[parts[i]] += 1
 
 
-@njit(types.void(_vertices, int64, int64, _image, uint8[:, ::1]))
+@njit(f"void({_vertices}, int64, int64, {_image}, uint8[:, ::1])")
 def _mark(points, left, top, mask, out):
     """Mark the pixels of the viewport whose part `_count_shown` asks for."""
     height, width = mask.shape
@@ -138,7 +134,7 @@ def authors_rule(
     return AuthorsLabel(occluded, counts, ratio)
 
 
-@njit(types.void(_vertices, types.Array(int32, 2, "C", readonly=True), float64, float64, uint8[::1]))
+@njit(f"void({_vertices}, {_faces}, float64, float64, uint8[::1])")
 def _facing(vertices, faces, sense, cosine, out):
     """Mark the vertices whose area-weighted normal, times `sense`, looks at the camera in the origin."""
     normals = np.zeros((vertices.shape[0], 3))
@@ -174,11 +170,9 @@ def camera_facing(vertices: np.ndarray, faces: np.ndarray, sense: float = 1.0) -
 
 
 @njit(
-    types.void(
-        _vertices, _scalars, _scalars, _depth_image, _depth_image, _depth_image, int64, int64, int64, int64, float64,
-        uint8[::1],
-    ),
-)  # fmt: skip
+    f"void({_vertices}, {_scalars}, {_scalars}, {_depth_image}, {_depth_image}, {_depth_image}, int64, int64, int64,"
+    " int64, float64, uint8[::1])"
+)
 def _look(points, z, below_hand, hand, objects, others, left, top, width, height, tolerance, out):
     """State of every point, a code of CAUSES.
 
@@ -228,7 +222,7 @@ def look(
     return out
 
 
-@njit(types.void(_ids, _ids, _ids, int64[:, ::1]))
+@njit(f"void({_ids}, {_ids}, {_ids}, int64[:, ::1])")
 def _tally(states, facing, parts, counts):
     """Count the camera-facing vertices of each part by their state."""
     for i in range(len(states)):
@@ -252,7 +246,7 @@ def depth_rule(
     return DepthLabel(counts, fraction, cause, (joint_state == 0).astype(np.uint8), _COCO[joint_state])
 
 
-@njit(types.UniTuple(int64, 2)(_depth_image, _depth_image, types.Array(types.boolean, 2, "A", readonly=True)))
+@njit(f"UniTuple(int64, 2)({_depth_image}, {_depth_image}, Array(boolean, 2, 'A', readonly=True))")
 def _overlap(hand, objects, mask):
     """How many pixels show the hand, and how many of them are in the mask."""
     rendered, shared = 0, 0

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import boolean, float64, types
 
 from ..data.frame import Frame, OtherHand
 from ..errors import InputError
@@ -18,7 +17,7 @@ from ..hand.arrays import load_arrays
 from ..hand.camera import project
 from ..hand.rotations import mirror_pose
 from ..hand.skinning import SkinnedHand
-from ..jit import njit
+from ..jit import njit, readonly
 from .raster import Mesh
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
@@ -218,7 +217,7 @@ def _other_problem(other: OtherHand) -> str | None:
     return None
 
 
-@njit(float64(types.Array(float64, 1, "C", readonly=True)))
+@njit(f"float64({readonly('float64', 1)})")
 def _largest(values):
     """The largest magnitude of some numbers; infinity where one of them is NaN."""
     largest = 0.0
@@ -229,14 +228,14 @@ def _largest(values):
     return largest
 
 
-@njit(float64(types.Array(float64, 2, "C", readonly=True)))
+@njit(f"float64({readonly('float64', 2)})")
 def _determinant(m):
     """Of the first three columns of three rows."""
     a, b, c = m[0], m[1], m[2]
     return a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
 
 
-@njit(boolean(types.Array(float64, 2, "C", readonly=True)))
+@njit(f"boolean({readonly('float64', 2)})")
 def _surely_a_camera(k):
     """Whether `_intrinsics_problem` finds nothing wrong, by a bound a little tighter."""
     return (
@@ -247,7 +246,7 @@ def _surely_a_camera(k):
     )
 
 
-@njit(boolean(types.Array(float64, 2, "C", readonly=True)))
+@njit(f"boolean({readonly('float64', 2)})")
 def _surely_possible(pose):
     """Whether `_pose_problem` finds nothing wrong, by bounds a little tighter: it is asked about every object."""
     far, worst = 0.0, 0.0

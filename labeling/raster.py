@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numba import int32, types, uint8
 
 from ..hand.parts import NOTHING, PALM
 from ..hand.samples import parts_at
 from ..hand.zbuffer import MULTISAMPLE_4, rasterize
-from ..jit import njit
+from ..jit import njit, readonly
 
 NEAR = 0.05
 """m; the near plane of the authors' renderer: a face with a vertex at or before it is not drawn."""
@@ -80,7 +79,7 @@ class Renderer(Protocol):
 
 
 @njit(
-    types.void(types.Array(int32, 3, "C"), types.Array(uint8, 1, "C", readonly=True), uint8, uint8[:, ::1]),
+    f"void(int32[:, :, ::1], {readonly('uint8', 1)}, uint8, uint8[:, ::1])",
 )
 def _parts_of_samples(face, face_parts, palm, out):
     """Combine the face ids of four samples into the pixel's part; `out` comes filled with 255."""

@@ -51,9 +51,20 @@ def _compile_scenes() -> None:
         synthesize(SynthesizeSettings(Path(folder) / "tree", sequences=1, frames=2, cameras=1, workers=1))
 
 
+def _compile_all(module: str) -> None:
+    """What a module and those that it imports have for numba, which compiles a function when it is first called."""
+    importlib.import_module(module)
+    from h2onet.jit import Compiled
+
+    for name, loaded in list(sys.modules.items()):
+        if name.startswith("h2onet."):
+            for each in [value for value in vars(loaded).values() if isinstance(value, Compiled)]:
+                each.made()
+
+
 COMPILED = {  # by the room of tests whose folder is the lock
-    "labeling": lambda: importlib.import_module("h2onet.labeling.label"),
-    "hand": lambda: importlib.import_module("h2onet.hand.fit_kernels"),
+    "labeling": lambda: _compile_all("h2onet.labeling.label"),
+    "hand": lambda: _compile_all("h2onet.hand.fit_kernels"),
     "data": _compile_scenes,
 }
 

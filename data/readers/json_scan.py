@@ -12,10 +12,9 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numba import types
 
 from ...errors import InputError, one_line
-from ...jit import njit
+from ...jit import njit, readonly
 
 BLOCK = 8 << 20
 LARGEST_ENTRY = 16 << 20  # bytes; a released mesh of HO3D has 50 kB
@@ -26,7 +25,7 @@ _DEPTH, _STRING, _ESCAPE, _STRING_START, _ENTRY_START = range(5)
 _KEY, _ENTRY = 0, 1
 
 
-@njit(types.int64(types.Array(types.uint8, 1, "C", readonly=True), types.int64[::1], types.int64, types.int64[:, ::1]))
+@njit(f"int64({readonly('uint8', 1)}, int64[::1], int64, int64[:, ::1])")
 def _scan(block, state, entry_depth, events):
     """Walk over a block; write (kind, start, end) of top-level keys and entries, offsets relative to the block."""
     found = 0
