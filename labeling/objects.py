@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import float64, types
 
 from ..errors import InputError, one_line
-from ..jit import njit
+from ..jit import njit, readonly
 from .raster import Mesh
+from .wavefront import read_triangles
 
 MESH_FILES = ("textured_simple.obj", "textured_simple_2000.obj", "google_16k/textured.obj")
 """A mesh below NAME/, as DexYCB has it; else decimated copies, else the YCB download's own, where only those are."""
@@ -69,10 +69,10 @@ def _groups(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
     return grouped, centres, np.maximum.reduceat(reach, starts)
 
 
-_matrix = types.Array(float64, 2, "C", readonly=True)
+_matrix = readonly("float64", 2)
 
 
-@njit(types.void(_matrix, _matrix, _matrix, float64[:, ::1], float64[:, ::1]), error_model="numpy")
+@njit(f"void({_matrix}, {_matrix}, {_matrix}, float64[:, ::1], float64[:, ::1])", error_model="numpy")
 def _place(vertices, pose, k, moved, points):
     """Move vertices by a 3 x 4 pose and project them: one pass, several times faster than array by array."""
     for i in range(vertices.shape[0]):
@@ -100,18 +100,10 @@ def place(mesh: ObjectMesh, pose: np.ndarray, intrinsics: np.ndarray) -> Mesh:
 
 def _load(path: Path) -> ObjectMesh:
     """Read a mesh file as it is: no merging, because that reorders vertices."""
-    import trimesh  # slow to import, and only needed with objects
-
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise InputError(f"{path}: expected a mesh below {LARGEST_FILE >> 20} MB, found {size >> 20} MB; decimate it")
-    try:
-        mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
-        vertices = np.ascontiguousarray(mesh.vertices, np.float64)
-        faces = np.asarray(mesh.faces)
-    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
-        reason = one_line(error, 160)
-        raise InputError(f"{path}: expected a triangle mesh, found {reason}; copy the file again") from error
+    vertices, faces = read_triangles(path.read_bytes()) or _read_with_trimesh(path)
     if vertices.shape[1:] != (3,) or faces.shape[1:] != (3,):
         raise InputError(
             f"{path}: expected triangles of points in space, found points {vertices.shape} and faces {faces.shape};"
@@ -133,6 +125,17 @@ def _load(path: Path) -> ObjectMesh:
             + (": millimetres? divide its vertices by 1000" if radius >= LARGEST else "")
         )
     return ObjectMesh.of(vertices, faces)
+
+
+def _read_with_trimesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    import trimesh  # slow to import, and only needed with objects that are not plain
+
+    try:
+        mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
+        return np.ascontiguousarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
+    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
+        reason = one_line(error, 160)
+        raise InputError(f"{path}: expected a triangle mesh, found {reason}; copy the file again") from error
 
 
 def find_models(folder: Path) -> tuple[Path, str] | None:
