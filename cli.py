@@ -73,6 +73,10 @@ def main() -> None:
     try:
         code = app(prog_name="h2o", standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk behind it is still an error of the command
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # which typer makes a 1
+            _end_unprinted(end.__context__)
+        raise
     except InputError as error:
         wait_for_rank_zero()
         print(f"h2o: {one_line(error, 4000)}", file=sys.stderr)

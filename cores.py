@@ -1,14 +1,17 @@
 """How many cores a batch system, a container or `taskset` grants this process, and how busy others keep them.
 
-Also how libraries are kept to one core, here and in processes to be started.
+Also how libraries are kept to one core, here and in processes to be started, and whether any can be started.
 """
 
+import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .errors import InputError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 """What says to torch, to NumPy's BLAS and to numba how many threads they start, read when they are loaded."""
@@ -55,6 +58,18 @@ def _words(path: Path) -> list[str]:
         return path.read_text().split()
     except OSError:
         return []
+
+
+def check_can_start_workers() -> None:
+    """InputError where multiprocessing would start no worker process, or fail in each of them with a long traceback."""
+    here = multiprocessing.current_process()
+    if getattr(here, "_inheriting", False):  # as multiprocessing itself asks
+        raise InputError(
+            "workers: each of them runs this script again from its first line; put what it runs below"
+            ' `if __name__ == "__main__":`, or use workers=1'
+        )
+    if here.daemon:
+        raise InputError("workers: a daemonic process may start none; use workers=1, or start it with daemon=False")
 
 
 class CoreUse:

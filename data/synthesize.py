@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -21,7 +22,7 @@ import cv2
 from tqdm import tqdm
 
 from .. import durable
-from ..cores import THREAD_VARIABLES, environment_kept, granted_cores, one_opencv_thread
+from ..cores import THREAD_VARIABLES, check_can_start_workers, environment_kept, granted_cores, one_opencv_thread
 from ..errors import InputError
 from ..hand.standin.arrays import write_mano_pickles
 from .synthetic.dexycb import plan_dexycb
@@ -102,6 +103,8 @@ def _check(settings: SynthesizeSettings) -> None:
         raise InputError(f"hands: expected 1 or 2, found {settings.hands}")
     if settings.hands == 2 and settings.layout != "dexycb":
         raise InputError("hands: 2 is for --layout dexycb only (HO3D has one right hand per sequence); leave it out")
+    if min(settings.workers or granted_cores(), settings.sequences) > 1:
+        check_can_start_workers()
     out = Path(settings.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not settings.overwrite:
@@ -139,6 +142,10 @@ def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool:
+            raise InputError(
+                f"workers: one of {workers} ended before its work was done; killed for want of memory? Use fewer"
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

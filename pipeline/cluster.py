@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from ..cores import granted_cores
+from ..cores import check_can_start_workers, granted_cores
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def _check_workers(workers: int | None, scheduler: str | None, dashboard: bool) 
             f"--workers {workers}: expected at most {MOST_PER_CORE * granted_cores()}, {MOST_PER_CORE} for each of the"
             f" {granted_cores()} cores that this process may use; each takes half a gigabyte of memory"
         )
+    if scheduler is None and (granted_cores() if workers is None else workers) > 1:
+        check_can_start_workers()
     if not dashboard:
         return
     if scheduler is not None:

@@ -27,7 +27,7 @@ from distributed.core import rpc
 from distributed.security import Security
 
 from ..cores import THREAD_VARIABLES, environment_kept
-from ..errors import InputError
+from ..errors import InputError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -168,11 +168,17 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
             kind = Scheduler if dashboard else PrivateScheduler
             shown = {"dashboard": dashboard, **({"dashboard_address": _DASHBOARD} if dashboard else {})}
             worker = {**here, "nthreads": 1, "memory_limit": 0, "worker_class": PrivateWorker}
-            cluster = SpecCluster(
-                workers={number: {"cls": Nanny, "options": worker} for number in range(count)},
-                scheduler={"cls": kind, "options": {**here, "port": 0, **shown}},
-                security=security,
-            )
+            try:
+                cluster = SpecCluster(
+                    workers={number: {"cls": Nanny, "options": worker} for number in range(count)},
+                    scheduler={"cls": kind, "options": {**here, "port": 0, **shown}},
+                    security=security,
+                )
+            except RuntimeError as error:
+                raise InputError(
+                    f"workers: Dask cannot start {count} here ({one_line(error, 160)}), as said above; use"
+                    " fewer, or workers=1, which needs no other process"
+                ) from None
             stack.callback(cluster.close, timeout=10)
             client = Client(cluster, security=security, set_as_default=False)
             stack.callback(client.close, timeout=5)

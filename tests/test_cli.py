@@ -1,8 +1,10 @@
 """The command-line contract, held against the real entry point: options, exit codes, streams, files, environment."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +146,19 @@ def test_the_installed_command_says_the_same():
 
 
 # -- from end to end, in processes --------------------------------------------------------------------------------
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    """As of `h2o ... | head`: the exit code of the signal, as programs in C have it, and nothing said."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("h2o"), "train", "--keys"], stdout=write, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_a_synthesized_tree_goes_all_the_way(synthesized, tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 from functools import partial
@@ -200,6 +201,24 @@ def test_workers_load_blas_for_one_thread(monkeypatch):
     tasks = [partial(os.getenv, name) for name in THREAD_VARIABLES]
     assert list(_results(tasks, workers=2)) == ["1"] * len(THREAD_VARIABLES)
     assert dict(os.environ) == before
+
+
+def test_a_worker_that_dies_is_said_in_one_line():
+    with pytest.raises(InputError, match="workers: one of 2 ended before its work was done"):
+        list(_results([partial(os._exit, 1)] * 4, workers=2))
+
+
+def test_a_script_without_guard_is_told_what_to_do(tmp_path):
+    out = f"Path({str(tmp_path / 'out')!r})"
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\nfrom h2onet.data.synthesize import SynthesizeSettings, synthesize\n"
+        f"synthesize(SynthesizeSettings({out}, sequences=2, frames=1, cameras=1, workers=2))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 1 and 'put what it runs below `if __name__ == "__main__":`' in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("h2onet.errors.InputError: workers: one of 2 ended")
+    assert not (tmp_path / "out").exists()
 
 
 def test_workers_end_with_a_killed_parent(tmp_path):

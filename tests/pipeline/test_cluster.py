@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -257,6 +258,23 @@ def test_a_scheduler_that_goes_away_is_one_line(tmp_path):
 def test_impossible_clusters_are_named(workers, scheduler, message):
     with pytest.raises(InputError, match=message), connect(workers, scheduler):
         pass
+
+
+def test_a_script_without_guard_is_told_what_to_do(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("from h2onet.pipeline.cluster import connect\nwith connect(workers=2):\n    print('reached')\n")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 1 and "reached" not in done.stdout
+    assert done.stderr.count('put what it runs below `if __name__ == "__main__":`, or use workers=1') == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("h2onet.errors.InputError: workers: Dask cannot start 2 here (Nanny failed to start")
+
+
+def test_a_daemonic_process_is_told_at_once(monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
+    with pytest.raises(InputError, match="workers: a daemonic process may start none; use workers=1"):
+        check_cluster(2, None)
+    check_cluster(1, None)
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
