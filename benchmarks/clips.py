@@ -28,6 +28,7 @@ from authors_loader import AuthorsLoader
 from beside import compare
 from clip_photos import make_dataset
 from h2onet import durable
+from h2onet.cores import granted_cores
 from h2onet.data.clips import ClipDataset, ClipStore, clip_info, window_of
 from h2onet.data.labels import empty_columns
 from h2onet.data.loading.augment import Augmentation
@@ -36,6 +37,7 @@ from h2onet.data.stores.clip_index import write_index
 from h2onet.data.stores.clips import SCHEMA, SCHEMA_VERSION
 from h2onet.data.stores.columns import PICTURE_COLUMNS
 from h2onet.data.stores.keys import folder_name
+from h2onet.data.stores.records import pack_rows
 from h2onet.data.stores.sequences import SequenceStore
 from h2onet.pipeline.build_clips import build_clips
 from torch.utils.data import DataLoader
@@ -68,6 +70,26 @@ def one_process(authors: AuthorsLoader, clips: ClipDataset, rounds: int, windows
         "authors_cpu_ms": statistics.median(a for a, _ in cpu[1:]),
         "clips_cpu_ms": statistics.median(b for _, b in cpu[1:]),
         "cpu_ratio": statistics.median(a / b for a, b in cpu[1:]),
+    }
+
+
+def in_batches(clips: ClipDataset, rounds: int) -> dict[str, float]:
+    """Windows per second of batches made in this process: by one thread, and by as many as there are cores."""
+    cores = granted_cores()
+    rates: dict[int, list[float]] = {1: [], cores: []}
+    for number in range(rounds + 1):
+        for threads, found in rates.items():
+            torch.set_num_threads(threads)
+            batches = loader(clips, BATCH, shuffle=True, drop_last=True)
+            batches.set_epoch(number)
+            found.append(steady_rate(batches))
+    torch.set_num_threads(1)
+    alone, together = rates[1][1:], rates[cores][1:]
+    return {
+        "threads": cores,
+        "one_thread_per_s": statistics.median(alone),
+        "per_s": statistics.median(together),
+        "ratio": statistics.median(b / a for a, b in zip(alone, together, strict=True)),
     }
 
 
@@ -141,7 +163,7 @@ class _Synthesized:
             rows["frame"], rows["has_pose"][:] = np.arange(frames, dtype=np.int32), True
             rows["box_rule"][:] = 0
             self._rows[frames] = rows
-        return self._rows[frames], {"sha256": "0" * 64}
+        return self._rows[frames], {"sha256": "0" * 64, "fields": pack_rows(self._rows[frames])[1]}
 
 
 def opening(folder: Path) -> dict[str, float]:
@@ -237,6 +259,7 @@ def main() -> None:
         photos = size(folder / "root") / len(authors) / 1e3
         result = {
             "one_process": one_process(authors, clips, options.rounds, options.windows),
+            "in_batches": in_batches(clips, options.rounds),
             "two_workers": two_workers(authors, clips, max(3, options.rounds // 2)),
             "fidelity": fidelity(authors, clips),
             "kb_per_photo": photos,

@@ -43,6 +43,14 @@ def test_the_triangles_are_those_of_trimesh_to_the_bit(corner: str, end: str):
         assert np.array_equal(vertices[faces], np.asarray(theirs.vertices)[theirs.faces])
 
 
+def test_tabs_are_spaces():
+    """trimesh 5.2 takes such a file for an empty one (findings/trimesh_obj_with_tabs.sh)."""
+    text = plain(np.random.default_rng(1), "1/2/3", "\n")
+    expected, found = read_triangles(text.encode()), read_triangles(text.replace(" ", "\t").encode())
+    assert expected is not None and found is not None
+    assert all(map(np.array_equal, expected, found))
+
+
 POINTS = "v 0.1 0 0\nv 0 0.1 0\nv 0 0 0.1\nv 0.1 0.1 0.1\n"
 OTHER = {
     "a square": POINTS + "f 1 2 3 4\n",
