@@ -35,7 +35,7 @@ from h2onet.data.loading.augment import Augmentation
 from h2onet.data.loading.batches import loader, start_worker
 from h2onet.data.stores.clip_index import write_index
 from h2onet.data.stores.clips import SCHEMA, SCHEMA_VERSION
-from h2onet.data.stores.columns import PICTURE_COLUMNS
+from h2onet.data.stores.columns import CLIP_COLUMNS, PICTURE_COLUMNS
 from h2onet.data.stores.keys import folder_name
 from h2onet.data.stores.records import pack_rows
 from h2onet.data.stores.sequences import SequenceStore
@@ -154,8 +154,7 @@ class _Synthesized:
         frames = FRAMES // SEQUENCES + (int(key[-12:]) < FRAMES % SEQUENCES)
         if frames not in self._rows:
             rows = empty_columns(frames)
-            for name in ("visible_vertices", "object_pose"):
-                del rows[name]
+            rows = {name: values for name, values in rows.items() if name in CLIP_COLUMNS}
             for name, (kind, _) in PICTURE_COLUMNS.items():
                 rows[name] = np.ones(
                     (frames, *{"crop": (4,), "photo": (2,), "box": (4,)}.get(name, ())), np.dtype(kind)

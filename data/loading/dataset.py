@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from ...cores import one_opencv_thread
 from ...errors import InputError
 from ..stores.clips import ClipStore
-from .augment import NOTHING, Augmentation, HandLabels, mirror_left, patch, photo_affine, turn
+from .augment import NOTHING, Augmentation, Draw, HandLabels, mirror_left, patch, photo_affine, turn
 from .crops import SIZE, WHOLE_PHOTO
 from .photo_draw import spoil
 from .windows import SAMPLINGS, Window, sampling_weights, window_of, window_positions
@@ -43,6 +43,22 @@ class _Part:
     rows: np.ndarray
     starts: np.ndarray
     window: Window | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """What a sample is made of: its store's number and part, rows (T,), random draw, side, and affine maps (T, 2, 3).
+
+    `to_crop` is from the possibly mirrored photo, `stored_to_crop` from the photo as stored.
+    """
+
+    number: int
+    part: _Part
+    rows: np.ndarray
+    draw: Draw
+    left: bool
+    to_crop: np.ndarray
+    stored_to_crop: np.ndarray
 
 
 class ClipDataset(Dataset):
@@ -165,6 +181,36 @@ class ClipDataset(Dataset):
         visible_fraction (T, 6), NaN unknown; joint_visible (T, 21) uint8; has_pose, has_joints (T,) bool (where False,
         those numbers are 0); frame_index (T,) int64, the rows of the store; is_left () bool; store () int64.
         """
+        sample = self._sample(key)
+        return self._item(sample, self._images(sample))
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
+        """The samples of a batch, as torch's loader asks for them: made by several threads, the same bytes.
+
+        As many as torch may use, at most four; in a loader's worker process torch may use one. Eight everywhere where a
+        store lies at a URL.
+        """
+        remotes = [part.store.remote for part in self._open_parts() if part.store.remote is not None]
+        threads = WAITING_THREADS if remotes else min(torch.get_num_threads(), MOST_THREADS)
+        threads = min(threads, len(keys))
+        own = type(self).__getitem__ is not ClipDataset.__getitem__  # a subclass's way to make samples, kept as it is
+        if own or threads <= 1 or not all(remote.shared_by_threads for remote in remotes):
+            return [self[key] for key in keys]
+        # Threads decode and warp, nearly all of it outside Python's lock; labels, which need the lock, are made here.
+        samples = [self._sample(key) for key in keys]
+        images: list[Any] = [None] * len(samples)
+        left = iter(range(len(samples)))
+
+        def draw() -> None:
+            for number in left:
+                images[number] = self._images(samples[number])
+
+        with one_opencv_thread(), ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(draw) for _ in range(threads)]:
+                done.result()
+        return [self._item(sample, drawn) for sample, drawn in zip(samples, images, strict=True)]
+
+    def _sample(self, key: Key) -> _Sample:
         epoch, index, draw = key if isinstance(key, tuple) else (self.epoch, key, 0)
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a dataset of {len(self)}")
@@ -176,33 +222,21 @@ class ClipDataset(Dataset):
         # A counter-based generator needs no state: the same sample gets the same draws in any process and order.
         rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, draw, index, 0]))
         rows = self._window_rows(part, position, rng if self.augment is not None else None)
-        item = self._item(part.store, rows, rng)
-        if part.window is None or not part.window.past:
-            item = {name: values[0] for name, values in item.items()}
-        return {**item, "is_left": part.store.index["is_left"][rows[0]], "store": np.int64(number)}
+        drawn = NOTHING if self.augment is None else self.augment.draw(rng)
+        columns = part.store.index
+        left = bool(columns["is_left"][rows[0]])
+        to_crop, stored_to_crop = photo_affine(columns["box"][rows], columns["photo"][rows, 0], left, drawn)
+        return _Sample(number, part, rows, drawn, left, to_crop, stored_to_crop)
 
-    def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
-        """The samples of a batch, as torch's loader asks for them: made by several threads, the same bytes.
-
-        As many as torch may use, at most four; in a loader's worker process torch may use one. Eight everywhere where a
-        store lies at a URL.
-        """
-        remotes = [part.store.remote for part in self._open_parts() if part.store.remote is not None]
-        threads = WAITING_THREADS if remotes else min(torch.get_num_threads(), MOST_THREADS)
-        threads = min(threads, len(keys))
-        if threads <= 1 or not all(remote.shared_by_threads for remote in remotes):
-            return [self[key] for key in keys]
-        items, left = [{}] * len(keys), iter(range(len(keys)))
-
-        def make() -> None:
-            for number in left:
-                items[number] = self[keys[number]]
-
-        # Not one task per sample: handing it over costs a tenth of making it.
-        with one_opencv_thread(), ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(make) for _ in range(threads)]:
-                done.result()
-        return items
+    def _images(self, sample: _Sample) -> np.ndarray:
+        """(T, 3, 128, 128) float32 RGB in [0, 1]."""
+        images = np.empty((len(sample.rows), 3, SIZE, SIZE), np.float32)
+        origins = sample.part.store.index["crop"][sample.rows, :2].tolist()
+        for t, picture in enumerate(sample.part.store.pictures(sample.rows)):
+            patch(picture, origins[t], sample.stored_to_crop[t], sample.draw, images[t])
+            if sample.draw.photo is not None:
+                spoil(images[t], sample.draw.photo, t)
+        return images
 
     def _window_rows(self, part: _Part, position: int, rng: np.random.Generator | None) -> np.ndarray:
         if part.window is None or not part.window.past:
@@ -212,20 +246,8 @@ class ClipDataset(Dataset):
         rows = part.rows[start:end]
         return rows[window_positions(part.store.index["frame"][rows], position - start, part.window, rng)]
 
-    def _item(self, store: ClipStore, rows: np.ndarray, rng: np.random.Generator) -> Item:
-        index = store.index
-        draw = NOTHING if self.augment is None else self.augment.draw(rng)
-        left = bool(index["is_left"][rows[0]])
-        width = index["photo"][rows, 0]
-        to_crop, stored_to_crop = photo_affine(index["box"][rows], width, left, draw)
-
-        images = np.empty((len(rows), 3, SIZE, SIZE), np.float32)
-        origins = index["crop"][rows, :2].tolist()
-        for t, picture in enumerate(store.pictures(rows)):
-            patch(picture, origins[t], stored_to_crop[t], draw, images[t])
-            if draw.photo is not None:
-                spoil(images[t], draw.photo, t)
-
+    def _item(self, sample: _Sample, images: np.ndarray) -> Item:
+        index, rows, draw = sample.part.store.index, sample.rows, sample.draw
         stored_joints = index["joints"][rows]
         root, joints = _zero_unknown(index["root"][rows]), _zero_unknown(stored_joints)
         has_joints = ~np.isnan(stored_joints).any(axis=(1, 2))
@@ -236,10 +258,10 @@ class ClipDataset(Dataset):
             joints_2d=index["joints_2d"][rows].astype(np.float64),
             intrinsics=index["intrinsics"][rows],
         )
-        if left:
-            hands = mirror_left(hands, width)
-        hands = turn(hands, draw.rotation, to_crop)
-        return {
+        if sample.left:
+            hands = mirror_left(hands, index["photo"][rows, 0])
+        hands = turn(hands, draw.rotation, sample.to_crop)
+        item = {
             "images": images,
             "joints": hands.joints.astype(np.float32),
             "joints_2d": _zero_unknown(hands.joints_2d / SIZE).astype(np.float32),
@@ -254,6 +276,9 @@ class ClipDataset(Dataset):
             "has_joints": has_joints,
             "frame_index": rows.astype(np.int64),
         }
+        if sample.part.window is None or not sample.part.window.past:
+            item = {name: values[0] for name, values in item.items()}
+        return {**item, "is_left": index["is_left"][rows[0]], "store": np.int64(sample.number)}
 
 
 def _zero_unknown(values: np.ndarray) -> np.ndarray:

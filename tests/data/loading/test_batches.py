@@ -61,23 +61,31 @@ def torch_threads():
 
 
 class Watched(ClipDataset):
-    """Notes which threads make its samples."""
+    """Notes which threads draw its pictures."""
 
     makers: tuple[int, ...] = ()
 
-    def __getitem__(self, key):
+    def _images(self, sample):
         self.makers += (threading.get_ident(),)
-        return super().__getitem__(key)
+        return super()._images(sample)
 
 
 class Meeting(ClipDataset):
-    """Two samples are made at the same time, or none."""
+    """The pictures of two samples are drawn at the same time, or none."""
 
     barrier = threading.Barrier(2)
 
-    def __getitem__(self, key):
+    def _images(self, sample):
         self.barrier.wait(timeout=60)
-        return super().__getitem__(key)
+        return super()._images(sample)
+
+
+class Darker(ClipDataset):
+    """Someone's own change of every sample."""
+
+    def __getitem__(self, key):
+        item = super().__getitem__(key)
+        return {**item, "images": item["images"] / 2}
 
 
 def test_threads_change_no_byte(clips, torch_threads):
@@ -99,6 +107,13 @@ def test_a_batch_is_made_by_four_threads_at_most_and_keeps_its_order(clips, torc
     assert [int(item["frame_index"]) for item in items] == [int(many[i]["frame_index"]) for i in range(15)]
     makers = set(many.makers[:15]) - {threading.get_ident()}
     assert 1 <= len(makers) <= 4 and threading.active_count() == before
+
+
+def test_a_subclass_makes_its_samples_itself(clips, torch_threads):
+    for threads in (1, 4):
+        torch_threads(threads)
+        plain, own = (next(iter(loader(kind(clips), 4))) for kind in (ClipDataset, Darker))
+        assert torch.equal(own["images"], plain["images"] / 2)
 
 
 def test_what_is_wrong_with_a_picture_is_said_by_any_thread(clips, tmp_path, torch_threads):
