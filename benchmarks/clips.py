@@ -160,7 +160,7 @@ class _Synthesized:
                     (frames, *{"crop": (4,), "photo": (2,), "box": (4,)}.get(name, ())), np.dtype(kind)
                 )
             rows["frame"], rows["has_pose"][:] = np.arange(frames, dtype=np.int32), True
-            rows["box_rule"][:] = 0
+            rows["box_rule"][:], rows["box"][:] = 0, (200, 150, 300, 250)
             self._rows[frames] = rows
         return self._rows[frames], {"sha256": "0" * 64, "fields": pack_rows(self._rows[frames])[1]}
 

@@ -154,8 +154,9 @@ def check_values(what: str, name: str, values: np.ndarray, bounds: Bounds, seque
         good[:, :2] &= values[:, 2:] > values[:, :2]
     if not good.all():
         row = int(np.flatnonzero(~good.reshape(len(values), -1).all(axis=1))[0])
+        size = ", wider and higher than 0" if name == "box" else ""
         raise InputError(
-            f"{what}: row {row} is {brief(values[row].tolist())}, expected {low} to {high}; run the command that "
+            f"{what}: row {row} is {brief(values[row].tolist())}, expected {low} to {high}{size}; run the command that "
             "builds the store again"
         )
 
