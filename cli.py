@@ -111,7 +111,10 @@ def _usage(error: Exception) -> int:
     text = str(getattr(error, "format_message", error.__str__)())
     wait_for_rank_zero()
     if type(error).__name__ == "NoArgsIsHelpError":  # the help page is the answer
-        print(text)
+        try:
+            print(text, flush=True)
+        except OSError as unprinted:
+            _end_unprinted(unprinted)
     else:
         print(f"h2o: {' '.join(text.split()).rstrip('.')}; see `{command} --help`", file=sys.stderr)
     return 2

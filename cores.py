@@ -5,6 +5,7 @@ Also how libraries are kept to one core, here and in processes to be started, an
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -60,15 +61,25 @@ def _words(path: Path) -> list[str]:
         return []
 
 
-def check_can_start_workers() -> None:
-    """InputError where multiprocessing would start no worker process, or fail in each of them with a long traceback."""
-    here = multiprocessing.current_process()
-    if getattr(here, "_inheriting", False):  # as multiprocessing itself asks
+def check_script() -> None:
+    """InputError where worker processes could not run the script that starts them, as multiprocessing has them do."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if file and getattr(main, "__spec__", None) is None and not os.path.exists(file):
+        raise InputError(
+            "workers: each of them runs this script again, and it comes from no file; save it, or use workers=1"
+        )
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself asks
         raise InputError(
             "workers: each of them runs this script again from its first line; put what it runs below"
             ' `if __name__ == "__main__":`, or use workers=1'
         )
-    if here.daemon:
+
+
+def check_can_start_workers() -> None:
+    """InputError where multiprocessing starts no worker process, or each of them would end with a long traceback."""
+    check_script()
+    if multiprocessing.current_process().daemon:
         raise InputError("workers: a daemonic process may start none; use workers=1, or start it with daemon=False")
 
 

@@ -20,8 +20,9 @@ from typing import Any
 log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parent
 
-
 _lock = RLock()
+# A process that is forked while a thread loads or compiles would wait for that thread, which it does not have.
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def njit(signature: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], "Compiled"]:
@@ -48,15 +49,15 @@ class Compiled:
         self._function, self._signature, self._options = function, signature, options
         self._made: Callable[..., Any] | None = None
 
-    def __call__(self, *arguments: Any) -> Any:
-        return (self._made or self.made())(*arguments)
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return (self._made or self.made())(*arguments, **named)
 
     def made(self) -> Callable[..., Any]:
         """numba's function; those that it calls are made first, for numba knows nothing of this class."""
-        import numba
-
         with _lock:
             if self._made is None:
+                import numba  # within the lock: a process forked meanwhile could not end the import
+
                 names = self._function.__globals__
                 for name in self._function.__code__.co_names:
                     if isinstance(names.get(name), Compiled):

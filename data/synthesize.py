@@ -144,7 +144,8 @@ def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
                 yield future.result()
         except BrokenProcessPool:
             raise InputError(
-                f"workers: one of {workers} ended before its work was done; killed for want of memory? Use fewer"
+                f"workers: one of {workers} ended before its work was done; it said why above, or was killed, for want"
+                " of memory perhaps: use fewer"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

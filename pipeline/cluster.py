@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from ..cores import check_can_start_workers, granted_cores
+from ..cores import check_can_start_workers, check_script, granted_cores
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def connect(
 
 @contextmanager
 def _started(count: int, scheduler: str | None = None, dashboard: bool = False) -> Iterator[Client]:
+    if scheduler is None:
+        check_can_start_workers()
     from . import dask_workers
 
     with (
@@ -109,6 +111,8 @@ def _check_workers(workers: int | None, scheduler: str | None, dashboard: bool) 
             f" {granted_cores()} cores that this process may use; each takes half a gigabyte of memory"
         )
     if scheduler is None and (granted_cores() if workers is None else workers) > 1:
+        check_script()
+    if workers is not None and workers > 1:
         check_can_start_workers()
     if not dashboard:
         return

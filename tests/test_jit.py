@@ -108,6 +108,7 @@ def test_a_function_is_made_with_what_it_calls_at_its_first_call():
     values.flags.writeable = False
     assert imported(values) == 12.0
     assert all(isinstance(globals()[name], Dispatcher) for name in ("_twice", "_four_times", "eight_times_the_first"))
+    assert imported(values=values) == 12.0
     assert imported(values) == eight_times_the_first(values) == 12.0
 
 
@@ -140,3 +141,20 @@ def test_threads_make_a_function_once(monkeypatch: pytest.MonkeyPatch):
     for thread in threads:
         thread.join()
     assert len(decorated) == 1 and found == [2] * 4
+
+
+def test_a_process_forked_while_a_thread_compiles_does_not_wait_for_ever():
+    code = """
+import os, sys, threading, numpy
+from h2onet.hand.rotations import matrix_from_axis_angle
+thread = threading.Thread(target=matrix_from_axis_angle, args=(numpy.ones(3),))
+thread.start()
+while "numba" not in sys.modules:
+    pass
+if os.fork() == 0:
+    matrix_from_axis_angle(numpy.ones(3))
+    os._exit(0)
+assert os.wait()[1] == 0
+thread.join()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

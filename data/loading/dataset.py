@@ -6,8 +6,9 @@ with the picture; 2D in [0, 1] of the 128 px crop; RGB in [0, 1]; joints wrist, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,15 +200,27 @@ class ClipDataset(Dataset):
         # Threads decode and warp, nearly all of it outside Python's lock; labels, which need the lock, are made here.
         samples = [self._sample(key) for key in keys]
         images: list[Any] = [None] * len(samples)
-        left = iter(range(len(samples)))
+        left, errors = deque(range(len(samples))), {}
 
         def draw() -> None:
-            for number in left:
-                images[number] = self._images(samples[number])
+            while left:
+                try:
+                    number = left.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                try:
+                    images[number] = self._images(samples[number])
+                except Exception as error:  # noqa: BLE001 raised below: that of the first sample
+                    errors[number] = error
+                    left.clear()
 
         with one_opencv_thread(), ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(draw) for _ in range(threads)]:
-                done.result()
+            try:
+                wait([pool.submit(draw) for _ in range(threads)])
+            finally:
+                left.clear()  # after Ctrl-C the threads end with the pictures that they are at
+        if errors:
+            raise errors[min(errors)]
         return [self._item(sample, drawn) for sample, drawn in zip(samples, images, strict=True)]
 
     def _sample(self, key: Key) -> _Sample:

@@ -275,6 +275,19 @@ def test_a_daemonic_process_is_told_at_once(monkeypatch):
     with pytest.raises(InputError, match="workers: a daemonic process may start none; use workers=1"):
         check_cluster(2, None)
     check_cluster(1, None)
+    check_cluster(None, None)  # how many tasks there are is not known yet
+    with connect(workers=1, tasks=1) as where:
+        assert where == InProcess()
+    with pytest.raises(InputError, match="daemonic"), connect(tasks=3):
+        pass
+
+
+def test_a_script_without_file_is_told_at_once():
+    script = "from h2onet.pipeline.cluster import check_cluster\ncheck_cluster(2, None)\n"
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("it comes from no file; save it, or use workers=1")
+    assert not subprocess.run([sys.executable, "-c", script]).returncode  # which multiprocessing leaves out
 
 
 @pytest.mark.parametrize("ends_well", [True, False])

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import shutil
 import threading
+import time
 
 import clip_scene
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 import zarr
 from h2onet.data.clips import ClipDataset, window_of
+from h2onet.data.loading import dataset as dataset_module
 from h2onet.data.loading.augment import Augmentation
 from h2onet.data.loading.batches import epoch_order, loader
 from h2onet.data.stores.clips import ClipStore
@@ -107,6 +109,32 @@ def test_a_batch_is_made_by_four_threads_at_most_and_keeps_its_order(clips, torc
     assert [int(item["frame_index"]) for item in items] == [int(many[i]["frame_index"]) for i in range(15)]
     makers = set(many.makers[:15]) - {threading.get_ident()}
     assert 1 <= len(makers) <= 4 and threading.active_count() == before
+
+
+def test_a_batch_that_is_broken_off_leaves_the_rest_undone(clips, torch_threads, monkeypatch):
+    torch_threads(2)
+    drawn, real = [], ClipDataset._images
+
+    def images(self, sample):
+        drawn.append(sample.rows[0])
+        if sample.rows[0] == 2:
+            raise RuntimeError("this one")
+        time.sleep(0.02)
+        return real(self, sample)
+
+    monkeypatch.setattr(ClipDataset, "_images", images)
+    with pytest.raises(RuntimeError, match="this one"):
+        ClipDataset(clips).__getitems__(list(range(15)) * 4)
+    assert len(drawn) < 10
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    drawn.clear()
+    monkeypatch.setattr(dataset_module, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ClipDataset(clips).__getitems__(list(range(3, 15)) * 4)
+    assert len(drawn) < 10
 
 
 def test_a_subclass_makes_its_samples_itself(clips, torch_threads):
