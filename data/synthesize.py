@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from .. import durable
+from .. import durable, interrupts
 from ..cores import THREAD_VARIABLES, check_can_start_workers, environment_kept, granted_cores, one_opencv_thread
 from ..errors import InputError
 from ..hand.standin.arrays import write_mano_pickles
@@ -136,7 +136,7 @@ def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         # BLAS would wait by spinning, for threads that share the cores with the other workers.
-        with environment_kept():
+        with environment_kept(), interrupts.held():
             os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
             futures = [pool.submit(task) for task in tasks]  # starts the workers
         try:
@@ -152,7 +152,11 @@ def _results(tasks: list[Callable[[], int]], workers: int) -> Iterator[int]:
 
 
 def _start_worker() -> None:
-    """One thread, and an end when the parent ends: workers of a killed one would wait for their next task for ever."""
+    """One thread, and an end when the parent ends: workers of a killed one would wait for their next task for ever.
+
+    And at Ctrl-C, which the parent gets too: what a recording in the making had written goes with the whole folder.
+    """
+    interrupts.exit_on_interrupt()
     cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:

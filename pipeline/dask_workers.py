@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
 from typing import Any
 
 from dask import config as dask_config
@@ -26,6 +24,7 @@ from distributed import (
 from distributed.core import rpc
 from distributed.security import Security
 
+from .. import interrupts
 from ..cores import THREAD_VARIABLES, environment_kept
 from ..errors import InputError, one_line
 
@@ -162,7 +161,7 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
     # so: whatever it did next, training say, would find its threads pinned to one.
     with dask_config.set(settings), environment_kept(), ExitStack() as stack:
         os.environ.update(variables)  # to the nannies what the shell says counts more than a setting
-        with _interrupts_held():
+        with interrupts.held():
             security = Security.temporary()
             here = {"protocol": "tls://", "host": "127.0.0.1", "security": security}
             kind = Scheduler if dashboard else PrivateScheduler
@@ -186,19 +185,8 @@ def local(count: int, dashboard: bool = False) -> Iterator[Client]:
         server = getattr(cluster.scheduler, "http_server", None)
         if server is not None:
             log.info("dashboard: http://127.0.0.1:%d/status", server.port)
-        yield client
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until the block is over, and never reaches threads and processes that the block starts.
-
-    A terminal sends it to every process: workers would print tracebacks while the run tries to stop them in order.
-    Threads and processes inherit the signal mask, also workers that are restarted later.
-    """
-    resource_tracker.ensure_running()  # starting it later would unblock the signal again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            yield client
+        finally:
+            with interrupts.put_off():  # Dask would wait ten seconds for an end that was begun
+                stack.close()

@@ -10,6 +10,7 @@ import json
 import tomllib
 import typing
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -193,7 +194,8 @@ def override(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
         key, separator, value = text.partition("=")
         if not separator:
             raise InputError(f"--set {text}: expected key=value, for example epochs=5")
-        changes |= _convert({key.strip(): _read(value.strip())}, f"--set {text}")
+        key = key.strip()
+        changes |= _convert({key: _read(value.strip(), _TYPES.get(key))}, f"--set {text}")
     return dataclasses.replace(recipe, **changes)
 
 
@@ -249,10 +251,12 @@ def _convert(values: dict[str, Any], where: str) -> dict[str, Any]:
     return converted
 
 
-def _read(text: str) -> Any:
+def _read(text: str, kind: Any) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
+        with suppress(ValueError):  # .5 and 1. are numbers on every command line, but not in TOML
+            return float(text) if kind is float else text
         return text
 
 

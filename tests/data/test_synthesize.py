@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -238,6 +239,25 @@ def test_workers_end_with_a_killed_parent(tmp_path):
         parent.kill()
         parent.wait()
     assert not psutil.wait_procs(workers, timeout=60)[1]
+
+
+@pytest.mark.parametrize("photos", [0, 1])  # while the workers load, and while they draw
+def test_ctrl_c_ends_it_at_once_without_a_word_or_a_trace(tmp_path, photos):
+    out, h2o = tmp_path / "out", "from h2onet.cli import main; main()"
+    options = ["--layout", "dexycb", "--sequences", "20", "--frames", "50", "--workers", "2"]
+    command = [sys.executable, "-c", h2o, "synthesize", str(out), *options]
+    parent = psutil.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while len(parent.children()) < 3 or len(list(tmp_path.rglob("color_*.jpg"))) < photos:  # two and their tracker
+            assert parent.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        workers = parent.children()
+    finally:
+        os.killpg(parent.pid, signal.SIGINT)  # what a terminal does: the run and its workers all get it
+        _, err = parent.communicate(timeout=60)
+    assert parent.returncode == 130 and "Traceback" not in err, err
+    assert not psutil.wait_procs(workers, timeout=60)[1] and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("count", [3, 8, 20, 100])

@@ -74,6 +74,7 @@ def test_overrides_take_the_fields_type() -> None:
     assert (recipe.epochs, recipe.lr, recipe.width, recipe.amp) == (3, 1e-4, 1.0, "off")
     assert recipe.milestones == (1, 2) and recipe.scale_lr is True and recipe.seed == 7 and recipe.num_workers == 2
     assert isinstance(recipe.width, float)
+    assert load_recipe("demo-single-stage1", ["lr=.5", "gamma=1.", "name=.5"]).lr == 0.5  # no numbers in TOML
 
 
 @pytest.mark.parametrize(
