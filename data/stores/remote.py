@@ -42,6 +42,37 @@ DONE = "_DONE.json"
 _ATTEMPT = re.compile(r"attempt-[0-9a-f]{32}")  # as `_publish` names them; it becomes a folder of the cache
 
 
+class _OneLine:
+    """A file system whose failures are InputErrors that name the store.
+
+    What is raised by the libraries below fsspec, for want of credentials, permission or a network, has no common class.
+    That something is not there, or is there already, is an answer, and errors that name a local file are its own.
+    """
+
+    def __init__(self, fs: Any, url: str) -> None:
+        self._fs, self._url = fs, url
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._fs, name)
+        if not callable(found):
+            return found
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return found(*arguments, **options)
+            except (FileNotFoundError, FileExistsError):
+                raise
+            except Exception as error:
+                if getattr(error, "filename", None) is not None:
+                    raise
+                said = one_line(error, 160) or "no reason given"
+                raise InputError(
+                    f"{self._url}: {said} ({type(error).__name__}); check the address, the credentials and the network"
+                ) from error
+
+        return call
+
+
 def is_url(path: str | Path) -> bool:
     """Whether a store's path names an object store: "s3://bucket/clips.zarr"."""
     return "://" in str(path)
@@ -60,15 +91,20 @@ class RemoteStore:
             raise InputError(f"{url}: no file system is known for {protocol!r}; use a local path or install it")
         if protocol in ("file", "local"):
             raise InputError(f"{url}: is on this machine; give its path, without {protocol}://")
+        if protocol in ("http", "https"):
+            raise InputError(
+                f"{url}: a web server does not say what lies in a store; copy the store here, or give its address on"
+                " the object store behind it (s3://...)"
+            )
 
     def __str__(self) -> str:
         return self.url
 
     @property
     def fs(self) -> Any:
-        """The file system, made in this process (fsspec keeps one per process)."""
+        """The file system, made in this process (fsspec keeps one per process). Its failures are InputErrors."""
         try:
-            return fsspec.filesystem(self.url.partition("://")[0])
+            return _OneLine(fsspec.filesystem(self.url.partition("://")[0]), self.url)
         except ImportError as error:
             raise InputError(f"{self.url}: {error}; pip install 'h2onet[s3]'") from None
 

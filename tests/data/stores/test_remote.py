@@ -1,5 +1,6 @@
 """What an object store says is checked before it becomes a path: attempts, keys, names of objects."""
 
+import errno
 import json
 import uuid
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_an_attempt_that_is_no_name_of_one(attempt: object, cache: Path) -> None
 @pytest.mark.parametrize("name", ["../../escaped", "frame/../../../escaped", ".hidden", "a b"])
 def test_an_object_that_would_land_elsewhere(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = store({f"index/{DONE}": json.dumps({"attempt": ATTEMPT}).encode()})
-    monkeypatch.setattr(type(damaged.fs), "find", lambda self, source: [f"{source}/{name}"])
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "find", lambda self, source: [f"{source}/{name}"])
     with pytest.raises(InputError, match="an object's name"):
         damaged.index_folder()
     assert not everything_in(cache)
@@ -76,3 +77,38 @@ def test_a_sequence_in_the_folder_of_another(cache: Path) -> None:
 def test_a_folder_is_given_as_a_path(protocol: str) -> None:
     with pytest.raises(InputError, match=f"is on this machine; give its path, without {protocol}://"):
         RemoteStore(f"{protocol}:///clips.zarr")
+
+
+@pytest.mark.parametrize("protocol", ["http", "https"])
+def test_a_web_server_is_refused(protocol: str) -> None:
+    with pytest.raises(InputError, match="a web server does not say what lies in a store; copy the store here"):
+        RemoteStore(f"{protocol}://host/clips.zarr")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError("Forbidden"), "Forbidden (PermissionError)"),
+        (TimeoutError(), "no reason given (TimeoutError)"),
+        (RuntimeError("no\ncredentials"), "no credentials (RuntimeError)"),
+    ],
+)
+def test_what_fails_at_the_other_end_is_one_line(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    reached = store({"zarr.json": b"{}"})
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", fail)
+    with pytest.raises(InputError) as caught:
+        reached.check("h2onet-clips", 1)
+    assert str(caught.value) == f"{reached}: {said}; check the address, the credentials and the network"
+
+
+def test_errors_of_local_files_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "cache/rows")
+
+    reached = store({"a": b"1"})
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", fail)
+    with pytest.raises(OSError, match="cache/rows"):
+        reached.fs.get_file("/bucket/a", "cache/rows")
