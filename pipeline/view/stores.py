@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...data.datasets import iter_frames, list_sequences
+from ...data.datasets import iter_frames
 from ...data.frame import PHOTO_SIZE, Frame
 from ...data.labels import LabelStore
 from ...data.photos import BadPhoto, decode, encode, photo_size
@@ -17,6 +17,7 @@ from ...data.stores.clips import ClipStore
 from ...data.stores.columns import VERTICES
 from ...errors import InputError, brief
 from ...labeling.objects import ObjectLibrary
+from ..made_from import list_again
 from .hands import StoreHands
 from .scene import Scene, SceneFrame, SceneHand, SceneObject, label_curves, merge_hands, pick_rows
 
@@ -180,22 +181,7 @@ def _annotated_objects(
     labels: LabelStore, key: str, root: Path, mano: str | None, numbers: set[int]
 ) -> dict[int, list[tuple[str, np.ndarray]]]:
     """Names and poses of all objects of some frames, read again from the dataset that the labels were made from."""
-    settings = labels.store.attrs["settings"]
-    try:
-        annotations = settings["annotations"]
-        given = annotations["path"] if isinstance(annotations, dict) else annotations
-        listed = list_sequences(
-            str(settings["dataset"]),
-            root,
-            str(settings["split"]),
-            str(settings["setup"] or "s0"),
-            given,
-            mano or labels.attrs.get("mano_path"),
-            str(settings["seg_channel"] or "auto"),
-            warn=False,
-        )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{labels.store.path}: its settings do not say what it was made from ({error})") from None
+    listed = list_again(labels, root, mano or labels.attrs.get("mano_path"))
     sequence = next((each for each in listed if each.key == key), None)
     if sequence is None:
         raise InputError(f"{root}: has no sequence {key}")

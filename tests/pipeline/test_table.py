@@ -25,6 +25,7 @@ from h2onet.pipeline.labels.coco import write_coco
 from h2onet.pipeline.labels.page.rows import read_rows_of
 from h2onet.pipeline.labels.report import report_labels
 from h2onet.pipeline.prepare_labels import LabelSettings, prepare_labels
+from h2onet.pipeline.view.stores import label_scene
 from h2onet.pipeline.write_table import write_table
 
 RECORDINGS = {("20200709-subject-01", "20200709_141754"): "right", ("20200709-subject-01", "20200709_141931"): "left"}
@@ -79,6 +80,22 @@ def dexycb(tmp_path_factory) -> Path:
     raw.change_label(second / "labels_000002.npz", pose_y=both)
     shutil.rmtree(root / "models/025_mug")
     return root
+
+
+def test_the_scene_of_a_table_shows_every_object_as_the_datasets_own_does(dexycb, tmp_path, caplog):
+    write_table("dexycb", dexycb, ["train"], "s0", "standin", tmp_path / "table")
+    options = {"objects": dexycb / "models"}
+    label(dexycb, tmp_path / "raw.zarr", "dexycb", **options)
+    key = label(tmp_path / "table", tmp_path / "made.zarr", **options).sequences[1]
+    caplog.clear()
+    own, made = (
+        list(label_scene(tmp_path / f"{name}.zarr", sequence=key, most=300).frames) for name in ("raw", "made")
+    )
+    assert any(frame.objects for frame in own) and not caplog.records
+    for one, other in zip(own, made, strict=True):
+        assert [thing.name for thing in one.objects] == [thing.name for thing in other.objects]
+        for thing, same in zip(one.objects, other.objects, strict=True):
+            np.testing.assert_allclose(thing.pose, same.pose, atol=1e-6)
 
 
 @pytest.mark.parametrize("rows", ["jsonl", "parquet"])

@@ -13,12 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ....data.datasets import list_sequences
 from ....data.frame import FRAME_FAULTS, CameraSequence
 from ....data.labels import LabelStore
 from ....data.photos import decode
-from ....data.readers.plugins import dataset_names
-from ....data.readers.table import ROWS
 from ....errors import InputError, one_line
 from ....hand.array_record import STANDIN
 from ....hand.arrays import load_arrays
@@ -29,6 +26,7 @@ from ....labeling.overlay import draw_panels
 from ....labeling.pose import Hands, load_hands, problem_of
 from ....untrusted import fault
 from ...label_sheet import read_frame
+from ...made_from import list_again
 
 SIDE = 256  # px of each of the two panels
 LARGEST_URI = 48_000  # letters: about 36 kB of JPEG
@@ -91,7 +89,7 @@ class Artist:
         attrs = self._labels.attrs
         try:
             root, mano = self._find_root(), self._find_hand()
-            sequences = {sequence.key: sequence for sequence in self._list(root, mano)}
+            sequences = {sequence.key: sequence for sequence in list_again(self._labels, root, mano)}
             sides = ("right", *(str(side) for side in attrs.get("mano") or {} if side != "right"))
             meshes, note = attrs.get("objects"), ""
             places = [Path(meshes), root / "models"] if isinstance(meshes, str) else []
@@ -126,20 +124,6 @@ class Artist:
                 return place
             problems.append(f"{place}: is not the hand that the labels were made with")
         raise InputError(problems[0] if problems else f"{self._labels.store.path}: names no hand model; set MANO_DIR")
-
-    def _list(self, root: Path, mano: str) -> list[CameraSequence]:
-        attrs, settings = self._labels.attrs, self._labels.store.attrs["settings"]
-        dataset, annotations = attrs.get("dataset"), attrs.get("annotations", "raw")
-        if isinstance(annotations, dict):
-            annotations = annotations.get("path")
-        if isinstance(annotations, str) and Path(annotations).name in ROWS:
-            # A table's store has the name that dataset.toml gives, and is listed from the folder of its rows.
-            dataset, root, annotations = "table", Path(annotations).parent, "raw"
-        if dataset not in dataset_names() or not isinstance(annotations, str):
-            raise InputError(f"{self._labels.store.path}: does not say what it was made of; run prepare-labels again")
-        split, setup = str(attrs.get("split")), str(attrs.get("setup") or "s0")
-        channel = str(settings.get("seg_channel") or "auto")
-        return list_sequences(dataset, root, split, setup, annotations, mano, channel, warn=False)
 
 
 def frame_uri(picture: Picture) -> str:
