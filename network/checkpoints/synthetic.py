@@ -2,7 +2,8 @@
 
 A checkpoint folder inside the package (`folder.SYNTHETIC`), packed to stay under 4 MB: matrices as float16, indices as
 int16, and each up-sampling matrix, which has three numbers a row, as those numbers and their columns. Vectors (biases,
-batch normalisation) and the joint regressor stay float32. `benchmarks/pretrain.py` trains and packs it.
+batch normalisation) and the joint regressor stay float32. A head for joints' visibility, which shaped the features that
+it was trained on, is left out. `benchmarks/pretrain.py` trains and packs it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ OF_THE_MESH = ("decoder.lifting", "decoder.levels.", "decoder.head.")
 """Learned for one mesh's vertices: of no use on another mesh, even where the shapes fit."""
 _PER_ROW = 3  # a vertex lies in one triangle of the coarser level
 _EXACT = ("joint_regressor",)
+_LEFT_OUT = "joint_visibility"  # the head's key in the network's config, and its tensors' prefix
 
 
 def pack_checkpoint(source: Path, out: Path, card: Mapping[str, Any]) -> Path:
@@ -34,9 +36,11 @@ def pack_checkpoint(source: Path, out: Path, card: Mapping[str, Any]) -> Path:
     config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
     packed: dict[str, Tensor] = {}
     for name, value in load_file(source / WEIGHTS).items():
-        packed |= _pack_tensor(source, name, value)
+        if not name.startswith(f"{_LEFT_OUT}."):
+            packed |= _pack_tensor(source, name, value)
     out.mkdir(parents=True, exist_ok=True)
     (out / WEIGHTS).write_bytes(save(packed, metadata={"format": "pt"}))
+    config["network"][_LEFT_OUT] = False
     recipe = config["metadata"]["recipe"]
     config["metadata"] = {"recipe": recipe, "card": {**card, "unpacked_sha256": config["weights_sha256"]}}
     config["weights_sha256"] = file_sha256(out / WEIGHTS)

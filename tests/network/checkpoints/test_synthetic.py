@@ -38,11 +38,14 @@ def test_they_are_small_and_their_card_names_all_that_made_them() -> None:
     assert config["weights_sha256"] == file_sha256(SYNTHETIC / WEIGHTS) == checkpoint_hash("synthetic")
     card = read_metadata("synthetic")["card"]
     assert card["command"].startswith("python benchmarks/pretrain.py")
-    assert set(card["data"]) == {"lift", "gestures"} == set(card["test"])
+    assert set(card["data"]) == {"lift", "gestures", "more"} and set(card["test"]) == {"lift", "gestures"}
     for name, data in card["data"].items():
         assert data["seed"] >= 0 and data["frames"] > 1000, name
-        assert 0 < card["test"][name]["pa_mpjpe_mm"] < card["test"][name]["mpjpe_mm"], name
-    assert len(card["unpacked_sha256"]) == 64
+    for name, scores in card["test"].items():
+        assert 0 < scores["pa_mpjpe_mm"] < scores["mpjpe_mm"], name
+    earlier = card["started_from"]
+    assert earlier["command"].startswith("python benchmarks/pretrain.py") and len(earlier["epochs"]) == 3
+    assert len(card["unpacked_sha256"]) == len(earlier["sha256"]) == 64
 
 
 def test_they_are_an_oriented_single_frame_network_over_the_standins_mesh(fresh) -> None:
@@ -68,6 +71,17 @@ def test_packing_keeps_tables_and_vectors_and_rounds_matrices_to_float16(fresh, 
         exact = is_table(name) or name == "joint_regressor" or value.dim() < 2
         assert torch.equal(after[name], value if exact else value.half().float()), name
         assert after[name].dtype == value.dtype, name
+
+
+def test_the_head_for_joints_is_left_out_of_a_package(hand, hierarchy, tmp_path) -> None:
+    network = build_network(NetworkConfig(width=WIDTH, joint_visibility=True), hand, hierarchy)
+    source = save_checkpoint(tmp_path / "best", network, metadata={"recipe": {}})
+    left_out = (
+        read_weights(source).keys()
+        - unpack_tensors(load_file(pack_checkpoint(source, tmp_path / "packed", {}) / WEIGHTS)).keys()
+    )
+    assert left_out and all(name.startswith("joint_visibility.") for name in left_out)
+    assert json.loads((tmp_path / "packed" / CONFIG).read_text())["network"]["joint_visibility"] is False
 
 
 def test_what_float16_cannot_hold_is_not_packed(fresh, tmp_path) -> None:
