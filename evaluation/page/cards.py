@@ -113,7 +113,8 @@ def choose_frames(error: NDArray, cause: NDArray | None = None, each: int = 3) -
     if not order:
         return {"frames": list(range(min(each, len(error))))}
     codes = np.full((len(error), 6), UNKNOWN) if cause is None else cause
-    in_view = [i for i in order if (codes[i] == CAUSES.index("outside the image")).sum() <= 1] or order
+    whole = shows_hand(codes)
+    in_view = [i for i in order if whole[i]] or order
     # Neighbouring frames look alike: spread each group over a part of its ranking.
     span = max(len(in_view) // 10, each)
     middle = max(len(in_view) // 2 - span // 2, 0)
@@ -128,6 +129,11 @@ def choose_frames(error: NDArray, cause: NDArray | None = None, each: int = 3) -
         groups["best"] = spread_evenly(order[:span], each)
     groups["worst"] = spread_evenly(order[-span:][::-1], each)
     return groups
+
+
+def shows_hand(cause: NDArray) -> NDArray[np.bool_]:
+    """Whether at most one part of each hand is hidden by the image's border: cause (N, 6) -> (N,)."""
+    return (cause == CAUSES.index("outside the image")).sum(axis=1) <= 1
 
 
 def spread_evenly(positions: list[int], count: int) -> list[int]:

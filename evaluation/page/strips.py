@@ -16,7 +16,7 @@ from ...hand.parts import FINGERS
 from ..scoring.facts import FrameFacts
 from ..scoring.scores import FrameScores
 from ..scoring.summary import MM
-from .cards import HEAT_CAPTION, Drawer
+from .cards import HEAT_CAPTION, Drawer, shows_hand, spread_evenly
 
 CELL = 144  # px of one picture in a strip
 COLUMNS = 8
@@ -28,7 +28,10 @@ LANE = "#f1f3f6"  # background of a finger's lane
 
 @dataclass(frozen=True)
 class Strip:
-    """One sequence: its name, mean PA-MPJPE in mm, the frame numbers shown, the picture grid and the timeline SVG."""
+    """One sequence: its name, the frame numbers shown, the picture grid and the timeline SVG.
+
+    error_mm: mean PA-MPJPE in mm of the frames that show the hand (of all where none does).
+    """
 
     sequence: str
     error_mm: float
@@ -38,9 +41,14 @@ class Strip:
 
 
 def choose_sequences(scores: FrameScores, facts: FrameFacts, each: int = 2) -> dict[str, list[str]]:
-    """The best and the worst camera sequences by mean PA-MPJPE; none where no truth is known."""
+    """The best and the worst camera sequences by mean PA-MPJPE; none where no truth is known.
+
+    Frames count that show the hand (`cards.shows_hand`), where there are any.
+    """
     error = scores.joint_errors_pa.mean(1)
     known = np.isfinite(error)
+    if (whole := known & shows_hand(facts.cause)).any():
+        known = whole
     keys, place = np.unique(facts.sequence[known], return_inverse=True)
     counts = np.bincount(place, minlength=len(keys))
     sums = np.bincount(place, error[known], minlength=len(keys))
@@ -54,10 +62,13 @@ def choose_sequences(scores: FrameScores, facts: FrameFacts, each: int = 2) -> d
 
 
 def draw_strip(drawer: Drawer, facts: FrameFacts, sequence: str) -> Strip:
-    """Draw at most 8 frames, spread evenly, and the timeline of all."""
+    """Draw at most 8 frames, spread evenly over those that show the hand if there are any, and the timeline of all."""
     positions = np.flatnonzero(facts.sequence == sequence)
     positions = positions[np.argsort(facts.number[positions])]
-    shown = positions[np.unique(np.linspace(0, len(positions) - 1, COLUMNS).astype(int))]
+    whole = positions[shows_hand(facts.cause[positions])]
+    if not len(whole):
+        whole = positions
+    shown = np.array(spread_evenly(whole.tolist(), COLUMNS))
     columns = []
     for position in shown.tolist():
         drawn = drawer.pictures(position)
@@ -67,7 +78,7 @@ def draw_strip(drawer: Drawer, facts: FrameFacts, sequence: str) -> Strip:
     numbers = facts.number[shown].tolist()
     return Strip(
         sequence=sequence,
-        error_mm=float(np.nanmean(drawer.scores.joint_errors_pa[positions].mean(1)) * MM),
+        error_mm=float(np.nanmean(drawer.scores.joint_errors_pa[whole].mean(1)) * MM),
         frames=numbers,
         picture=np.concatenate(columns, axis=1),
         timeline=draw_timeline(drawer.scores, facts.number, positions, numbers),
