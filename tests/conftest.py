@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# Read when NumPy and torch load, here and in processes that tests start: with another number of threads, which is
+# otherwise looked for by timing, scores have other last digits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 
