@@ -36,9 +36,9 @@ MAY_IMPORT_INSIDE = {
     "hand/standin": {"array_record", "parts"},
     "inference/detection": set(),
     "pipeline/exports": {"labels"},
-    "pipeline/labels": {"label_sheet"},
+    "pipeline/labels": {"label_sheet", "made_from"},
     "pipeline/labels/page": set(),
-    "pipeline/view": set(),
+    "pipeline/view": {"made_from"},
     "network/checkpoints": {"backbone", "h2onet", "prediction", "tables"},
 }
 # What a folder may hold: files and inner rooms, and the imports between them.
