@@ -1,8 +1,6 @@
 """`h2o doctor`: what is installed, what a dataset root or a MANO folder lacks, and what to do about it.
 
-Looks only: nothing is written, no file's code is run. A finding is `ok`, `note` (works, but something optional is
-absent), `missing` (a command would fail) or `wrong` (a table says what is not so). What takes long to load is loaded
-where it is needed.
+Looks only: nothing is written, no file's code is run. What takes long to load is loaded where it is needed.
 """
 
 import ctypes
@@ -13,11 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from .cli_options import dataset_root
 from .cores import granted_cores
+from .doctor_report import Finding, Report
 from .errors import InputError
 
 PACKAGES = ("torch", "numpy", "numba", "smplx", "dask", "zarr", "opencv-python-headless", "trimesh", "pyrender")
@@ -30,33 +28,6 @@ OPTIONAL = {
 DEBIAN_GL = "apt-get install libegl1 libgl1 libgl1-mesa-dri libxrender1"
 DEXYCB_SUBJECTS = 10
 SEQUENCES_PER_SUBJECT = 100
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report: `status` is ok, note, missing or wrong; `advice` says what to do where it is not ok."""
-
-    status: str
-    what: str
-    advice: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.status:8s}{self.what}" + (f"\n{'':8s}-> {self.advice}" if self.advice else "")
-
-
-@dataclass(frozen=True)
-class Report:
-    """All findings, in the order in which a user would meet them."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def healthy(self) -> bool:
-        """Whether nothing is missing, or wrong, that was asked about."""
-        return all(finding.status not in ("missing", "wrong") for finding in self.findings)
-
-    def __str__(self) -> str:
-        return "\n".join(str(finding) for finding in self.findings)
 
 
 def examine(dataset: str | None = None, root: Path | None = None, mano: str | None = None) -> Report:

@@ -16,7 +16,7 @@ from .data.readers.table import FILE, Table, open_table
 from .data.readers.table_frames import hand_of, intrinsics_of, read_hand_mask
 from .data.readers.table_index import survey_table
 from .data.readers.table_rows import Row, RowReader, numbers
-from .doctor import Finding
+from .doctor_report import Finding
 from .errors import InputError, one_line
 from .hand.basis import hand_basis
 from .hand.camera import project

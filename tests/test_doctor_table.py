@@ -8,7 +8,7 @@ import pytest
 import raw_trees as raw
 import table_trees as tables
 from cli_trees import h2o, untouched
-from h2onet.doctor import Finding
+from h2onet.doctor_report import Finding
 from h2onet.doctor_table import examine_table
 from h2onet.hand.basis import hand_basis
 from h2onet.hand.camera import opencv_from_opengl, opencv_pose_from_opengl
