@@ -60,8 +60,8 @@ class _OneLine:
         def call(*arguments: Any, **options: Any) -> Any:
             try:
                 return found(*arguments, **options)
-            except (FileNotFoundError, FileExistsError):
-                raise
+            except (FileNotFoundError, FileExistsError, TypeError, AttributeError):
+                raise  # an answer, or a fault of this program
             except Exception as error:
                 if getattr(error, "filename", None) is not None:
                     raise

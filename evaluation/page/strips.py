@@ -43,22 +43,24 @@ class Strip:
 def choose_sequences(scores: FrameScores, facts: FrameFacts, each: int = 2) -> dict[str, list[str]]:
     """The best and the worst camera sequences by mean PA-MPJPE; none where no truth is known.
 
-    Frames count that show the hand (`cards.shows_hand`), where there are any.
+    Frames count that show the hand (`cards.shows_hand`), or all where no sequence has enough of them.
     """
     error = scores.joint_errors_pa.mean(1)
     known = np.isfinite(error)
-    if (whole := known & shows_hand(facts.cause)).any():
-        known = whole
-    keys, place = np.unique(facts.sequence[known], return_inverse=True)
-    counts = np.bincount(place, minlength=len(keys))
-    sums = np.bincount(place, error[known], minlength=len(keys))
-    means = [(float(s / n), str(key)) for key, s, n in zip(keys, sums, counts, strict=True) if n >= SHORTEST]
-    means.sort()
+    means = _means(error, facts.sequence, known & shows_hand(facts.cause)) or _means(error, facts.sequence, known)
     each = min(each, len(means) // 2) or min(1, len(means))
     if len(means) <= 1:
         return {"the sequence": [key for _, key in means]} if means else {}
     keys = [key for _, key in means]
     return {"best sequences": keys[:each], "worst sequences": keys[-each:][::-1]}
+
+
+def _means(error: NDArray, sequence: NDArray, known: NDArray[np.bool_]) -> list[tuple[float, str]]:
+    """Mean error over the known frames of every sequence that has enough of them, with its key, ascending."""
+    keys, place = np.unique(sequence[known], return_inverse=True)
+    counts = np.bincount(place, minlength=len(keys))
+    sums = np.bincount(place, error[known], minlength=len(keys))
+    return sorted((float(s / n), str(key)) for key, s, n in zip(keys, sums, counts, strict=True) if n >= SHORTEST)
 
 
 def draw_strip(drawer: Drawer, facts: FrameFacts, sequence: str) -> Strip:
