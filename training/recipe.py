@@ -187,7 +187,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def override(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     """The recipe with `key=value` texts applied.
 
-    Values are read as TOML (true, 1e-4, [10, 20]); for text fields, what is no TOML is taken as it is.
+    Values are read as TOML (true, 1e-4, [10, 20]); for text fields, what is no TOML is taken as it is, and
+    for numbers .5 and 1. will do.
     """
     changes: dict[str, Any] = {}
     for text in overrides:
