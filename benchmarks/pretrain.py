@@ -93,7 +93,8 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.smoke:
-        options.recordings, options.frames, options.cameras, options.width = 20, 14, 1, 0.125
+        options.recordings, options.frames, options.cameras = 20, 14, 1
+        options.width = options.width if options.go_on else 0.125  # the weights in the package have theirs
     return options
 
 
